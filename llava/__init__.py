@@ -1,0 +1,1 @@
+"""LLaVA with fewer visual tokens: VisionDrop and its relatives."""

@@ -1,0 +1,204 @@
+"""From what a person gives (image files, prompt text, a checkpoint's path) to what the model takes.
+
+The names are LLaVA's; the geometry of `anyres` lives in `llava.anyres` and is offered here too.
+"""
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from typing import Any, Literal, overload
+
+import torch
+from PIL import Image
+from transformers import PreTrainedTokenizerBase, StoppingCriteria
+
+from llava.anyres import (
+    ImageProcessor,
+    divide_to_patches,
+    get_anyres_image_grid_shape,
+    process_anyres_image,
+    resize_and_pad_image,
+    select_best_resolution,
+)
+from llava.constants import DEFAULT_IMAGE_TOKEN, IMAGE_TOKEN_INDEX
+from llava.errors import InputError
+
+__all__ = [
+    "KeywordsStoppingCriteria",
+    "divide_to_patches",
+    "expand2square",
+    "get_anyres_image_grid_shape",
+    "get_model_name_from_path",
+    "load_image_from_base64",
+    "open_image",
+    "process_anyres_image",
+    "process_images",
+    "resize_and_pad_image",
+    "select_best_resolution",
+    "tokenizer_image_token",
+]
+
+# What Pillow raises on damaged files; found by feeding it cut and altered ones of 19 formats.
+_DECODING_ERRORS = (OSError, ValueError, SyntaxError, RuntimeError, EOFError, Image.DecompressionBombError)
+
+
+def open_image(path: str | os.PathLike[str]) -> Image.Image:
+    """Return the image file as RGB with its pixels loaded; EXIF rotation is not applied, as in LLaVA.
+
+    Raises:
+        InputError: the file is missing, cut short or not an image; the message names it.
+    """
+    return _decoded(path, f"image file {os.fspath(path)!r}")
+
+
+def load_image_from_base64(image: str | bytes) -> Image.Image:
+    """Return the RGB image whose file was encoded as base64 text (MMBench's tables); InputError as `open_image`."""
+    try:
+        file = io.BytesIO(base64.b64decode(image))
+    except ValueError as error:
+        raise InputError(f"an image in a table must be base64 text: {error}; download the table again") from error
+    return _decoded(file, "image in base64 text")
+
+
+def _decoded(source: str | os.PathLike[str] | io.BytesIO, label: str) -> Image.Image:
+    try:
+        with Image.open(source) as picture:
+            return picture.convert("RGB")  # reads every pixel, so that a file cut short is found here
+    except FileNotFoundError as error:
+        raise InputError(f"{label} does not exist; check the folder of images and the name in the questions") from error
+    except _DECODING_ERRORS as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{label} must be a complete image that Pillow reads: {reason}; fetch it again") from error
+
+
+def expand2square(pil_img: Image.Image, background_color: int | tuple[int, ...]) -> Image.Image:
+    """Return the image centred on a square of its longer side; of an odd margin, top or left gets the smaller half.
+
+    Args:
+        background_color: what Pillow takes for the image's mode, (red, green, blue) of 0..255 for RGB.
+    """
+    side = max(pil_img.size)
+    if min(pil_img.size) == side:
+        return pil_img
+    square = Image.new(pil_img.mode, (side, side), background_color)
+    square.paste(pil_img, ((side - pil_img.width) // 2, (side - pil_img.height) // 2))
+    return square
+
+
+def process_images(
+    images: Sequence[Image.Image], image_processor: ImageProcessor, model_cfg: object
+) -> torch.Tensor | list[torch.Tensor]:
+    """Turn images into pixel values the way the checkpoint was trained, `model_cfg.image_aspect_ratio`.
+
+    "pad": squared on the mean colour first. "anyres": a whole view and tiles (see `llava.anyres`), by
+    `model_cfg.image_grid_pinpoints`. Anything else or absent: the processor alone, which crops the centre.
+    Images that are not RGB are converted by dropping alpha, as LLaVA's processor did: that of transformers 5
+    puts transparent images on white, and the mean colour means nothing in a palette.
+
+    Returns:
+        (images, 3, 336, 336) float32 for CLIP-L/336, (images, 1 + tiles, 3, 336, 336) for "anyres" when all images
+        have as many tiles, else a list of (1 + tiles, 3, 336, 336).
+    Raises:
+        InputError: there is no image, or pinpoints are missing or unusable.
+    """
+    if not images:
+        raise InputError("process_images needs at least one image: got none; leave images out for a text-only prompt")
+    mode = getattr(model_cfg, "image_aspect_ratio", None)
+    pictures = [image if image.mode == "RGB" else image.convert("RGB") for image in images]
+    if mode == "anyres":
+        pinpoints = getattr(model_cfg, "image_grid_pinpoints", None)
+        views = [process_anyres_image(picture, image_processor, pinpoints) for picture in pictures]
+        return torch.stack(views) if len({view.shape for view in views}) == 1 else views
+    if mode == "pad":
+        mean_color = tuple(int(255 * mean) for mean in image_processor.image_mean)
+        pictures = [expand2square(picture, mean_color) for picture in pictures]
+    return image_processor.preprocess(pictures, return_tensors="pt")["pixel_values"]
+
+
+@overload
+def tokenizer_image_token(
+    prompt: str, tokenizer: PreTrainedTokenizerBase, image_token_index: int = ..., return_tensors: None = None
+) -> list[int]: ...
+@overload
+def tokenizer_image_token(
+    prompt: str, tokenizer: PreTrainedTokenizerBase, image_token_index: int = ..., *, return_tensors: Literal["pt"]
+) -> torch.Tensor: ...
+@overload
+def tokenizer_image_token(
+    prompt: str, tokenizer: PreTrainedTokenizerBase, image_token_index: int, return_tensors: Literal["pt"]
+) -> torch.Tensor: ...
+def tokenizer_image_token(
+    prompt: str,
+    tokenizer: PreTrainedTokenizerBase,
+    image_token_index: int = IMAGE_TOKEN_INDEX,
+    return_tensors: str | None = None,
+) -> list[int] | torch.Tensor:
+    """Return the ids of `prompt` with `image_token_index` for every "<image>".
+
+    The texts around the images are tokenised one by one, since a word piece must not reach across an image. Where the
+    tokenizer puts BOS before each, only the first stays. Example with BOS 1: "ab<image>c" -> [1, a, b, -200, c].
+
+    Args:
+        return_tensors: None for a list, "pt" for an int64 tensor (length,).
+    Raises:
+        InputError: another `return_tensors`.
+    """
+    if return_tensors not in (None, "pt"):
+        raise InputError(f"return_tensors must be None (a list) or 'pt' (a torch tensor): got {return_tensors!r}")
+    pieces = [list(tokenizer(text).input_ids) for text in prompt.split(DEFAULT_IMAGE_TOKEN)]
+    bos = pieces[0][:1] if pieces[0][:1] == [tokenizer.bos_token_id] else []
+    ids = bos + pieces[0][len(bos) :]
+    for piece in pieces[1:]:
+        ids += [image_token_index, *piece[len(bos) :]]
+    return ids if return_tensors is None else torch.tensor(ids, dtype=torch.long)
+
+
+def get_model_name_from_path(model_path: str) -> str:
+    """Return the last part of the path, with its parent in front when it is a training checkpoint.
+
+    "liuhaotian/llava-v1.5-7b" -> "llava-v1.5-7b"; "out/llava-lora/checkpoint-900" -> "llava-lora_checkpoint-900".
+    """
+    *_, parent, last = ["", *model_path.strip("/").split("/")]
+    return f"{parent}_{last}" if parent and last.startswith("checkpoint-") else last
+
+
+class KeywordsStoppingCriteria(StoppingCriteria):
+    """Ends a row of `generate` when what it has written ends in a keyword.
+
+    A keyword counts when the row's last ids are the keyword's own ids, or when it stands in the decoded last ids, as
+    many as the longest keyword has (the same letters may come out as other ids next to other words).
+    Each row is judged alone. LLaVA's class returned one verdict for the whole batch.
+    """
+
+    def __init__(self, keywords: Sequence[str], tokenizer: PreTrainedTokenizerBase, input_ids: torch.Tensor) -> None:
+        """Keep the keywords and their ids without BOS.
+
+        Args:
+            input_ids: the prompt, (batch, any length), which LLaVA's callers pass. It is not read: `generate` of this
+                project starts from embeddings and shows its criteria new tokens only.
+        Raises:
+            InputError: `keywords` is not a list of non-empty strings.
+        """
+        if isinstance(keywords, str) or not all(keywords):
+            raise InputError(f"keywords must be a list of non-empty strings: got {keywords!r}; write ['###'] for one")
+        self.keywords = list(keywords)
+        self.tokenizer = tokenizer
+        self.keyword_ids = [self._ids_of(keyword) for keyword in keywords]
+        self.max_keyword_len = max(map(len, self.keyword_ids), default=0)
+
+    def __call__(self, output_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.BoolTensor:
+        """Return (batch,) bool, true where a row is finished; `output_ids` is (batch, new tokens) int64."""
+        tails = output_ids[:, max(0, output_ids.shape[1] - self.max_keyword_len) :].tolist()
+        ended = torch.tensor([self._has_ended(tail) for tail in tails], device=output_ids.device)
+        return ended.bool()  # type: ignore[return-value]
+
+    def _ids_of(self, keyword: str) -> list[int]:
+        ids = list(self.tokenizer(keyword).input_ids)
+        return ids[1:] if len(ids) > 1 and ids[0] == self.tokenizer.bos_token_id else ids
+
+    def _has_ended(self, tail: list[int]) -> bool:
+        if any(ids and tail[-len(ids) :] == ids for ids in self.keyword_ids):
+            return True
+        words = str(self.tokenizer.decode(tail, skip_special_tokens=True))
+        return any(keyword in words for keyword in self.keywords)

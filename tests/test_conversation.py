@@ -1,0 +1,159 @@
+"""Every template's prompt, letter for letter: the checkpoints know no other."""
+import pytest
+
+from llava.conversation import Conversation, SeparatorStyle, conv_templates, default_conversation, get_conv_template
+from llava.conversation_templates import EXAMPLE
+from llava.errors import InputError
+
+USER = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+HUMAN = (
+    "A chat between a curious human and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the human's questions."
+)
+MMTAG = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant is able to understand the visual content that the user provides, "
+    "and assist the user with a variety of tasks using natural language."
+    "The visual content will be provided with the following format: <Image>visual content</Image>."
+)
+VISION = (
+    "You are a helpful language and vision assistant. "
+    "You are able to understand the visual content that the user provides, "
+    "and assist the user with a variety of tasks using natural language."
+)
+LLAMA_2 = (
+    "You are a helpful, respectful and honest assistant. "
+    "Always answer as helpfully as possible, while being safe.  "
+    "Your answers should not include any harmful, unethical, racist, sexist, toxic, dangerous, or illegal content. "
+    "Please ensure that your responses are socially unbiased and positive in nature.\n\n"
+    "If a question does not make any sense, or is not factually coherent, "
+    "explain why instead of answering something not correct. "
+    "If you don't know the answer to a question, please don't share false information."
+)
+CHAT = "A conversation between a user and an LLM-based AI assistant. The assistant gives helpful and honest answers."
+SHOT = f"###Human: {EXAMPLE[0][1]}###Assistant: {EXAMPLE[1][1]}###Human: "
+
+# One question, waiting for its answer; then the same after the answer "A" and a second question "R".
+ONE = {
+    "v1": f"{USER} USER: <image>\nQ ASSISTANT:",
+    "llava_v1": f"{HUMAN} USER: <image>\nQ ASSISTANT:",
+    "v1_mmtag": f"{MMTAG} USER: <image>\nQ ASSISTANT:",
+    "llava_v0": f"{HUMAN}###Human: <image>\nQ###Assistant:",
+    "v0_mmtag": f"{MMTAG}###Human: <image>\nQ###Assistant:",
+    "v0": f"{HUMAN}{SHOT}<image>\nQ###Assistant:",
+    "plain": "<image>\nQ\n",
+    "llava_llama_2": f"[INST] <<SYS>>\n{VISION}\n<</SYS>>\n\n<image>\nQ [/INST]",
+    "llama_2": f"[INST] <<SYS>>\n{LLAMA_2}\n<</SYS>>\n\n<image>\nQ [/INST]",
+    "mistral_instruct": "[INST] <image>\nQ [/INST]",
+    "mpt": f"<|im_start|>system\n{CHAT}<|im_end|><|im_start|>user\n<image>\nQ<|im_end|><|im_start|>assistant\n",
+    "chatml_direct": "<|im_start|>system\nAnswer the questions.<|im_end|>"
+    "<|im_start|>user\n<image>\nQ<|im_end|><|im_start|>assistant\n",
+}
+MORE = {
+    "v1": " A</s>USER: R ASSISTANT:",
+    "llava_v1": " A</s>USER: R ASSISTANT:",
+    "v1_mmtag": " A</s>USER: R ASSISTANT:",
+    "llava_v0": " A###Human: R###Assistant:",
+    "v0_mmtag": " A###Human: R###Assistant:",
+    "v0": " A###Human: R###Assistant:",
+    "llava_llama_2": " A </s><s>[INST] R [/INST]",
+    "llama_2": " A </s><s>[INST] R [/INST]",
+    "mistral_instruct": " A </s>[INST] R [/INST]",
+    "mpt": "A<|im_end|><|im_start|>user\nR<|im_end|><|im_start|>assistant\n",
+    "chatml_direct": "A<|im_end|><|im_start|>user\nR<|im_end|><|im_start|>assistant\n",
+}
+SAME = {"vicuna_v1": "v1", "default": "v0", "v0_plain": "plain", "mistral_direct": "chatml_direct"}
+
+
+def chat(name: str, *messages: str | tuple[str, ...] | None) -> Conversation:
+    """Return a fresh conversation in which user and assistant said `messages` in turn."""
+    conv = get_conv_template(name)
+    for i, message in enumerate(messages):
+        conv.append_message(conv.roles[i % 2], message)
+    return conv
+
+
+def test_table_is_complete() -> None:
+    assert set(conv_templates) == set(ONE) | set(SAME)
+
+
+@pytest.mark.parametrize("name", sorted(conv_templates))
+def test_one_question(name: str) -> None:
+    assert chat(name, "<image>\nQ", None).get_prompt() == ONE[SAME.get(name, name)]
+
+
+@pytest.mark.parametrize("name", sorted(set(conv_templates) - {"plain", "v0_plain"}))
+def test_second_question(name: str) -> None:
+    key = SAME.get(name, name)
+    assert chat(name, "<image>\nQ", "A", "R", None).get_prompt() == ONE[key] + MORE[key]
+
+
+def test_vicuna_v1_in_full() -> None:
+    question = "<image>\nIs it overcast?\nAnswer the question using a single word or phrase."
+    assert chat("vicuna_v1", question, "").get_prompt() == (
+        "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed,"
+        " and polite answers to the user's questions. USER: <image>\nIs it overcast?\nAnswer the question using a"
+        " single word or phrase. ASSISTANT:"
+    )
+    assert default_conversation == conv_templates["vicuna_v1"]
+
+
+@pytest.mark.parametrize("name, version", [
+    ("v0", "Unknown"), ("llava_v0", "Unknown"), ("plain", "Unknown"), ("v1", "v1"), ("llava_v1", "v1"),
+    ("v0_mmtag", "v0_mmtag"), ("v1_mmtag", "v1_mmtag"), ("llama_2", "llama_v2"), ("llava_llama_2", "llama_v2"),
+    ("mistral_instruct", "llama_v2"), ("mpt", "mpt"), ("mistral_direct", "mpt"),
+])
+def test_versions(name: str, version: str) -> None:
+    assert conv_templates[name].version == version
+
+
+def test_only_the_one_shot_templates_start_with_an_exchange() -> None:
+    for name, conv in conv_templates.items():
+        assert conv.offset == len(conv.messages) == (2 if name in ("default", "v0") else 0)
+
+
+@pytest.mark.parametrize("name, said", [
+    ("vicuna_v1", "USER: <image>\nQ ASSISTANT: A</s>USER: R ASSISTANT:"),
+    ("v1_mmtag", "USER: <Image><image></Image> ASSISTANT: Received.</s>USER: Q ASSISTANT: A</s>USER: R ASSISTANT:"),
+    ("v0_mmtag",
+     "Human: <Image><image></Image>###Assistant: Received.###Human: Q###Assistant: A###Human: R###Assistant:"),
+])
+def test_a_tuple_moves_the_image_to_the_front(name: str, said: str) -> None:
+    conv = chat(name, ("Q\n<image>", "picture", "Default"), "A", ("R", "same picture", "Default"), None)
+    assert conv.get_prompt() == conv.system + conv.sep + said
+    assert conv.messages[0][1] == ("Q\n<image>", "picture", "Default"), "rendering must not change the conversation"
+
+
+def test_a_copy_grows_alone() -> None:
+    first = chat("v0", "Q", None)
+    second = first.copy()
+    second.messages[-1][-1] = "A"
+    second.append_message("Human", "R")
+    assert first.messages[2:] == [["Human", "Q"], ["Assistant", None]]
+    assert second.messages[2:] == [["Human", "Q"], ["Assistant", "A"], ["Human", "R"]]
+    assert len(conv_templates["v0"].messages) == 2
+
+
+def test_dict_holds_texts_only() -> None:
+    assert chat("mistral_instruct", ("Q", "picture"), None).dict() == {
+        "system": "", "roles": ("USER", "ASSISTANT"), "messages": [["USER", "Q"], ["ASSISTANT", None]],
+        "offset": 0, "sep": "", "sep2": "</s>",
+    }
+
+
+def test_the_strip_takes_a_set_of_characters() -> None:
+    conv = Conversation("", ("U", "A"), [["U", "Q"]], sep_style=SeparatorStyle.LLAMA_2, sep="[I", sep2="</s>")
+    assert conv.get_prompt() == "NST] Q [/INST]"
+
+
+def test_unknown_name_lists_the_known() -> None:
+    with pytest.raises(InputError, match=r"'vicuna_v2'.*chatml_direct.*vicuna_v1"):
+        get_conv_template("vicuna_v2")
+
+
+def test_plain_holds_one_message() -> None:
+    with pytest.raises(InputError, match="PLAIN without sep2"):
+        chat("plain", "<image>", "a caption").get_prompt()
