@@ -1,0 +1,108 @@
+"""The contract between a reduction method and the model that runs it.
+
+A method is one frozen dataclass in one file of this folder. Its fields are its settings and become command-line flags.
+The model hands it *evidence* about the image tokens of a layer and gets back a `Selection`; a method sees no model.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, Self
+
+import torch
+
+from llava.errors import InputError
+from llava.reduction.selection import Selection
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What a schedule must fit into.
+
+    Attributes:
+        layers: decoder layers of the language model.
+        patches: visual tokens of one view of an image, without [CLS].
+        views: the most views an image can have (1, or 1 + tiles for LLaVA-NeXT).
+        has_cls: the vision encoder has a [CLS] token.
+    """
+
+    layers: int
+    patches: int
+    views: int = 1
+    has_cls: bool = True
+
+
+class Evidence(Protocol):
+    """What a method may ask about I images; nothing is computed before it is asked for.
+
+    In the encoder the images are views, their tokens the patches without [CLS]. In the LLM they are the image tokens
+    as they are before the layer. Images of fewer than n tokens are filled up at the end.
+    """
+
+    lengths: tuple[int, ...]
+    """Tokens of each image, now."""
+    initial_lengths: tuple[int, ...]
+    """Tokens of each image when it entered the LLM; in the encoder the same as `lengths`."""
+    valid: torch.Tensor
+    """(I, n) bool, True where there is a token."""
+    has_cls: bool
+    """True in an encoder with [CLS]: there `attention_from_cls` may be asked for."""
+
+    @property
+    def values(self) -> torch.Tensor:
+        """(I, n, D), the tokens that are kept or merged."""
+
+    def keys(self) -> torch.Tensor:
+        """(I, n, d), the layer's keys averaged over heads (inside the LLM after RoPE)."""
+
+    def attention_from_cls(self) -> torch.Tensor:
+        """(I, H, 1, n) float32, the probabilities [CLS] gives to the patches. Encoder only."""
+
+    def attention_from_image(self) -> torch.Tensor:
+        """(I, H, n, n) float32, what the image's own tokens give to each other, of a softmax over all they may see."""
+
+    def attention_from_last(self) -> torch.Tensor:
+        """(I, H, 1, n) float32, what the last prompt token gives to the image tokens. LLM only."""
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """A method that keeps everything; subclasses override a stage or both."""
+
+    reads_question: ClassVar[bool] = False
+    """True where a choice depends on text after the image: such a method cannot share an image between questions."""
+
+    @property
+    def layers(self) -> list[int]:
+        """LLM layers after which `at_layer` is asked, 1-based, rising: `8` means after 8 layers, before the ninth."""
+        return list(getattr(self, "layer_list", []))
+
+    def at_encoder(self, evidence: Evidence) -> Selection | None:
+        """What leaves the vision encoder; None: every patch, without [CLS]."""
+        return None
+
+    def at_layer(self, stage: int, evidence: Evidence) -> Selection:
+        """What is left after layer `layers[stage]`; asked only if there is such a layer."""
+        raise NotImplementedError(f"{type(self).__name__} lists layers {self.layers} but reduces at none")
+
+    def tokens_per_stage(self, geometry: Geometry) -> list[int]:
+        """Image tokens in the LLM: at its first layer, then after each of `layers`, for the largest image."""
+        return [geometry.patches * geometry.views]
+
+    def check(self, geometry: Geometry) -> None:
+        """Refuse settings that do not fit a model, before its weights are loaded."""
+        late = [layer for layer in self.layers if layer >= geometry.layers]
+        if late:
+            raise InputError(
+                f"layer_list must stay below the number of LLM layers: got {late[0]}, expected at most "
+                f"{geometry.layers - 1} for a model of {geometry.layers} layers; lower or remove it"
+            )
+
+    @classmethod
+    def from_budget(cls, retain: int, geometry: Geometry) -> Self:
+        """The method's own schedule for an average of `retain` image tokens per LLM layer."""
+        raise InputError(f"--retain does not apply to the method '{name_of(cls)}'; leave it out")
+
+
+def name_of(method: Reduction | type[Reduction]) -> str:
+    """The method's name: that of its file."""
+    kind = method if isinstance(method, type) else type(method)
+    return kind.__module__.rsplit(".", 1)[-1]

@@ -1,0 +1,77 @@
+"""Which settings are refused, and in which words. Called when a method is made or fitted to a model."""
+
+from llava.errors import InputError
+from llava.reduction.base import Geometry
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def positive(name: str, value: object) -> None:
+    """Refuse anything but a whole number above zero."""
+    if not _is_count(value):
+        raise InputError(f"{name} must be a whole number of at least 1: got {value!r}; give a positive count")
+
+
+def checked_layers(layers: object) -> list[int]:
+    """A copy of a list of rising layer numbers, 1 or more; an empty list means no stage inside the LLM."""
+    if not isinstance(layers, (list, tuple)) or not all(_is_count(layer) for layer in layers):
+        raise InputError(
+            f"layer_list must be a list of whole numbers of at least 1: got {layers!r}; write it like [8,16,24]"
+        )
+    if any(after <= before for before, after in zip(layers, layers[1:])):
+        raise InputError(f"layer_list must rise: got {list(layers)}; name each layer once, in order, like [8,16,24]")
+    return list(layers)
+
+
+def checked_pairs(pairs: object) -> list[list[int]]:
+    """A copy of a list of [dominant, contextual] pairs whose totals fall."""
+    well_formed = isinstance(pairs, (list, tuple)) and all(
+        isinstance(pair, (list, tuple)) and len(pair) == 2 and all(_is_count(count) for count in pair) for pair in pairs
+    )
+    if not well_formed:
+        raise InputError(
+            f"image_token_list must be a list of [dominant, contextual] pairs of at least 1 each: got {pairs!r}; "
+            f"write it like [[30,5],[22,4],[16,3]]"
+        )
+    copied = [list(pair) for pair in pairs]  # type: ignore[attr-defined]
+    check_falling("image_token_list", [sum(pair) for pair in copied])
+    return copied
+
+
+def checked_ratios(ratios: object) -> list[float]:
+    """A copy of a list of falling shares between 0 and 1."""
+    numbers = isinstance(ratios, (list, tuple)) and all(
+        isinstance(ratio, (int, float)) and not isinstance(ratio, bool) and 0 < ratio < 1 for ratio in ratios
+    )
+    if not numbers:
+        raise InputError(
+            f"image_token_ratio_list must be a list of shares above 0 and below 1: got {ratios!r}; "
+            f"write it like [0.5,0.25,0.125]"
+        )
+    copied = [float(ratio) for ratio in ratios]  # type: ignore[attr-defined]
+    check_falling("image_token_ratio_list", copied)
+    return copied
+
+
+def check_falling(name: str, counts: list) -> None:
+    """Refuse a stage that keeps as many tokens as it gets, or more, or none."""
+    for before, after in zip(counts, counts[1:]):
+        if after >= before:
+            raise InputError(
+                f"{name} must keep fewer tokens at each stage: got {after} after {before}; lower the later count"
+            )
+    if counts and counts[-1] <= 0:
+        raise InputError(f"{name} must leave at least one token at each stage: got {counts[-1]}; raise it")
+
+
+def check_encoder_counts(dominant: int, contextual: int, geometry: Geometry) -> None:
+    """Refuse more tokens than the encoder has."""
+    patches = dominant - int(geometry.has_cls) + contextual
+    if patches > geometry.patches:
+        counted = " ([CLS] is one of the dominant tokens)" if geometry.has_cls else ""
+        raise InputError(
+            f"dominant and contextual must not exceed what the encoder has: got {dominant} + {contextual}, expected at "
+            f"most {geometry.patches + int(geometry.has_cls)} in all{counted}; lower one of them"
+        )

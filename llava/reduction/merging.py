@@ -1,0 +1,65 @@
+"""Contextual tokens: what is not kept is folded into a few targets spread evenly over the rest (VisionZip)."""
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Contextual tokens of I images, `contextual` slots each.
+
+    Attributes:
+        values: (I, contextual, D), the new tokens, dtype of the tokens they come from.
+        targets: (I, contextual) int64, the token each slot is built on; n (the padded length) in an empty slot.
+        assignment: (I, n) int64, the slot a token went into; a target is in its own slot; -1 for tokens that were kept
+            and for positions without a token.
+        counts: how many slots of each image are real: all of them, or none where the image was kept whole.
+    """
+
+    values: torch.Tensor
+    targets: torch.Tensor
+    assignment: torch.Tensor
+    counts: tuple[int, ...]
+
+
+def merge_rest(
+    values: torch.Tensor, keys: torch.Tensor, rest: torch.Tensor, rest_counts: tuple[int, ...], contextual: int
+) -> Merged:
+    """Fold the tokens marked in `rest` into `contextual` tokens per image.
+
+    Of the M tokens left, in order, the targets are numbers 0, s, 2s, ... with s = max(1, M // contextual). Every other
+    one joins the target whose key is most similar (cosine; the first on a tie). A contextual token is its target
+    *plus* the mean of those that joined; a target that nobody joined stays as it is.
+
+    Args:
+        values: (I, n, D), the tokens themselves.
+        keys: (I, n, d), what similarity is measured on: the mean over heads of the layer's keys.
+        rest: (I, n) bool, the tokens that were not kept.
+        rest_counts: number of True values per row: M of each image. An image with M = 0 gets no contextual token.
+        contextual: slots per image; at least 1 and at most any M > 0.
+    """
+    length, widest = values.shape[1], max(rest_counts)
+    position = torch.arange(length, device=values.device)
+    # The left-over tokens of every image, in order, at the front; `length` beyond them.
+    order = position.where(rest, length).sort(dim=-1).values[:, : max(widest, 1)]
+    steps = values.new_tensor([max(1, m // contextual) for m in rest_counts], dtype=torch.long)
+    slots = torch.arange(contextual, device=values.device) * steps[:, None]
+    targets = order.gather(1, slots.clamp(max=order.shape[1] - 1))
+    targets = targets.masked_fill(values.new_tensor(rest_counts, dtype=torch.long)[:, None] == 0, length)
+
+    unit = torch.nn.functional.normalize(keys.float(), dim=-1)
+    safe_targets = targets.clamp(max=length - 1)[..., None]
+    nearest = (unit @ unit.take_along_dim(safe_targets, dim=1).transpose(1, 2)).argmax(dim=-1)
+    is_target = torch.zeros_like(position, dtype=torch.bool).expand_as(rest)
+    is_target = torch.nn.functional.pad(is_target, (0, 1)).scatter(1, targets, True)[:, :length]
+    joins = rest & ~is_target
+
+    share = torch.nn.functional.one_hot(nearest, contextual).float() * joins[..., None]
+    mean = share.transpose(1, 2) @ values.float() / share.sum(dim=1).clamp(min=1)[..., None]
+    built = values.take_along_dim(safe_targets, dim=1) + mean.to(values.dtype)
+
+    own_slot = torch.full((len(rest), length + 1), -1, device=values.device)
+    own_slot = own_slot.scatter(1, targets, torch.arange(contextual, device=values.device).expand_as(targets))
+    assignment = torch.where(joins, nearest, own_slot[:, :length])
+    return Merged(built, targets, assignment, tuple(contextual if m else 0 for m in rest_counts))

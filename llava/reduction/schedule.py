@@ -1,0 +1,81 @@
+"""Schedules as text and as cost: command-line strings to lists, budgets to methods, tokens per stage to FLOPs."""
+
+import dataclasses
+import json
+from typing import Any
+
+from llava.errors import InputError
+from llava.reduction.base import Geometry, Reduction
+
+
+def parse_list(name: str, text: str) -> list:
+    """A list written on a command line, such as `[8,16,24]`, as a Python list.
+
+    Raises:
+        InputError: when the text is not a list in JSON's notation (no code is ever evaluated).
+    """
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = None
+    if not isinstance(value, list):
+        raise InputError(f"{name} must be a list in square brackets: got '{text}'; write it like [8,16,24], in quotes")
+    return value
+
+
+def layers_per_stage(method: Reduction, layers: int) -> list[int]:
+    """How many LLM layers run with each entry of `tokens_per_stage`."""
+    edges = [0, *method.layers, layers]
+    return [after - before for before, after in zip(edges, edges[1:])]
+
+
+def average_tokens(method: Reduction, geometry: Geometry) -> float:
+    """Image tokens per LLM layer, averaged over the layers: the budget as papers count it."""
+    runs = layers_per_stage(method, geometry.layers)
+    return sum(run * tokens for run, tokens in zip(runs, method.tokens_per_stage(geometry))) / geometry.layers
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderShape:
+    """The sizes of a LLaMA-like decoder that its FLOPs depend on."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    key_value_width: int
+
+    @classmethod
+    def of(cls, config: Any) -> "DecoderShape":
+        """From a transformers configuration, or any object with the same attribute names."""
+        heads, hidden = config.num_attention_heads, config.hidden_size
+        groups = getattr(config, "num_key_value_heads", None) or heads
+        head_dim = getattr(config, "head_dim", None) or hidden // heads
+        return cls(config.num_hidden_layers, hidden, config.intermediate_size, groups * head_dim)
+
+    def layer_flops(self, tokens: int, cached: int = 0) -> int:
+        """Floating point operations of one layer over `tokens` new tokens that also see `cached` older ones.
+
+        A multiply-add counts as two. Projections q, o (h x h), k, v (h x kv), three MLP matrices (h x m); attention
+        counts every query-key pair, as papers do (a causal kernel does about half of those).
+        """
+        projections = 2 * tokens * (2 * self.hidden**2 + 2 * self.hidden * self.key_value_width)
+        mlp = 2 * tokens * 3 * self.hidden * self.intermediate
+        return projections + mlp + 4 * tokens * (tokens + cached) * self.hidden
+
+
+def prefill_flops(shape: DecoderShape, method: Reduction, geometry: Geometry, text_tokens: int) -> int:
+    """FLOPs of the LLM's layers over one prompt of `text_tokens` and one image; head and encoder are not in it."""
+    runs = layers_per_stage(method, geometry.layers)
+    stages = zip(runs, method.tokens_per_stage(geometry))
+    return sum(run * shape.layer_flops(tokens + text_tokens) for run, tokens in stages)
+
+
+def describe(method: Reduction, geometry: Geometry) -> str:
+    """The schedule in one line of the flags' own notation."""
+    settings = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
+    written = " ".join(f"--{name} {json.dumps(value, separators=(',', ':'))}" for name, value in settings.items())
+    stages = ", ".join(
+        f"{tokens} in {run} layers"
+        for run, tokens in zip(layers_per_stage(method, geometry.layers), method.tokens_per_stage(geometry))
+    )
+    return f"{written}{': ' if written else ''}{stages}"

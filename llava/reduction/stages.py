@@ -1,0 +1,44 @@
+"""The two moves that methods are made of: keep the best and drop the others, or keep the best and merge the others."""
+
+import torch
+
+from llava.reduction.base import Evidence
+from llava.reduction.merging import merge_rest
+from llava.reduction.scoring import mean_received, summed_over_heads
+from llava.reduction.selection import Selection, membership, select_top
+
+
+def keep_top(evidence: Evidence, scores: torch.Tensor, counts: tuple[int, ...]) -> Selection:
+    """Keep the `counts[i]` best of image i, drop the others. `scores`: (I, n) float32."""
+    ranked = scores.masked_fill(~evidence.valid, -torch.inf)
+    return Selection(select_top(ranked, counts), counts, ranked)
+
+
+def keep_and_merge(evidence: Evidence, scores: torch.Tensor, dominant: int, contextual: int) -> Selection:
+    """Keep the `dominant` best, fold the others into `contextual` tokens.
+
+    An image that has no more than dominant + contextual tokens (a small LLaVA-NeXT image) is kept whole.
+    """
+    whole = [length <= dominant + contextual for length in evidence.lengths]
+    counts = tuple(length if small else dominant for length, small in zip(evidence.lengths, whole))
+    top = keep_top(evidence, scores, counts)
+    rest = evidence.valid & ~membership(top.kept, evidence.valid.shape[1])
+    left = tuple(length - count for length, count in zip(evidence.lengths, counts))
+    merged = merge_rest(evidence.values, evidence.keys(), rest, left, contextual)
+    return Selection(top.kept, counts, top.scores, merged)
+
+
+def encoder_stage(evidence: Evidence, dominant: int, contextual: int) -> Selection:
+    """Stage 0 of VisionDrop and all of VisionZip: [CLS] counts as one of the `dominant` tokens.
+
+    Without a [CLS] (SigLIP), patches are ranked by the attention they receive and all `dominant` are patches.
+    """
+    if not evidence.has_cls:
+        return keep_and_merge(evidence, mean_received(evidence.attention_from_image()), dominant, contextual)
+    picked = keep_and_merge(evidence, summed_over_heads(evidence.attention_from_cls()), dominant - 1, contextual)
+    return Selection(picked.kept, picked.kept_counts, picked.scores, picked.merged, keeps_cls=True)
+
+
+def image_scores(evidence: Evidence) -> torch.Tensor:
+    """(I, n) float32: what each image token receives from the tokens of its own image (VisionDrop)."""
+    return mean_received(evidence.attention_from_image(), evidence.valid.sum(dim=1, keepdim=True))

@@ -1,0 +1,76 @@
+"""Rank visual tokens by how visual tokens attend to them, in the encoder and again inside the LLM.
+
+VisionDrop, arXiv 2506.22283 (AAAI 2026). Text never takes part in a choice, so all work up to the last image token is
+the same for every question about an image. Each stage keeps the best tokens and folds the others into a few.
+The counts follow the official implementation, which differs from the paper in that the encoder's `dominant` includes
+[CLS] and that a contextual token is target plus mean, not an average.
+"""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+from llava.errors import InputError
+from llava.reduction.base import Evidence, Geometry, Reduction
+from llava.reduction.checks import check_encoder_counts, check_falling, checked_layers, checked_pairs, positive
+from llava.reduction.selection import Selection
+from llava.reduction.stages import encoder_stage, image_scores, keep_and_merge
+
+# The paper's schedule for an average of 32 tokens; other budgets scale it (the published 64, 128 and 192 do).
+PAPER_BUDGET = 32
+PAPER_ENCODER = (42, 6)
+PAPER_PAIRS = ((30, 5), (22, 4), (16, 3))
+
+
+@dataclass(frozen=True)
+class VisionDrop(Reduction):
+    """Visual-only ranking in progressive stages."""
+
+    dominant: int = field(metadata={"help": "dominant tokens leaving the vision encoder, [CLS] included, e.g. 42"})
+    contextual: int = field(metadata={"help": "contextual tokens leaving the vision encoder, e.g. 6"})
+    layer_list: list[int] = field(metadata={"help": "LLM layers after which tokens are dropped, e.g. [8,16,24]"})
+    image_token_list: list[list[int]] = field(
+        metadata={"help": "[dominant,contextual] kept at each of those layers, e.g. [[30,5],[22,4],[16,3]]"}
+    )
+
+    def __post_init__(self) -> None:
+        positive("dominant", self.dominant)
+        positive("contextual", self.contextual)
+        object.__setattr__(self, "layer_list", checked_layers(self.layer_list))
+        object.__setattr__(self, "image_token_list", checked_pairs(self.image_token_list))
+        if len(self.layer_list) != len(self.image_token_list):
+            raise InputError(
+                f"image_token_list needs one [dominant, contextual] pair per listed layer: got "
+                f"{len(self.image_token_list)} pairs, expected {len(self.layer_list)}"
+            )
+
+    def at_encoder(self, evidence: Evidence) -> Selection:
+        return encoder_stage(evidence, self.dominant, self.contextual)
+
+    def at_layer(self, stage: int, evidence: Evidence) -> Selection:
+        return keep_and_merge(evidence, image_scores(evidence), *self.image_token_list[stage])
+
+    def tokens_per_stage(self, geometry: Geometry) -> list[int]:
+        encoder = geometry.views * (self.dominant + self.contextual)
+        return [encoder, *(sum(pair) for pair in self.image_token_list)]
+
+    def check(self, geometry: Geometry) -> None:
+        super().check(geometry)
+        check_encoder_counts(self.dominant, self.contextual, geometry)
+        check_falling("image_token_list", self.tokens_per_stage(geometry))
+
+    @classmethod
+    def from_budget(cls, retain: int, geometry: Geometry) -> Self:
+        """The paper's schedule scaled to `retain`, at a quarter, half and three quarters of the depth.
+
+        The encoder keeps 1.5 x `retain`, shared out evenly among the views of a LLaVA-NeXT image.
+        """
+
+        def scaled(count: int, views: int = 1) -> int:
+            return max(1, round(count * retain / (PAPER_BUDGET * views)))
+
+        return cls(
+            dominant=scaled(PAPER_ENCODER[0], geometry.views),
+            contextual=scaled(PAPER_ENCODER[1], geometry.views),
+            layer_list=[round(geometry.layers * quarter / 4) for quarter in (1, 2, 3)],
+            image_token_list=[[scaled(dominant), scaled(contextual)] for dominant, contextual in PAPER_PAIRS],
+        )

@@ -1,0 +1,41 @@
+"""Keep the patches that [CLS] attends to and fold the others into a few, all inside the vision encoder.
+
+VisionZip, arXiv 2412.04467 (CVPR 2025). The LLM sees fewer tokens and is left as it is.
+"""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+from llava.reduction.base import Evidence, Geometry, Reduction
+from llava.reduction.checks import check_encoder_counts, positive
+from llava.reduction.selection import Selection
+from llava.reduction.stages import encoder_stage
+
+
+@dataclass(frozen=True)
+class VisionZip(Reduction):
+    """[CLS] ranking, once, in the encoder."""
+
+    dominant: int = field(metadata={"help": "dominant tokens leaving the vision encoder, [CLS] included, e.g. 54"})
+    contextual: int = field(metadata={"help": "contextual tokens leaving the vision encoder, e.g. 10"})
+
+    def __post_init__(self) -> None:
+        positive("dominant", self.dominant)
+        positive("contextual", self.contextual)
+
+    def at_encoder(self, evidence: Evidence) -> Selection:
+        return encoder_stage(evidence, self.dominant, self.contextual)
+
+    def tokens_per_stage(self, geometry: Geometry) -> list[int]:
+        return [geometry.views * (self.dominant + self.contextual)]
+
+    def check(self, geometry: Geometry) -> None:
+        super().check(geometry)
+        check_encoder_counts(self.dominant, self.contextual, geometry)
+
+    @classmethod
+    def from_budget(cls, retain: int, geometry: Geometry) -> Self:
+        """The paper's proportion, 54 dominant to 10 contextual, of `retain` tokens per image."""
+        each = max(2, round(retain / geometry.views))
+        contextual = max(1, round(each * 10 / 64))
+        return cls(dominant=each - contextual, contextual=contextual)
