@@ -1,0 +1,164 @@
+"""Attention rows and keys of a layer, recomputed through the layer's own parts, when a method asks and not before.
+
+The only file that knows how CLIP and LLaMA name their norms and projections. Asking the host's own layers again for a
+few rows is what lets flash and SDPA kernels, which never show their attention, stay on everywhere.
+
+Letters in shapes: I images, T tokens, n image tokens, D width, H query heads, G key heads, d head width.
+"""
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from transformers.models.llama.modeling_llama import rotate_half
+
+from llava.model.layout import Layout
+from llava.reduction.scoring import attention_rows
+
+
+def split_heads(projected: torch.Tensor, width: int) -> torch.Tensor:
+    """(I, T, heads * d) -> (I, heads, T, d)."""
+    return projected.unflatten(-1, (-1, width)).transpose(1, 2)
+
+
+def rotated(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """RoPE of (I, heads, T, d) by tables of shape (I or 1, T, d)."""
+    return states * cos[:, None] + rotate_half(states) * sin[:, None]
+
+
+class ClipEvidence:
+    """Evidence of one CLIP encoder layer about its patches. Implements `llava.reduction.Evidence`.
+
+    Args:
+        layer: transformers' CLIPEncoderLayer.
+        entering: (I, 1 + n, D), the hidden states that enter the layer, [CLS] first.
+        leaving: (I, 1 + n, D), those that leave it: the values that are kept and merged.
+    """
+
+    has_cls = True
+
+    def __init__(self, layer: Any, entering: torch.Tensor, leaving: torch.Tensor) -> None:
+        self._attention, self._leaving = layer.self_attn, leaving
+        self._norm, self._entering = layer.layer_norm1, entering
+        count = leaving.shape[1] - 1
+        self.lengths = self.initial_lengths = (count,) * len(leaving)
+        self.valid = torch.ones(len(leaving), count, dtype=torch.bool, device=leaving.device)
+
+    @property
+    def values(self) -> torch.Tensor:
+        """(I, n, D), the patches as they leave the layer."""
+        return self._leaving[:, 1:]
+
+    @property
+    def cls_token(self) -> torch.Tensor:
+        """(I, 1, D)."""
+        return self._leaving[:, :1]
+
+    @cached_property
+    def _normed(self) -> torch.Tensor:
+        return self._norm(self._entering)
+
+    @cached_property
+    def _keys(self) -> torch.Tensor:
+        return split_heads(self._attention.k_proj(self._normed), self._attention.head_dim)
+
+    def keys(self) -> torch.Tensor:
+        """(I, n, d), unscaled key projections of the patches, averaged over heads."""
+        return self._keys[:, :, 1:].mean(dim=1)
+
+    def _rows(self, tokens: slice) -> torch.Tensor:
+        queries = split_heads(self._attention.q_proj(self._normed[:, tokens]), self._attention.head_dim)
+        return attention_rows(queries, self._keys, self._attention.scale)[..., 1:]
+
+    def attention_from_cls(self) -> torch.Tensor:
+        """(I, H, 1, n) float32; the softmax includes [CLS] itself, whose column is left out."""
+        return self._rows(slice(0, 1))
+
+    def attention_from_image(self) -> torch.Tensor:
+        """(I, H, n, n) float32."""
+        return self._rows(slice(1, None))
+
+    def attention_from_last(self) -> torch.Tensor:
+        """Refused: there is no prompt in the encoder."""
+        raise NotImplementedError("an encoder layer sees no prompt")
+
+
+class LlamaEvidence:
+    """Evidence of one LLaMA-like decoder layer about the image tokens that are about to enter it.
+
+    Args:
+        layer: transformers' LlamaDecoderLayer, or one with the same names (Mistral, Qwen2).
+        hidden: (B, T, D), the hidden states that enter the layer, padded on the left.
+        layout: where the images are; it has at least one.
+        rotary: cos and sin, (1 or B, T, d), at the current positions.
+    """
+
+    has_cls = False
+
+    def __init__(
+        self, layer: Any, hidden: torch.Tensor, layout: Layout, rotary: tuple[torch.Tensor, torch.Tensor]
+    ) -> None:
+        self._attention, self._norm = layer.self_attn, layer.input_layernorm
+        self._hidden, self._layout = hidden, layout
+        self._cos, self._sin = (table.expand(len(hidden), -1, -1) for table in rotary)
+        self.lengths = tuple(span.length for span in layout.spans)
+        self.initial_lengths = tuple(span.initial for span in layout.spans)
+        self._rows, self._columns, self.valid = layout.columns(hidden.device)
+
+    def _at_image(self, states: torch.Tensor) -> torch.Tensor:
+        return states[self._rows[:, None], self._columns]
+
+    @cached_property
+    def values(self) -> torch.Tensor:
+        """(I, n, D), the image tokens."""
+        return self._at_image(self._hidden)
+
+    @cached_property
+    def _image_end(self) -> int:
+        spans, lengths, width = self._layout.spans, self._layout.lengths, self._layout.width
+        return max(width - lengths[span.row] + span.start + span.length for span in spans)
+
+    def _rotated_keys(self, end: int) -> torch.Tensor:
+        """(B, G, end, d)."""
+        normed = self._norm(self._hidden[:, :end])
+        keys = split_heads(self._attention.k_proj(normed), self._attention.head_dim)
+        return rotated(keys, self._cos[:, :end], self._sin[:, :end])
+
+    @cached_property
+    def _keys(self) -> torch.Tensor:
+        """Keys up to the last image token: no image query may look further."""
+        return self._rotated_keys(self._image_end)
+
+    def keys(self) -> torch.Tensor:
+        """(I, n, d), the rotated keys averaged over the key heads."""
+        return self._at_image(self._keys.mean(dim=1))
+
+    def _to_image_columns(self, rows: torch.Tensor) -> torch.Tensor:
+        """(I, H, R, T) -> (I, H, R, n); zero where an image has no token."""
+        columns = self._columns[:, None, None].expand(*rows.shape[:3], -1)
+        return rows.gather(-1, columns).masked_fill(~self.valid[:, None, None], 0)
+
+    def attention_from_image(self) -> torch.Tensor:
+        """(I, H, n, n) float32; text before the image shares each row's softmax. Rows past an image's end are zero."""
+        queries = split_heads(self._attention.q_proj(self._norm(self.values)), self._attention.head_dim)
+        queries = rotated(queries, self._at_image(self._cos), self._at_image(self._sin))
+        key_column = torch.arange(self._image_end, device=queries.device)
+        filler = self._layout.padding(queries.device)[self._rows]
+        allowed = (key_column <= self._columns[..., None]) & (key_column >= filler[..., None])
+        probabilities = attention_rows(queries, self._keys[self._rows], self._attention.scaling, allowed[:, None])
+        return self._to_image_columns(probabilities).masked_fill(~self.valid[:, None, :, None], 0)
+
+    def attention_from_last(self) -> torch.Tensor:
+        """(I, H, 1, n) float32; the last prompt token sees its whole row."""
+        last = self._norm(self._hidden[:, -1:])
+        queries = split_heads(self._attention.q_proj(last), self._attention.head_dim)
+        queries = rotated(queries, self._cos[:, -1:], self._sin[:, -1:])
+        keys = self._rotated_keys(self._hidden.shape[1])
+        real = torch.arange(keys.shape[2], device=keys.device) >= self._layout.padding(keys.device)
+        return self._to_image_columns(
+            attention_rows(queries, keys, self._attention.scaling, real[:, None, None])[self._rows]
+        )
+
+    def attention_from_cls(self) -> torch.Tensor:
+        """Refused: there is no [CLS] inside the LLM."""
+        raise NotImplementedError("the LLM has no [CLS] token")

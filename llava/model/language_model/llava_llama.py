@@ -1,0 +1,43 @@
+"""LLaVA on LLaMA (and Vicuna): the published LLaVA-1.5 and LLaVA-1.6-Vicuna models."""
+
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, LlamaModel
+
+from llava.model.generation import LlavaGeneration
+from llava.model.language_model.staged_decoder import StagedDecoder
+from llava.model.llava_arch import LlavaMetaForCausalLM, LlavaMetaModel
+from llava.reduction import method_class
+
+
+class LlavaConfig(LlamaConfig):
+    """LLaMA's settings plus LLaVA's `mm_*` keys, kept as they are in `config.json`."""
+
+    model_type = "llava_llama"
+
+
+class LlavaLlamaModel(LlavaMetaModel, StagedDecoder, LlamaModel):
+    """LLaMA's decoder with eyes, whose layers may see different numbers of tokens."""
+
+    config_class = LlavaConfig
+
+
+class LlavaLlamaForCausalLM(LlavaGeneration, LlavaMetaForCausalLM, LlamaForCausalLM):
+    """LLaVA. Weights are named as in the published checkpoints; see `generate`."""
+
+    config_class = LlavaConfig
+
+    def __init__(self, config: LlavaConfig) -> None:
+        super(LlamaForCausalLM, self).__init__(config)
+        self.model = LlavaLlamaModel(config)
+        self.vocab_size = config.vocab_size
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self._reduction = method_class("none")()
+        self.post_init()
+
+    def get_model(self) -> LlavaLlamaModel:
+        """The decoder (LLaVA's accessor)."""
+        return self.model
+
+
+AutoConfig.register("llava_llama", LlavaConfig, exist_ok=True)
+AutoModelForCausalLM.register(LlavaConfig, LlavaLlamaForCausalLM, exist_ok=True)

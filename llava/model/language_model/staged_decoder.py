@@ -1,0 +1,121 @@
+"""The decoder loop that drops image tokens between layers: any LLaMA-like transformers model by inheritance.
+
+The host's own layers, norm, rotary embedding and mask functions do the computing; this file only decides which tokens
+each layer sees. With nothing to drop it is bit-equal to the host.
+"""
+
+from typing import Any
+
+import torch
+from transformers.masking_utils import create_causal_mask
+from transformers.modeling_outputs import BaseModelOutputWithPast
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from llava.model.evidence import LlamaEvidence
+from llava.model.layout import Layout, splice
+from llava.model.staged_cache import StagedCache
+from llava.model.trace import StageTrace, Trace
+from llava.reduction import Reduction
+from llava.reduction.none import Unreduced
+
+
+class StagedDecoder:
+    """Mixed in before a transformers decoder (`LlamaModel`); replaces its `forward` and nothing else."""
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        past_key_values: StagedCache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        layout: Layout | None = None,
+        reduction: Reduction | None = None,
+        trace: Trace | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPast:
+        """Run the layers over new tokens, dropping image tokens where the method says.
+
+        Args:
+            input_ids: (B, T) int64, or
+            inputs_embeds: (B, T, D), padded on the left.
+            attention_mask, position_ids: ignored; the layout and the cache know better. transformers passes them.
+            past_key_values: what was seen before. Where it holds tokens, no LLM stage may act on new images.
+            layout: real tokens and image spans of the new tokens; None: every token is real, no images.
+            reduction: the method; None keeps everything.
+            trace: filled in where given.
+
+        Returns:
+            last_hidden_state (B, T', D) of the last stage's tokens, the last column being the last token; the cache.
+        """
+        hidden = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        layout = layout or Layout((hidden.shape[1],) * hidden.shape[0])
+        assert layout.width == hidden.shape[1], f"layout of {layout.width} columns for {hidden.shape[1]}"
+        if past_key_values is None and use_cache:
+            past_key_values = StagedCache(self.config)
+        method = reduction if reduction is not None and layout.spans else Unreduced()
+        bounds = _bounds(method.layers, len(self.layers))
+        if past_key_values is not None:
+            if not past_key_values.stages:
+                past_key_values.open(bounds)
+            assert not method.layers or past_key_values.length(0) == 0, "image tokens are dropped in the first prefill"
+            bounds = [(stage.first, stage.stop) for stage in past_key_values.stages]
+
+        rotary: Any = None
+        for number, (first, stop) in enumerate(bounds):
+            if method.layers and number > 0:
+                evidence = LlamaEvidence(self.layers[first], hidden, layout, rotary)
+                selection = method.at_layer(number - 1, evidence)
+                entering, before = hidden, layout
+                hidden, layout = splice(hidden, layout, selection)
+                if trace is not None:
+                    trace.stages.append(StageTrace(first, selection, before, layout, entering, hidden))
+            mask, positions = _attend(self.config, hidden, layout, past_key_values, number)
+            rotary = self.rotary_emb(hidden, position_ids=positions)
+            for layer in self.layers[first:stop]:
+                hidden = layer(
+                    hidden,
+                    attention_mask=mask,
+                    position_ids=positions,
+                    past_key_values=past_key_values,
+                    use_cache=use_cache,
+                    position_embeddings=rotary,
+                    **kwargs,
+                )
+        return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden), past_key_values=past_key_values)
+
+
+def _bounds(drop_after: list[int], layers: int) -> list[tuple[int, int]]:
+    edges = [0, *drop_after, layers]
+    return list(zip(edges, edges[1:]))
+
+
+def _attend(
+    config: Any, hidden: torch.Tensor, layout: Layout, cache: StagedCache | None, stage: int
+) -> tuple[torch.Tensor | None, torch.Tensor]:
+    """Mask and positions (1 or B, T) of new tokens in a stage; its padding is noted in the cache."""
+    count, device = hidden.shape[1], hidden.device
+    past = cache.length(stage) if cache is not None else 0
+    steps = torch.arange(count, device=device)
+    new_filler = steps < layout.padding(device) if layout.padded else None
+    filler = new_filler if cache is None else cache.filler_and(stage, new_filler, count)
+    if filler is None:
+        positions = (steps + past)[None]
+    else:
+        # A token's position is the number of real tokens before it.
+        positions = ((~filler).cumsum(dim=1) - 1).clamp(min=0)[:, past:]
+        if cache is not None and new_filler is not None:
+            cache.stages[stage].filler = filler
+    mask = create_causal_mask(
+        config=config,
+        inputs_embeds=hidden,
+        attention_mask=None if filler is None else (~filler).long(),
+        past_key_values=cache.view(stage) if cache is not None else None,
+        # Without a cache, transformers would look in the positions for packed sequences; there are none.
+        position_ids=None,
+    )
+    return mask, positions

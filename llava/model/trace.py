@@ -1,0 +1,37 @@
+"""What happened to an image's tokens in one request, for pictures, tests and papers."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from llava.model.layout import Layout
+from llava.reduction.selection import Selection
+
+
+@dataclass(frozen=True)
+class StageTrace:
+    """One reduction inside the LLM: after `layer` layers, from `entering` (B, T, D) to `leaving` (B, T', D)."""
+
+    layer: int
+    selection: Selection
+    before: Layout
+    after: Layout
+    entering: torch.Tensor
+    leaving: torch.Tensor
+
+
+@dataclass
+class Trace:
+    """Hand one to `generate(..., trace=Trace())` and it is filled in.
+
+    Attributes:
+        encoder: what the vision encoder kept of each view (None for methods that keep all).
+        inputs_embeds: (B, T, D), what entered the LLM.
+        layout: where the images were in it.
+        stages: the reductions inside the LLM, in order.
+    """
+
+    encoder: Selection | None = None
+    inputs_embeds: torch.Tensor | None = None
+    layout: Layout | None = None
+    stages: list[StageTrace] = field(default_factory=list)
