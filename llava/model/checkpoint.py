@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ def read_config(path: str) -> LlavaConfig:
     Raises:
         InputError: when there is none, or it is of another layout or model family.
     """
+    if os.path.isabs(path) and not os.path.isdir(path):
+        raise InputError(f"a checkpoint folder must exist: '{path}' does not; check --model-path and --model-base")
     try:
         raw, _ = PreTrainedConfig.get_config_dict(path)
     except (OSError, ValueError) as error:

@@ -104,9 +104,18 @@ class LlamaEvidence:
         self.lengths = tuple(span.length for span in layout.spans)
         self.initial_lengths = tuple(span.initial for span in layout.spans)
         self._rows, self._columns, self.valid = layout.columns(hidden.device)
+        # The usual batch: one image a row, all alike. Then a slice does what else takes a gather.
+        places = {(layout.width - layout.lengths[span.row] + span.start, span.length) for span in layout.spans}
+        alike = len(places) == 1 and [span.row for span in layout.spans] == list(range(len(hidden)))
+        self._slice = slice(min(places)[0], sum(min(places))) if alike else None
 
     def _at_image(self, states: torch.Tensor) -> torch.Tensor:
-        return states[self._rows[:, None], self._columns]
+        """(B, T, ...) -> (I, n, ...)."""
+        return states[:, self._slice] if self._slice else states[self._rows[:, None], self._columns]
+
+    def _by_image(self, states: torch.Tensor) -> torch.Tensor:
+        """(B, ...) -> (I, ...)."""
+        return states if self._slice else states[self._rows]
 
     @cached_property
     def values(self) -> torch.Tensor:
@@ -135,6 +144,8 @@ class LlamaEvidence:
 
     def _to_image_columns(self, rows: torch.Tensor) -> torch.Tensor:
         """(I, H, R, T) -> (I, H, R, n); zero where an image has no token."""
+        if self._slice:
+            return rows[..., self._slice]
         columns = self._columns[:, None, None].expand(*rows.shape[:3], -1)
         return rows.gather(-1, columns).masked_fill(~self.valid[:, None, None], 0)
 
@@ -145,8 +156,9 @@ class LlamaEvidence:
         key_column = torch.arange(self._image_end, device=queries.device)
         filler = self._layout.padding(queries.device)[self._rows]
         allowed = (key_column <= self._columns[..., None]) & (key_column >= filler[..., None])
-        probabilities = attention_rows(queries, self._keys[self._rows], self._attention.scaling, allowed[:, None])
-        return self._to_image_columns(probabilities).masked_fill(~self.valid[:, None, :, None], 0)
+        probabilities = attention_rows(queries, self._by_image(self._keys), self._attention.scaling, allowed[:, None])
+        received = self._to_image_columns(probabilities)
+        return received if self._slice else received.masked_fill(~self.valid[:, None, :, None], 0)
 
     def attention_from_last(self) -> torch.Tensor:
         """(I, H, 1, n) float32; the last prompt token sees its whole row."""
@@ -155,9 +167,8 @@ class LlamaEvidence:
         queries = rotated(queries, self._cos[:, -1:], self._sin[:, -1:])
         keys = self._rotated_keys(self._hidden.shape[1])
         real = torch.arange(keys.shape[2], device=keys.device) >= self._layout.padding(keys.device)
-        return self._to_image_columns(
-            attention_rows(queries, keys, self._attention.scaling, real[:, None, None])[self._rows]
-        )
+        rows = attention_rows(queries, keys, self._attention.scaling, real[:, None, None])
+        return self._to_image_columns(self._by_image(rows))
 
     def attention_from_cls(self) -> torch.Tensor:
         """Refused: there is no [CLS] inside the LLM."""

@@ -26,7 +26,7 @@ def attention_rows(
     grouped = queries.float().reshape(images, groups, heads // groups * rows, width)
     logits = (grouped @ keys.float().transpose(-1, -2) * scale).view(images, heads, rows, length)
     if allowed is not None:
-        logits = logits.masked_fill(~allowed, torch.finfo(logits.dtype).min)
+        logits.masked_fill_(~allowed, torch.finfo(logits.dtype).min)
     return logits.softmax(dim=-1)
 
 

@@ -1,0 +1,94 @@
+"""Models with random weights and a stopwatch, for measuring cost without a checkpoint."""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+from transformers import CLIPVisionConfig
+
+from llava.constants import IMAGE_TOKEN_INDEX
+from llava.model.language_model.llava_llama import LlavaConfig, LlavaLlamaForCausalLM
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a random LLaVA; by default the depth and picture of LLaVA-1.5-7B at a width that a CPU can carry."""
+
+    layers: int = 32
+    width: int = 512
+    intermediate: int = 1376
+    heads: int = 8
+    vision_layers: int = 24
+    vision_width: int = 256
+    vision_heads: int = 4
+    image_size: int = 336
+    patch_size: int = 14
+    vocabulary: int = 32000
+
+
+def random_model(shape: Shape, device: str, dtype: torch.dtype, attention: str = "sdpa") -> LlavaLlamaForCausalLM:
+    """A LLaVA-1.5 of this shape with random weights (seed 0), in evaluation mode."""
+    torch.manual_seed(0)
+    vision = CLIPVisionConfig(
+        hidden_size=shape.vision_width,
+        intermediate_size=4 * shape.vision_width,
+        num_hidden_layers=shape.vision_layers,
+        num_attention_heads=shape.vision_heads,
+        image_size=shape.image_size,
+        patch_size=shape.patch_size,
+    )
+    config = LlavaConfig(
+        hidden_size=shape.width,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.heads,
+        vocab_size=shape.vocabulary,
+        mm_vision_tower="random",
+        mm_vision_config=vision.to_diff_dict(),
+        mm_hidden_size=shape.vision_width,
+        mm_projector_type="mlp2x_gelu",
+        attn_implementation=attention,
+    )
+    with torch.device(device):
+        model = LlavaLlamaForCausalLM(config)
+    return model.to(dtype).eval()
+
+
+def prompt_ids(text_tokens: int, vocabulary: int, device: str) -> torch.Tensor:
+    """(1, text_tokens + 1) int64: a prompt whose image comes after 35 tokens, as under `vicuna_v1`."""
+    ids = torch.randint(3, vocabulary, (1, text_tokens + 1), generator=torch.Generator().manual_seed(0))
+    ids[0, min(35, text_tokens)] = IMAGE_TOKEN_INDEX
+    return ids.to(device)
+
+
+def seconds(work: Callable[[], object], repeats: int, device: str) -> float:
+    """Median time of `work` after one run that does not count; waits for the device."""
+
+    def once() -> float:
+        started = time.perf_counter()
+        work()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    once()
+    return statistics.median(once() for _ in range(repeats))
+
+
+def machine() -> str:
+    """Processor or GPU, threads and versions, in one line."""
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+    else:
+        info = Path("/proc/cpuinfo")
+        lines = info.read_text().splitlines() if info.is_file() else []
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+        name = f"{model or platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+    versions = f"torch {torch.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}"
+    return f"{name}; {versions}"

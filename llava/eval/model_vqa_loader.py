@@ -1,0 +1,40 @@
+"""Answer a JSON Lines file of questions about images (GQA, VQAv2, VizWiz, TextVQA, POPE, MME, SEED).
+
+    python -m llava.eval.model_vqa_loader --model-path CHECKPOINT --question-file QUESTIONS.jsonl \\
+        --image-folder IMAGES --answers-file ANSWERS.jsonl --temperature 0 --conv-mode vicuna_v1 --retain 32
+
+A question line has `question_id`, `image` and `text`. Options are LLaVA's; see --help.
+"""
+
+import os
+
+from llava.eval.command import Parser, run
+from llava.eval.options import conversation_from
+from llava.eval.questions import FileImage, Question, read_lines
+from llava.eval.runner import add_runner_options, run_questions
+
+
+def read_questions(path: str, image_folder: str) -> list[Question]:
+    """LLaVA's question file; every line has a picture."""
+    return [
+        Question(
+            where=where,
+            message=record["text"],
+            image=FileImage(os.path.join(image_folder, record["image"]), where),
+            head={"question_id": record["question_id"], "prompt": record["text"]},
+        )
+        for where, record in read_lines(path, ("question_id", "image", "text"))
+    ]
+
+
+def main() -> None:
+    """The command."""
+    parser = Parser(prog="python -m llava.eval.model_vqa_loader", description=(__doc__ or "").split("\n")[0])
+    add_runner_options(parser, "tables/question.jsonl")
+    args = parser.parse_args()
+    conv_mode = conversation_from(args, tag_plain_models=True)
+    run_questions(args, read_questions(args.question_file, args.image_folder), conv_mode)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,115 @@
+"""Questions as the runners ask them, whatever file they come from."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_TOKEN
+from llava.conversation import get_conv_template
+from llava.errors import InputError
+from llava.mm_utils import open_image
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question to the model and what is written with its answer.
+
+    Attributes:
+        where: file and line, for complaints.
+        message: the user's message without image token.
+        image: opens the picture, RGB; None for a question without one. Called in a worker process.
+        head: first keys of the answer's record (`question_id`, `prompt`), in order.
+        tail: keys between `text` and `answer_id`, in order.
+    """
+
+    where: str
+    message: str
+    image: Callable[[], Image.Image] | None
+    head: dict[str, Any]
+    tail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FileImage:
+    """Opens a picture file for the question it belongs to."""
+
+    path: str
+    where: str
+
+    def __call__(self) -> Image.Image:
+        try:
+            return open_image(self.path)
+        except InputError as error:
+            raise InputError(f"{error} (asked for in {self.where})") from None
+
+
+def read_lines(path: str, keys: tuple[str, ...]) -> list[tuple[str, dict]]:
+    """The records of a JSON Lines file with their places, every one having `keys`.
+
+    Raises:
+        InputError: for a missing or empty file, a line that is no JSON object or lacks a key; names file and line.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"a question file must be readable: '{path}' is not ({error}); check the path") from None
+    records = []
+    for number, line in enumerate(text.splitlines(), 1):
+        where = f"{path} line {number}"
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"a question must be one JSON object per line: {where} is not ({error})") from None
+        missing = [key for key in keys if not isinstance(record, dict) or key not in record]
+        if missing:
+            raise InputError(f"a question needs {', '.join(keys)}: {where} lacks {missing[0]}; add it")
+        records.append((where, record))
+    if not records:
+        raise InputError(f"a question file must hold questions: '{path}' is empty")
+    return records
+
+
+def chunk(items: list, chunks: int, index: int) -> list:
+    """The `index`-th of `chunks` consecutive slices of ceil(total / chunks) items, LLaVA's way of sharing work.
+
+    Some totals fill fewer slices than asked for; the slices left over are empty.
+    """
+    if chunks < 1 or not 0 <= index < chunks:
+        raise InputError(f"--chunk-idx must lie below --num-chunks: got {index} of {chunks}; count from 0")
+    size = math.ceil(len(items) / chunks)
+    return items[index * size : (index + 1) * size]
+
+
+def check_images_exist(questions: list[Question]) -> None:
+    """Refuse a missing picture before anything is loaded, naming it and the question's line."""
+    for question in questions:
+        if isinstance(question.image, FileImage) and not Path(question.image.path).is_file():
+            raise InputError(
+                f"a question's image must exist: '{question.image.path}' does not ({question.where}); "
+                f"check --image-folder"
+            )
+
+
+def render(message: str, with_image: bool, conv_mode: str, start_end: bool) -> str:
+    """The prompt of a single question under a conversation template; the image token goes first, on its own line."""
+    if with_image:
+        token = DEFAULT_IMAGE_TOKEN
+        if start_end:
+            token = DEFAULT_IM_START_TOKEN + token + DEFAULT_IM_END_TOKEN
+        message = f"{token}\n{message}"
+    conversation = get_conv_template(conv_mode)
+    conversation.append_message(conversation.roles[0], message)
+    conversation.append_message(conversation.roles[1], None)
+    return conversation.get_prompt()
+
+
+def file_digest(path: str) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,130 @@
+"""Ask one question about one or several pictures.
+
+    python -m llava.eval.run_llava --model-path CHECKPOINT --image-file photo.jpg --query "What is this?" --retain 32
+
+The answer goes to stdout. `eval_model(args)` is LLaVA's function of that name for notebooks.
+"""
+
+import argparse
+import re
+import sys
+from typing import Any
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_TOKEN, IMAGE_PLACEHOLDER
+from llava.conversation import get_conv_template
+from llava.errors import InputError
+from llava.eval.command import Parser, run
+from llava.eval.options import (
+    DTYPES,
+    add_method_options,
+    add_model_options,
+    add_sampling_options,
+    device_from,
+    method_from,
+    sampling_from,
+)
+from llava.mm_utils import get_model_name_from_path, open_image, process_images, tokenizer_image_token
+from llava.model.builder import load_pretrained_model, model_geometry, prepare_tower
+from llava.model.checkpoint import read_config
+
+# Parts of a model's name, in LLaVA's order, and the conversation mode they stand for.
+MODES = (
+    ("llama-2", "llava_llama_2"),
+    ("mistral", "mistral_instruct"),
+    ("v1.6-34b", "chatml_direct"),
+    ("v1", "llava_v1"),
+    ("mpt", "mpt"),
+)
+
+
+def infer_conv_mode(model_name: str) -> str:
+    """The conversation mode LLaVA chooses for a model by its name."""
+    return next((mode for part, mode in MODES if part in model_name.lower()), "llava_v0")
+
+
+def place_images(query: str, images: int, start_end: bool) -> str:
+    """The query with image tokens: where `<image-placeholder>` stands, or all in front of it, one a line."""
+    token = DEFAULT_IMAGE_TOKEN
+    if start_end:
+        token = DEFAULT_IM_START_TOKEN + token + DEFAULT_IM_END_TOKEN
+    placed = len(re.findall(re.escape(IMAGE_PLACEHOLDER), query))
+    if not placed:
+        return f"{token}\n" * images + query
+    if placed != images:
+        raise InputError(f"each {IMAGE_PLACEHOLDER} stands for one picture: got {placed} of them for {images} pictures")
+    return query.replace(IMAGE_PLACEHOLDER, token)
+
+
+def eval_model(args: Any) -> str:
+    """Answer `args.query` about `args.image_file` with the model at `args.model_path`; print and return the answer.
+
+    Args:
+        args: LLaVA's attributes `model_path`, `model_base`, `query`, `conv_mode`, `image_file`, `sep`, `temperature`,
+            `top_p`, `num_beams`, `max_new_tokens`; any option of this command besides. What is not there has its
+            default.
+    """
+    defaults = vars(build_parser().parse_args(["--image-file", "", "--query", ""]))
+    args = argparse.Namespace(**{name: getattr(args, name, default) for name, default in defaults.items()})
+    choice, sampling, device = method_from(args), sampling_from(args), device_from(args)
+    model_name = get_model_name_from_path(args.model_path)
+    inferred = infer_conv_mode(model_name)
+    if args.conv_mode is not None and args.conv_mode != inferred:
+        print(f"conversation mode {args.conv_mode} as asked for; the model's name suggests {inferred}", file=sys.stderr)
+    conversation = get_conv_template(args.conv_mode or inferred)
+    images = [open_image(path) for path in args.image_file.split(args.sep)]
+    config = read_config(args.model_path)
+    prepare_tower(config, args.model_path)
+    query = place_images(args.query, len(images), getattr(config, "mm_use_im_start_end", False))
+    method = choice.build(model_geometry(config))
+
+    transformers_logging.disable_progress_bar()
+    tokenizer, model, processor, _ = load_pretrained_model(
+        args.model_path,
+        args.model_base,
+        model_name,
+        args.load_8bit,
+        args.load_4bit,
+        device=device,
+        reduction=method,
+        torch_dtype=DTYPES[args.dtype],
+        attn_implementation=args.attn_implementation,
+    )
+    conversation.append_message(conversation.roles[0], query)
+    conversation.append_message(conversation.roles[1], None)
+    ids = tokenizer_image_token(conversation.get_prompt(), tokenizer, return_tensors="pt")[None].to(model.device)
+    if sampling["do_sample"]:
+        torch.manual_seed(args.seed)
+    output = model.generate(
+        ids,
+        images=process_images(images, processor, model.config),
+        image_sizes=[image.size for image in images],
+        **sampling,
+    )
+    answer = tokenizer.batch_decode(output, skip_special_tokens=True)[0].strip()
+    print(answer)
+    return answer
+
+
+def build_parser() -> Parser:
+    """LLaVA's options of this command, and ours."""
+    parser = Parser(prog="python -m llava.eval.run_llava", description=(__doc__ or "").split("\n")[0])
+    add_model_options(parser)
+    parser.add_argument("--image-file", required=True, help="a picture, or several with --sep between them")
+    parser.add_argument("--query", required=True, help="the question; <image-placeholder> marks a picture's place")
+    parser.add_argument("--conv-mode", help="conversation template; unset: by the model's name")
+    parser.add_argument("--sep", default=",", help="between picture files")
+    add_sampling_options(parser, max_new_tokens=512)
+    add_method_options(parser)
+    return parser
+
+
+def main() -> None:
+    """The command."""
+    eval_model(build_parser().parse_args())
+
+
+if __name__ == "__main__":
+    run(main)
