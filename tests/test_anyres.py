@@ -1,4 +1,5 @@
 """Geometry of `anyres`, by cases worked out by hand and by the official pixels."""
+
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,15 +38,18 @@ def test_pixels_are_llavas(case: str, name: str, views: int, processor: CLIPImag
     assert torch.equal(pixels[0], load_file(PARITY / f"{case}.safetensors")["pixel_values"])
 
 
-@pytest.mark.parametrize("size, best", [
-    ((1000, 1000), (672, 672)),  # 672 * 672 shown; every other pinpoint shows 336 * 336
-    ((900, 420), (1008, 336)),  # 720 * 336 = 241920 shown, against 672 * 313 = 210336 at (672, 336)
-    ((333, 512), (336, 672)),  # enlarged: all 333 * 512 shown at three pinpoints, this one wastes least
-    ((300, 400), (336, 672)),  # all shown here and at (672, 672), which wastes more
-    ((672, 336), (672, 336)),  # nothing wasted
-    ((100, 50), (336, 672)),  # (336, 672) and (672, 336) show and waste the same: the first in the list
-    ((5000, 1), (336, 672)),  # nothing is shown anywhere, the height truncates to 0: least waste, then the first
-])
+@pytest.mark.parametrize(
+    "size, best",
+    [
+        ((1000, 1000), (672, 672)),  # 672 * 672 shown; every other pinpoint shows 336 * 336
+        ((900, 420), (1008, 336)),  # 720 * 336 = 241920 shown, against 672 * 313 = 210336 at (672, 336)
+        ((333, 512), (336, 672)),  # enlarged: all 333 * 512 shown at three pinpoints, this one wastes least
+        ((300, 400), (336, 672)),  # all shown here and at (672, 672), which wastes more
+        ((672, 336), (672, 336)),  # nothing wasted
+        ((100, 50), (336, 672)),  # (336, 672) and (672, 336) show and waste the same: the first in the list
+        ((5000, 1), (336, 672)),  # nothing is shown anywhere, the height truncates to 0: least waste, then the first
+    ],
+)
 def test_best_resolution(size: Size, best: Size) -> None:
     assert select_best_resolution(size, PINPOINTS) == best
 
@@ -54,22 +58,32 @@ def test_a_tie_follows_the_order_of_the_list() -> None:
     assert select_best_resolution((100, 50), PINPOINTS[::-1]) == (672, 336)
 
 
-@pytest.mark.parametrize("size, shape", [
-    ((1000, 1000), (2, 2)), ((900, 420), (3, 1)), ((333, 512), (1, 2)), ((672, 336), (2, 1)), ((100, 900), (1, 3)),
-])
+@pytest.mark.parametrize(
+    "size, shape",
+    [
+        ((1000, 1000), (2, 2)),
+        ((900, 420), (3, 1)),
+        ((333, 512), (1, 2)),
+        ((672, 336), (2, 1)),
+        ((100, 900), (1, 3)),
+    ],
+)
 @pytest.mark.parametrize("pinpoints", [PINPOINTS, str(PINPOINTS), str([tuple(pair) for pair in PINPOINTS])])
 def test_grid_shape_is_columns_then_rows(size: Size, shape: Size, pinpoints: str | list[list[int]]) -> None:
     assert get_anyres_image_grid_shape(size, pinpoints, 336) == shape
 
 
-@pytest.mark.parametrize("size, target, box", [
-    ((900, 420), (1008, 336), (144, 0, 864, 336)),  # 900 * 0.8 = 720 wide
-    ((3, 2), (9, 7), (0, 0, 9, 6)),  # one row left over: the top gets none of it
-    ((7, 3), (10, 10), (0, 2, 10, 7)),  # 3 * 10 / 7 = 4.3 rows, rounded up to 5
-    ((3, 7), (10, 10), (2, 0, 7, 10)),  # the same, upright
-    ((300, 100), (672, 336), (0, 55, 672, 280)),  # 100 * (672 / 300) is a hair above 224 in floating point: 225
-    ((10, 10), (10, 10), (0, 0, 10, 10)),
-])
+@pytest.mark.parametrize(
+    "size, target, box",
+    [
+        ((900, 420), (1008, 336), (144, 0, 864, 336)),  # 900 * 0.8 = 720 wide
+        ((3, 2), (9, 7), (0, 0, 9, 6)),  # one row left over: the top gets none of it
+        ((7, 3), (10, 10), (0, 2, 10, 7)),  # 3 * 10 / 7 = 4.3 rows, rounded up to 5
+        ((3, 7), (10, 10), (2, 0, 7, 10)),  # the same, upright
+        ((300, 100), (672, 336), (0, 55, 672, 280)),  # 100 * (672 / 300) is a hair above 224 in floating point: 225
+        ((10, 10), (10, 10), (0, 0, 10, 10)),
+    ],
+)
 def test_resized_image_lies_centred_on_black(size: Size, target: Size, box: tuple[int, int, int, int]) -> None:
     placed = resize_and_pad_image(Image.new("RGB", size, "white"), target)
     assert placed.size == target
@@ -104,8 +118,22 @@ def test_batches(sizes: list[Size], counts: list[int] | int, processor: CLIPImag
         assert isinstance(pixels, list) and [len(views) for views in pixels] == counts
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", "[[336]]", "[336, 672]", "[[336, -1]]", "[[336.0, 672]]", "[(336, 6",
-                                  "__import__('os')", [], [["336", "672"]]])
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "[]",
+        "[[336]]",
+        "[336, 672]",
+        "[[336, -1]]",
+        "[[336.0, 672]]",
+        "[(336, 6",
+        "__import__('os')",
+        [],
+        [["336", "672"]],
+    ],
+)
 def test_unreadable_pinpoints(text: str | list[list[int]] | None) -> None:
     with pytest.raises(InputError, match=r"image_grid_pinpoints must list .* got .* expected"):
         parse_pinpoints(text)

@@ -1,4 +1,5 @@
 """Every template's prompt, letter for letter: the checkpoints know no other."""
+
 import pytest
 
 from llava.conversation import Conversation, SeparatorStyle, conv_templates, default_conversation, get_conv_template
@@ -101,11 +102,23 @@ def test_vicuna_v1_in_full() -> None:
     assert default_conversation == conv_templates["vicuna_v1"]
 
 
-@pytest.mark.parametrize("name, version", [
-    ("v0", "Unknown"), ("llava_v0", "Unknown"), ("plain", "Unknown"), ("v1", "v1"), ("llava_v1", "v1"),
-    ("v0_mmtag", "v0_mmtag"), ("v1_mmtag", "v1_mmtag"), ("llama_2", "llama_v2"), ("llava_llama_2", "llama_v2"),
-    ("mistral_instruct", "llama_v2"), ("mpt", "mpt"), ("mistral_direct", "mpt"),
-])
+@pytest.mark.parametrize(
+    "name, version",
+    [
+        ("v0", "Unknown"),
+        ("llava_v0", "Unknown"),
+        ("plain", "Unknown"),
+        ("v1", "v1"),
+        ("llava_v1", "v1"),
+        ("v0_mmtag", "v0_mmtag"),
+        ("v1_mmtag", "v1_mmtag"),
+        ("llama_2", "llama_v2"),
+        ("llava_llama_2", "llama_v2"),
+        ("mistral_instruct", "llama_v2"),
+        ("mpt", "mpt"),
+        ("mistral_direct", "mpt"),
+    ],
+)
 def test_versions(name: str, version: str) -> None:
     assert conv_templates[name].version == version
 
@@ -115,12 +128,17 @@ def test_only_the_one_shot_templates_start_with_an_exchange() -> None:
         assert conv.offset == len(conv.messages) == (2 if name in ("default", "v0") else 0)
 
 
-@pytest.mark.parametrize("name, said", [
-    ("vicuna_v1", "USER: <image>\nQ ASSISTANT: A</s>USER: R ASSISTANT:"),
-    ("v1_mmtag", "USER: <Image><image></Image> ASSISTANT: Received.</s>USER: Q ASSISTANT: A</s>USER: R ASSISTANT:"),
-    ("v0_mmtag",
-     "Human: <Image><image></Image>###Assistant: Received.###Human: Q###Assistant: A###Human: R###Assistant:"),
-])
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("vicuna_v1", "USER: <image>\nQ ASSISTANT: A</s>USER: R ASSISTANT:"),
+        ("v1_mmtag", "USER: <Image><image></Image> ASSISTANT: Received.</s>USER: Q ASSISTANT: A</s>USER: R ASSISTANT:"),
+        (
+            "v0_mmtag",
+            "Human: <Image><image></Image>###Assistant: Received.###Human: Q###Assistant: A###Human: R###Assistant:",
+        ),
+    ],
+)
 def test_a_tuple_moves_the_image_to_the_front(name: str, said: str) -> None:
     conv = chat(name, ("Q\n<image>", "picture", "Default"), "A", ("R", "same picture", "Default"), None)
     assert conv.get_prompt() == conv.system + conv.sep + said
@@ -139,8 +157,12 @@ def test_a_copy_grows_alone() -> None:
 
 def test_dict_holds_texts_only() -> None:
     assert chat("mistral_instruct", ("Q", "picture"), None).dict() == {
-        "system": "", "roles": ("USER", "ASSISTANT"), "messages": [["USER", "Q"], ["ASSISTANT", None]],
-        "offset": 0, "sep": "", "sep2": "</s>",
+        "system": "",
+        "roles": ("USER", "ASSISTANT"),
+        "messages": [["USER", "Q"], ["ASSISTANT", None]],
+        "offset": 0,
+        "sep": "",
+        "sep2": "</s>",
     }
 
 

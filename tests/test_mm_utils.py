@@ -1,4 +1,5 @@
 """Images, prompts and paths on their way to the model; pixels are compared with the official ones bit for bit."""
+
 import base64
 import io
 from pathlib import Path
@@ -105,13 +106,16 @@ def test_square_colour_and_identity(processor: CLIPImageProcessorPil) -> None:
     assert expand2square(image, mean) is image
 
 
-@pytest.mark.parametrize("prompt, with_bos, without", [
-    ("ab<image>c", [1, 97, 98, -200, 99], [97, 98, -200, 99]),
-    ("<image>\nc", [1, -200, 10, 99], [-200, 10, 99]),
-    ("a<image><image>", [1, 97, -200, -200], [97, -200, -200]),
-    ("abc", [1, 97, 98, 99], [97, 98, 99]),
-    ("", [1], []),
-])
+@pytest.mark.parametrize(
+    "prompt, with_bos, without",
+    [
+        ("ab<image>c", [1, 97, 98, -200, 99], [97, 98, -200, 99]),
+        ("<image>\nc", [1, -200, 10, 99], [-200, 10, 99]),
+        ("a<image><image>", [1, 97, -200, -200], [97, -200, -200]),
+        ("abc", [1, 97, 98, 99], [97, 98, 99]),
+        ("", [1], []),
+    ],
+)
 def test_image_tokens(prompt: str, with_bos: list[int], without: list[int]) -> None:
     assert tokenizer_image_token(prompt, letters()) == with_bos
     assert tokenizer_image_token(prompt, letters(adds_bos=False)) == without
@@ -124,13 +128,16 @@ def test_unknown_return_tensors() -> None:
         tokenizer_image_token("a", letters(), return_tensors="np")  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("path, name", [
-    ("liuhaotian/llava-v1.5-7b", "llava-v1.5-7b"),
-    ("/models/llava-v1.5-7b/", "llava-v1.5-7b"),
-    ("llava-v1.5-7b", "llava-v1.5-7b"),
-    ("out/llava-lora/checkpoint-900/", "llava-lora_checkpoint-900"),
-    ("checkpoint-900", "checkpoint-900"),
-])
+@pytest.mark.parametrize(
+    "path, name",
+    [
+        ("liuhaotian/llava-v1.5-7b", "llava-v1.5-7b"),
+        ("/models/llava-v1.5-7b/", "llava-v1.5-7b"),
+        ("llava-v1.5-7b", "llava-v1.5-7b"),
+        ("out/llava-lora/checkpoint-900/", "llava-lora_checkpoint-900"),
+        ("checkpoint-900", "checkpoint-900"),
+    ],
+)
 def test_model_name(path: str, name: str) -> None:
     assert get_model_name_from_path(path) == name
 

@@ -86,9 +86,7 @@ def _drops(model: LlavaLlamaForCausalLM, method: Reduction, trace: Trace) -> Non
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown; ratios are to the first row."""
-    columns = (
-        "method | tokens | encoder ms | prefill ms | faster | drops | ms per token | KV cache | FLOPs | fewer"
-    )
+    columns = "method | tokens | encoder ms | prefill ms | faster | drops | ms per token | KV cache | FLOPs | fewer"
     lines = [f"| {columns} |", "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
     first = rows[0]
     for row in rows:

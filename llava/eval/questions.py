@@ -60,7 +60,7 @@ def read_lines(path: str, keys: tuple[str, ...]) -> list[tuple[str, dict]]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"a question file must be readable: '{path}' is not ({error}); check the path") from None
     records = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.rstrip("\n").split("\n") if text else [], 1):
         where = f"{path} line {number}"
         try:
             record = json.loads(line)

@@ -27,7 +27,8 @@ from llava.eval.reporting import schedule_report, show_answers
 from llava.mm_utils import get_model_name_from_path
 from llava.model.builder import load_pretrained_model, model_geometry, prepare_tower
 from llava.model.checkpoint import read_config
-from llava.reduction import Reduction
+from llava.reduction import Reduction, name_of
+from llava.reduction.schedule import average_tokens
 
 
 def add_runner_options(parser: Parser, questions: str, conv_mode: str = "llava_v1", max_new_tokens: int = 128) -> None:
@@ -63,7 +64,9 @@ def run_questions(args: argparse.Namespace, questions: list[Question], conv_mode
     check_images_exist(questions)
     config = read_config(args.model_path)
     prepare_tower(config, args.model_path)
-    method = choice.build(model_geometry(config))
+    geometry = model_geometry(config)
+    method = choice.build(geometry)
+    own_settings |= {"answers": len(questions), "average_tokens": average_tokens(method, geometry)}
 
     with AnswersFile(args.answers_file, _settings(args, conv_mode, method) | own_settings, args.overwrite) as answers:
         done = _count_done(answers, questions)
@@ -95,7 +98,7 @@ def _settings(args: argparse.Namespace, conv_mode: str, method: Reduction) -> di
     return chosen | {
         "question_file_sha256": file_digest(args.question_file),
         "conv_mode": conv_mode,
-        "method": type(method).__module__.rsplit(".", 1)[-1],
+        "method": name_of(method),
         "settings": vars(method),
     }
 

@@ -1,0 +1,42 @@
+# Two commands on a fresh machine: `make demo` shows what this is, `make test` proves that it works.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+LOWEST := .venv-lowest
+DEMO := playground/demo
+
+.PHONY: demo test check test-lowest install clean
+
+install: $(VENV)/installed
+
+# pip with the tested versions: torch is pinned there because an open range pulls gigabytes of CUDA packages.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install
+	$(BIN)/python -m llava.eval.model_vqa_loader --model-path tests/parity/llava-tiny \
+		--question-file $(DEMO)/questions.jsonl --image-folder tests/parity/images \
+		--answers-file $(DEMO)/answers/answers.jsonl --overwrite --show 4 \
+		--conv-mode vicuna_v1 --temperature 0 --max_new_tokens 8 --retain 32
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The same code against the lowest transformers that pyproject.toml admits.
+test-lowest: $(LOWEST)/installed
+	$(LOWEST)/bin/python -m pytest -m 'not slow'
+
+$(LOWEST)/installed: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --constraint constraints-lowest.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(LOWEST) $(DEMO)/answers

@@ -1,0 +1,87 @@
+"""What all tests share: the official outputs, the tiny checkpoints they were made on, and their pictures."""
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import llava.reduction
+from llava.conversation import get_conv_template
+from llava.mm_utils import open_image, process_images, tokenizer_image_token
+from llava.model.builder import load_pretrained_model
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
+
+PARITY = Path(__file__).parent / "parity"
+CASES = json.loads((PARITY / "cases.json").read_text())
+METHOD_OF_CASE = {"pdrop": "pyramiddrop", "llava": "none"}
+
+
+class Loaded(NamedTuple):
+    """What `load_pretrained_model` returns."""
+
+    tokenizer: object
+    model: torch.nn.Module
+    processor: object
+    context_len: int
+
+
+class Sample(NamedTuple):
+    """A question as `generate` takes it: ids (1, L), pictures as lists, and their (width, height)."""
+
+    input_ids: torch.Tensor
+    images: list[torch.Tensor]
+    image_sizes: list[tuple[int, int]]
+
+
+@pytest.fixture(scope="session")
+def parity() -> Path:
+    """Folder of the official outputs and the checkpoints they were made on."""
+    return PARITY
+
+
+@pytest.fixture(scope="session")
+def _checkpoints() -> dict[str, Loaded]:
+    return {}
+
+
+@pytest.fixture
+def load(_checkpoints):  # noqa: ANN001, ANN201
+    """`load("llava-tiny")` gives that checkpoint in float32 on the CPU, read once a session, without reduction."""
+
+    def load_checkpoint(name: str, method: str = "none", **settings: object) -> Loaded:
+        if name not in _checkpoints:
+            arguments = {"device": "cpu", "torch_dtype": torch.float32}
+            _checkpoints[name] = Loaded(*load_pretrained_model(str(PARITY / name), None, "llava-tiny", **arguments))
+        _checkpoints[name].model.reduction = llava.reduction.create(method, **settings)
+        return _checkpoints[name]
+
+    return load_checkpoint
+
+
+def reduction_of(case: dict) -> llava.reduction.Reduction:
+    """The method of a parity case with its settings."""
+    method = METHOD_OF_CASE.get(case["method"], case["method"])
+    return llava.reduction.create(method, **case.get("params", {}))
+
+
+def reference(case: dict) -> dict[str, torch.Tensor]:
+    """What the official implementation computed for a case."""
+    return load_file(PARITY / f"{case['name']}.safetensors")
+
+
+def sample(loaded: Loaded, question: str, *names: str) -> Sample:
+    """A question under `vicuna_v1` about pictures of the pack, `0.png` and so on, each on a line before it."""
+    conversation = get_conv_template("vicuna_v1")
+    conversation.append_message(conversation.roles[0], "<image>\n" * len(names) + question)
+    conversation.append_message(conversation.roles[1], None)
+    ids = tokenizer_image_token(conversation.get_prompt(), loaded.tokenizer, return_tensors="pt")
+    images = [open_image(str(PARITY / "images" / name)) for name in names]
+    pixels = [process_images([image], loaded.processor, loaded.model.config)[0] for image in images]
+    return Sample(ids[None], pixels, [image.size for image in images])
