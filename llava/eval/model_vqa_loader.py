@@ -9,8 +9,9 @@ A question line has `question_id`, `image` and `text`. Options are LLaVA's; see 
 import os
 
 from llava.eval.command import Parser, run
+from llava.eval.files import read_jsonl
 from llava.eval.options import conversation_from
-from llava.eval.questions import FileImage, Question, read_lines
+from llava.eval.questions import FileImage, Question
 from llava.eval.runner import add_runner_options, run_questions
 
 
@@ -23,7 +24,7 @@ def read_questions(path: str, image_folder: str) -> list[Question]:
             image=FileImage(os.path.join(image_folder, record["image"]), where),
             head={"question_id": record["question_id"], "prompt": record["text"]},
         )
-        for where, record in read_lines(path, ("question_id", "image", "text"))
+        for where, record in read_jsonl(path, ("question_id", "image", "text"), "a question file")
     ]
 
 

@@ -7,14 +7,13 @@
 The question file is one JSON array; a record has `id`, `conversations` and, with a picture, `image`.
 """
 
-import json
 import os
-from pathlib import Path
 from typing import Any
 
 from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.errors import InputError
 from llava.eval.command import Parser, run
+from llava.eval.files import read_json
 from llava.eval.options import conversation_from
 from llava.eval.questions import FileImage, Question
 from llava.eval.runner import add_runner_options, run_questions
@@ -29,12 +28,7 @@ def read_questions(path: str, image_folder: str, single_pred_prompt: bool) -> li
     Raises:
         InputError: for a file that is no JSON array or a record that lacks a key; names the record.
     """
-    try:
-        records = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"a ScienceQA question file must be a readable JSON array: '{path}' is not ({error})"
-        ) from None
+    records = read_json(path, "a ScienceQA question file")
     if not isinstance(records, list) or not records:
         raise InputError(f"a ScienceQA question file must be a JSON array with questions: '{path}' holds none")
     return [

@@ -1,7 +1,6 @@
 """Questions as the runners ask them, whatever file they come from."""
 
 import hashlib
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -47,32 +46,6 @@ class FileImage:
             return open_image(self.path)
         except InputError as error:
             raise InputError(f"{error} (asked for in {self.where})") from None
-
-
-def read_lines(path: str, keys: tuple[str, ...]) -> list[tuple[str, dict]]:
-    """The records of a JSON Lines file with their places, every one having `keys`.
-
-    Raises:
-        InputError: for a missing or empty file, a line that is no JSON object or lacks a key; names file and line.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"a question file must be readable: '{path}' is not ({error}); check the path") from None
-    records = []
-    for number, line in enumerate(text.rstrip("\n").split("\n") if text else [], 1):
-        where = f"{path} line {number}"
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"a question must be one JSON object per line: {where} is not ({error})") from None
-        missing = [key for key in keys if not isinstance(record, dict) or key not in record]
-        if missing:
-            raise InputError(f"a question needs {', '.join(keys)}: {where} lacks {missing[0]}; add it")
-        records.append((where, record))
-    if not records:
-        raise InputError(f"a question file must hold questions: '{path}' is empty")
-    return records
 
 
 def chunk(items: list, chunks: int, index: int) -> list:

@@ -1,0 +1,170 @@
+"""POPE's rule, its printed form, and what happens when answers and labels do not belong together."""
+
+import json
+from pathlib import Path
+
+import published
+import pytest
+
+from llava.eval import eval_pope
+from llava.eval.command import run
+from llava.eval.eval_pope import Counts, count, report, says_yes
+
+
+@pytest.fixture
+def pope(tmp_path: Path) -> Path:
+    """The benchmark's folder with an answers file that says yes to everything."""
+    published.pope(tmp_path)
+    folder = tmp_path / "pope"
+    answer(folder, {})
+    return folder
+
+
+def answer(folder: Path, texts: dict[int, str], leave_out: tuple[int, ...] = ()) -> None:
+    """Write answers: `texts` by question id, Yes to the others."""
+    asked = [json.loads(line) for line in (folder / "llava_pope_test.jsonl").read_text().splitlines()]
+    published.lines(
+        folder / "answers.jsonl",
+        [
+            {"question_id": record["question_id"], "text": texts.get(record["question_id"], "Yes")}
+            for record in asked
+            if record["question_id"] not in leave_out
+        ],
+    )
+
+
+def score(folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> None:
+    """Run the command on the folder."""
+    command = ["eval_pope", "--annotation-dir", str(folder / "coco"), "--result-file", str(folder / "answers.jsonl")]
+    monkeypatch.setattr("sys.argv", [*command, "--question-file", str(folder / "llava_pope_test.jsonl"), *more])
+    run(eval_pope.main)
+
+
+@pytest.mark.parametrize(
+    ("text", "yes"),
+    [
+        ("Yes", True),
+        ("No", False),
+        ("no", False),
+        ("No, there is none.", False),
+        ("There is not. Yes", False),
+        ("Yes. No", True),
+        ("NO", True),
+        ("None", True),
+        ("No;", True),
+        ("", True),
+        ("No\nreally", True),
+        ("It is,not", True),
+        ("Certainly no", False),
+    ],
+)
+def test_only_certain_words_of_the_first_sentence_mean_no(text: str, yes: bool) -> None:
+    assert says_yes(text) is yes
+
+
+def test_counts_pair_the_shorter_list() -> None:
+    said, labels = [True, True, False, False, True], [True, False, False, True]
+    assert count(said, labels) == Counts(tp=1, fp=1, tn=1, fn=1)
+
+
+@pytest.mark.parametrize(
+    ("counts", "accuracy", "precision", "f1", "yes"),
+    [
+        (Counts(1182, 117, 1383, 318), 0.8550, 0.9099, 0.8446, 0.4330),
+        (Counts(1182, 59, 1441, 318), 0.8743, 0.9525, 0.8625, 0.4137),
+        (Counts(1182, 31, 1379, 318), 0.8801, 0.9744, 0.8714, 0.4168),
+    ],
+)
+def test_published_counts_of_llava_13b(
+    counts: Counts, accuracy: float, precision: float, f1: float, yes: float
+) -> None:
+    values = [counts.accuracy, counts.precision, counts.recall, counts.f1, counts.yes_ratio]
+    assert [round(value, 4) for value in values] == [accuracy, precision, 0.7880, f1, yes]
+
+
+def test_nothing_to_divide_by_counts_as_zero() -> None:
+    assert Counts(0, 0, 3, 0).f1 == Counts(0, 0, 0, 0).accuracy == 0.0
+
+
+def test_printed_form_is_the_official_one() -> None:
+    assert report("random", 4, Counts(1, 1, 1, 1)) == (
+        "Category: random, # samples: 4\nTP\tFP\tTN\tFN\t\n1\t1\t1\t1\nAccuracy: 0.5\nPrecision: 0.5\nRecall: 0.5\n"
+        "F1 score: 0.5\nYes ratio: 0.5\n0.500, 0.500, 0.500, 0.500, 0.500\n===================="
+    )
+
+
+@pytest.mark.parametrize("how", ["position", "text"])
+def test_score_is_the_mean_of_three_f1(
+    pope: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, how: str
+) -> None:
+    answer(pope, {2: "No", 4: "No", 10000002: "No", 20000003: "No"})
+    score(pope, monkeypatch, "--pair-by", how)
+    out, err = capsys.readouterr()
+    last = json.loads(out.splitlines()[-1])
+    assert last["score"] == pytest.approx(100 * (1.0 + 0.8 + 0.4) / 3)
+    assert (last["benchmark"], last["metric"], last["mismatches"], err) == ("pope", "mean F1", 0, "")
+    assert [line for line in out.splitlines() if line.startswith("Category")] == [
+        f"Category: {name}, # samples: 4" for name in ("adversarial", "popular", "random")
+    ]
+
+
+def test_annotations_of_another_commit_are_reported_and_pairing_by_text_mends_them(
+    pope: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    labels = pope / "coco/coco_pope_random.json"
+    extra = {"question_id": 0, "image": "COCO_val2014_000000310196.jpg", "text": "Is there a cat?", "label": "no"}
+    labels.write_text(json.dumps(extra) + "\n" + labels.read_text())
+    answer(pope, {2: "No", 4: "No", 10000002: "No", 10000004: "No", 20000002: "No", 20000004: "No"})
+    score(pope, monkeypatch)
+    out, err = capsys.readouterr()
+    assert "random: 5 of 5 labels are not paired with their answer" in err and "--pair-by text" in err
+    assert json.loads(out.splitlines()[-1])["mismatches"] == 5
+    score(pope, monkeypatch, "--pair-by", "text")
+    out, err = capsys.readouterr()
+    last = json.loads(out.splitlines()[-1])
+    assert last["score"] == 100.0 and last["mismatches"] == 1 and "left out" in err
+
+
+def test_missing_answers_are_reported(
+    pope: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    answer(pope, {}, leave_out=(1,))
+    score(pope, monkeypatch)
+    assert "adversarial: 4 of 4 labels" in capsys.readouterr().err
+
+
+def _other_question_file(folder: Path) -> None:
+    published.lines(folder / "answers.jsonl", [{"question_id": "201307251", "text": "Yes"}])
+
+
+def _doubled_answer(folder: Path) -> None:
+    file = folder / "answers.jsonl"
+    file.write_text(file.read_text() + file.read_text().splitlines()[0] + "\n")
+
+
+def _torn_answer(folder: Path) -> None:
+    rows = (folder / "answers.jsonl").read_text().splitlines()
+    (folder / "answers.jsonl").write_text("\n".join([rows[0], rows[1][:9], rows[2]]) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (_other_question_file, "answers '201307251', which"),
+        (_doubled_answer, "answers.jsonl line 13 answers 1 again"),
+        (_torn_answer, "answers.jsonl line 2 is none"),
+        (lambda folder: (folder / "answers.jsonl").write_text(""), "answers.jsonl' is empty"),
+        (lambda folder: (folder / "answers.jsonl").unlink(), "No such file"),
+        (lambda folder: (folder / "coco/notes.txt").write_text(""), "has notes.txt"),
+        (lambda folder: published.lines(folder / "answers.jsonl", [{"question_id": [1], "text": ""}]), "has [1]"),
+        (lambda folder: (folder / "coco/coco_pope_random.json").write_text('{"image": 1}\n'), "line 1 lacks text"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    pope: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, spoil: object, complaint: str
+) -> None:
+    spoil(pope)
+    with pytest.raises(SystemExit) as stopped:
+        score(pope, monkeypatch)
+    err = capsys.readouterr().err
+    assert stopped.value.code == 2 and complaint in err and err.count("\n") == 1
