@@ -16,7 +16,7 @@ def parse_list(name: str, text: str) -> list:
     """
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # also numbers of thousands of digits, and brackets without end
         value = None
     if not isinstance(value, list):
         raise InputError(f"{name} must be a list in square brackets: got '{text}'; write it like [8,16,24], in quotes")

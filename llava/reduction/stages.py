@@ -17,9 +17,9 @@ def keep_top(evidence: Evidence, scores: torch.Tensor, counts: tuple[int, ...]) 
 def keep_and_merge(evidence: Evidence, scores: torch.Tensor, dominant: int, contextual: int) -> Selection:
     """Keep the `dominant` best, fold the others into `contextual` tokens.
 
-    An image that has no more than dominant + contextual tokens (a small LLaVA-NeXT image) is kept whole.
+    An image that has fewer than dominant + contextual tokens (a small LLaVA-NeXT image) is kept whole.
     """
-    whole = [length <= dominant + contextual for length in evidence.lengths]
+    whole = [length < dominant + contextual for length in evidence.lengths]
     counts = tuple(length if small else dominant for length, small in zip(evidence.lengths, whole))
     top = keep_top(evidence, scores, counts)
     rest = evidence.valid & ~membership(top.kept, evidence.valid.shape[1])

@@ -179,22 +179,8 @@ def mme(folder: Path) -> None:
     lines(folder / "MME/llava_mme.jsonl", asked)
 
 
-COLUMNS = [
-    "index",
-    "question",
-    "hint",
-    "A",
-    "B",
-    "C",
-    "D",
-    "answer",
-    "category",
-    "image",
-    "source",
-    "l2-category",
-    "comment",
-    "split",
-]
+COLUMNS = ["index", "question", "hint", "A", "B", "C", "D", "answer", "category", "image", "source"]
+COLUMNS += ["l2-category", "comment", "split"]
 
 
 def _mmbench_table(path: Path, text: str, hint: str, answers: bool, split: str) -> None:
