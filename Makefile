@@ -20,9 +20,10 @@ demo: install
 		--question-file $(DEMO)/questions.jsonl --image-folder tests/parity/images \
 		--answers-file $(DEMO)/answers/answers.jsonl --overwrite --show 4 \
 		--conv-mode vicuna_v1 --temperature 0 --max_new_tokens 8 --retain 32
+	@echo 'This checkpoint has random weights, so its answers mean nothing; they are the ones the official code gives.'
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 check: install
 	$(BIN)/ruff check .
@@ -31,7 +32,7 @@ check: install
 
 # The same code against the lowest transformers that pyproject.toml admits.
 test-lowest: $(LOWEST)/installed
-	$(LOWEST)/bin/python -m pytest -m 'not slow'
+	$(LOWEST)/bin/python -m pytest -n auto -m 'not slow'
 
 $(LOWEST)/installed: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv $(LOWEST)

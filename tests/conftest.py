@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,10 +41,7 @@ class Sample(NamedTuple):
     image_sizes: list[tuple[int, int]]
 
 
-@pytest.fixture(scope="session")
-def parity() -> Path:
-    """Folder of the official outputs and the checkpoints they were made on."""
-    return PARITY
+Load = Callable[..., Loaded]
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +50,7 @@ def _checkpoints() -> dict[str, Loaded]:
 
 
 @pytest.fixture
-def load(_checkpoints):  # noqa: ANN001, ANN201
+def load(_checkpoints: dict[str, Loaded]) -> Load:
     """`load("llava-tiny")` gives that checkpoint in float32 on the CPU, read once a session, without reduction."""
 
     def load_checkpoint(name: str, method: str = "none", **settings: object) -> Loaded:

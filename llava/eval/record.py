@@ -12,6 +12,7 @@ from llava.errors import InputError
 from llava.eval.command import Parser, run
 from llava.eval.files import read_text, write_text
 from llava.eval.merge import settings_of
+from llava.mm_utils import get_model_name_from_path
 
 
 def last_json(path: str) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def main() -> None:
         "method": made_with["method"],
         "settings": made_with["settings"],
         "tokens": made_with["average_tokens"],
-        "model": made_with["model_path"],
+        "model": get_model_name_from_path(made_with["model_path"]),
     }
     write_text(args.output, json.dumps(record) + "\n")
     print(f"score kept in {args.output}")

@@ -51,3 +51,4 @@ def show_answers(path: str, count: int) -> None:
         for line in itertools.islice(file, count):
             record = json.loads(line)
             print(f"\nQ: {record['prompt']}\nA: {record['text']}")
+    print()

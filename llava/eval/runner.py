@@ -86,8 +86,8 @@ def run_questions(args: argparse.Namespace, questions: list[Question], conv_mode
             data = PreparedQuestions(questions, tokenizer, processor, model.config, conv_mode)
             print(schedule_report(method, model, data), flush=True)
             _answer(args, model, data, answers, done, sampling)
-    print(f"{len(questions)} answers in {args.answers_file}" + (f", {done} of them from before" if done else ""))
     show_answers(args.answers_file, args.show)
+    print(f"{len(questions)} answers in {args.answers_file}" + (f", {done} of them from before" if done else ""))
 
 
 def _settings(args: argparse.Namespace, conv_mode: str, method: Reduction) -> dict[str, Any]:
