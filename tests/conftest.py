@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,6 +16,8 @@ from llava.conversation import get_conv_template
 from llava.mm_utils import open_image, process_images, tokenizer_image_token
 from llava.model.builder import load_pretrained_model
 
+# No test reaches a hub: neither this process, which has imported the hub's client already, nor those it starts.
+huggingface_hub.constants.HF_HUB_OFFLINE = True
 os.environ["HF_HUB_OFFLINE"] = "1"
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from transformers import CLIPVisionModel, PreTrainedTokenizerBase
+from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
 from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_PATCH_TOKEN
@@ -12,12 +13,16 @@ from llava.errors import InputError
 from llava.model.checkpoint import (
     IGNORED_SUFFIXES,
     KEY_MAPPING,
+    UNREADABLE,
+    check_folder,
     describe_shapes,
+    first_line,
     put,
     quantization,
     read_config,
     read_tensors,
     refuse_tensors,
+    unreadable,
     without_prefixes,
 )
 from llava.model.language_model.llava_llama import LlavaConfig, LlavaLlamaForCausalLM
@@ -82,6 +87,7 @@ def load_pretrained_model(
     )
 
     weights = model_base if model_base is not None else model_path
+    check_folder(weights)
     tokenizer = load_tokenizer(weights)
     model, missing = _read_weights(weights, settings)
     _fit_vocabulary(model, tokenizer)
@@ -120,11 +126,13 @@ def model_geometry(config: LlavaConfig) -> Geometry:
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a checkpoint or base, with the ids of LLaVA's SentencePiece one."""
+    files = ("tokenizer.model", "tokenizer.json")
+    if not any(cached_file(path, name, _raise_exceptions_for_missing_entries=False) for name in files):
+        raise InputError(f"'{path}' must hold a LLaMA tokenizer: it has neither {' nor '.join(files)}; copy one there")
     try:
         return LlamaTokenizer.from_pretrained(path)
     except (OSError, ValueError, TypeError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"'{path}' must hold a LLaMA tokenizer (tokenizer.model): {first}") from error
+        raise InputError(f"'{path}' must hold a LLaMA tokenizer (tokenizer.model): {first_line(error)}") from error
 
 
 def _read_weights(path: str, settings: dict[str, Any]) -> tuple[LlavaLlamaForCausalLM, set[str]]:
@@ -135,8 +143,12 @@ def _read_weights(path: str, settings: dict[str, Any]) -> tuple[LlavaLlamaForCau
         model, info = LlavaLlamaForCausalLM.from_pretrained(
             path, output_loading_info=True, ignore_mismatched_sizes=True, key_mapping=KEY_MAPPING, **settings
         )
-    except OSError as error:
-        raise InputError(f"weights of '{path}' cannot be read: {str(error).strip().splitlines()[0]}") from error
+    except ImportError as error:
+        raise InputError(f"attn_implementation must be installed: {first_line(error)}; use sdpa") from error
+    except (*UNREADABLE, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "PytorchStreamReader" not in str(error):
+            raise
+        raise unreadable(path, error) from error
     finally:
         transformers_logging.set_verbosity(verbosity)
     wrong = [describe_shapes(*entry) for entry in info["mismatched_keys"]]
@@ -161,7 +173,13 @@ def _merge_adapter(model: LlavaLlamaForCausalLM, path: str) -> LlavaLlamaForCaus
         raise InputError("LoRA checkpoints need peft: it is not installed; pip install 'visiondrop[lora]'")
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, path).merge_and_unload()
+    try:
+        return PeftModel.from_pretrained(model, path).merge_and_unload()
+    except (*UNREADABLE, ValueError) as error:
+        raise InputError(
+            f"a LoRA adapter must be readable: got '{path}', expected adapter_config.json and adapter_model in it "
+            f"({first_line(error)})"
+        ) from error
 
 
 def _fill_tower(model: LlavaLlamaForCausalLM, missing: set[str], source: TowerSource, dtype: torch.dtype) -> set[str]:
@@ -169,6 +187,9 @@ def _fill_tower(model: LlavaLlamaForCausalLM, missing: set[str], source: TowerSo
     wanted = {name for name in missing if name.startswith(TOWER)}
     if not wanted or source.name is None:
         return set()
-    tower, info = CLIPVisionModel.from_pretrained(source.name, dtype=dtype, output_loading_info=True)
+    try:
+        tower, info = CLIPVisionModel.from_pretrained(source.name, dtype=dtype, output_loading_info=True)
+    except UNREADABLE as error:
+        raise unreadable(source.name, error) from error
     refuse_tensors(source.name, missing=sorted(info["missing_keys"]))
     return put(model, {TOWER + name: tensor for name, tensor in tower.state_dict().items()}, source.name)

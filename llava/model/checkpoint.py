@@ -1,12 +1,12 @@
 """What lies in a checkpoint folder, and where its tensors go. Layouts: `docs/checkpoints.md`, LLaVA's model zoo."""
 
 import importlib.util
-import json
 import os
-from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import PreTrainedConfig
 from transformers.utils import cached_file
 
@@ -15,8 +15,16 @@ from llava.model.language_model.llava_llama import LlavaConfig
 
 # LLaVA nests CLIP's own module names; transformers 5 has one level less than the checkpoints.
 KEY_MAPPING = {r"^model\.vision_tower\.vision_tower\.vision_model\.": "model.vision_tower.vision_tower."}
+# What reading weights raises where a file is torn, absent or no checkpoint.
+UNREADABLE = (OSError, EOFError, UnpicklingError, SafetensorError)
 # Buffers that old checkpoints saved and nobody reads.
 IGNORED_SUFFIXES = (".rotary_emb.inv_freq", ".embeddings.position_ids")
+
+
+def check_folder(path: str) -> None:
+    """Refuse a folder that is not there; what is no absolute path may be a hub id."""
+    if os.path.isabs(path) and not os.path.isdir(path):
+        raise InputError(f"a checkpoint folder must exist: '{path}' does not; check --model-path and --model-base")
 
 
 def read_config(path: str) -> LlavaConfig:
@@ -25,15 +33,17 @@ def read_config(path: str) -> LlavaConfig:
     Raises:
         InputError: when there is none, or it is of another layout or model family.
     """
-    if os.path.isabs(path) and not os.path.isdir(path):
-        raise InputError(f"a checkpoint folder must exist: '{path}' does not; check --model-path and --model-base")
+    check_folder(path)
     try:
         raw, _ = PreTrainedConfig.get_config_dict(path)
+        problem = None if raw else "there is none"
     except (OSError, ValueError) as error:
+        problem = first_line(error)
+    if problem is not None:
         raise InputError(
-            f"a checkpoint needs a readable config.json: got '{path}' ({_first_line(error)}); give a LLaVA "
-            f"checkpoint as a folder or hub id"
-        ) from error
+            f"a checkpoint needs a readable config.json: got '{path}' ({problem}); give a LLaVA checkpoint as a "
+            f"folder or hub id"
+        )
     kind = raw.get("model_type")
     if kind == "llava" and "text_config" in raw or kind == "llava_next":
         raise InputError(
@@ -51,7 +61,10 @@ def read_tensors(folder: str, name: str) -> dict[str, torch.Tensor]:
     path = cached_file(folder, name, _raise_exceptions_for_missing_entries=False)
     if path is None:
         raise InputError(f"'{folder}' must hold {name}: it does not; give the folder that training wrote")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (*UNREADABLE, RuntimeError) as error:  # a torn zip file is a RuntimeError
+        raise unreadable(path, error) from error
 
 
 def without_prefixes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -126,11 +139,16 @@ def quantization(load_8bit: bool, load_4bit: bool, dtype: torch.dtype) -> Any:
     )
 
 
-def adapter_settings(folder: str) -> dict[str, Any]:
-    """The contents of `adapter_config.json`, or an empty dict where there is none."""
-    path = Path(folder, "adapter_config.json")
-    return json.loads(path.read_text()) if path.is_file() else {}
+def unreadable(path: str, error: Exception) -> InputError:
+    """What to say of weights that are torn, absent, or hold more than tensors."""
+    if isinstance(error, UnpicklingError):
+        return InputError(
+            f"a checkpoint's .bin may hold nothing but tensors: '{path}' holds other objects, which are not unpickled "
+            f"because that could run code; get the weights as safetensors"
+        )
+    return InputError(f"weights of '{path}' cannot be read: {first_line(error)}; copy the checkpoint again")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, without its advice."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

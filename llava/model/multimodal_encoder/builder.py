@@ -1,5 +1,6 @@
 """Finding and building a checkpoint's vision tower: inside it, beside it, at a path, or on a hub."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from llava.errors import InputError
 from llava.model.multimodal_encoder.clip_encoder import CLIPVisionTower
 
-# Geometry of the published towers, so that a checkpoint which holds the tower's weights needs nothing else.
+# Geometry of the published towers, so that a checkpoint which holds the tower's weights needs no hub.
 _LARGE = {
     "hidden_size": 1024,
     "intermediate_size": 4096,
@@ -44,7 +45,7 @@ def locate_tower(name: str, checkpoint: str | None, embedded: dict[str, Any] | N
     """Find a vision tower's configuration without loading weights.
 
     Looked for in this order: a folder `name` inside the checkpoint, a folder `name`, the configuration written in the
-    checkpoint (`mm_vision_config`), the hub, and the table of published towers.
+    checkpoint (`mm_vision_config`), the table of published towers, and the hub.
 
     Args:
         name: the checkpoint's `mm_vision_tower`.
@@ -60,13 +61,12 @@ def locate_tower(name: str, checkpoint: str | None, embedded: dict[str, Any] | N
         return TowerSource(str(folder), _read_config(str(folder)))
     if embedded is not None:
         return TowerSource(None, CLIPVisionConfig(**embedded))
+    if name in KNOWN_TOWERS:
+        return TowerSource(name, CLIPVisionConfig(**KNOWN_TOWERS[name]))
     looks_local = os.path.isabs(name) or name.startswith(".") or name.count("/") != 1
     if not looks_local:
-        try:
+        with contextlib.suppress(OSError):
             return TowerSource(name, _read_config(name))
-        except OSError:
-            if name in KNOWN_TOWERS:
-                return TowerSource(None, CLIPVisionConfig(**KNOWN_TOWERS[name]))
     looked = [str(path) for path in [*folders, Path(name)]]
     raise InputError(
         f"the checkpoint's vision tower must be reachable: got mm_vision_tower '{name}', looked for a config.json in "
@@ -88,7 +88,7 @@ def _read_config(name: str) -> CLIPVisionConfig:
 
 def build_image_processor(source: TowerSource) -> CLIPImageProcessorPil:
     """The tower's Pillow image processor; CLIP's usual steps at its resolution where no file says otherwise."""
-    if source.name is not None:
+    if source.name is not None and source.name not in KNOWN_TOWERS:
         try:
             return CLIPImageProcessorPil.from_pretrained(source.name)
         except OSError:

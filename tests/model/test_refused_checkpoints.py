@@ -1,0 +1,153 @@
+"""Checkpoints that cannot be what they say: one clear line, before weights are read where it can be known before."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from checkpoints import TINY, copied, load, reconfigure, store, tensors
+
+from llava.errors import InputError
+from llava.mm_utils import get_model_name_from_path
+from llava.model import builder
+from llava.model.checkpoint import quantization
+from llava.reduction import create
+
+
+def _drop_tensor(folder: Path) -> None:
+    weights = tensors(folder)
+    del weights["model.mm_projector.0.weight"], weights["model.layers.3.mlp.up_proj.weight"]
+    store(folder, weights)
+
+
+def _reshape(folder: Path) -> None:
+    weights = tensors(folder)
+    weights["model.layers.3.mlp.up_proj.weight"] = torch.zeros(4, 4, dtype=torch.float16)
+    store(folder, weights)
+
+
+def _truncate(folder: Path) -> None:
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+
+
+def _truncate_bin(folder: Path) -> None:
+    store(folder, tensors(folder), "bin")
+    data = (folder / "pytorch_model.bin").read_bytes()
+    (folder / "pytorch_model.bin").write_bytes(data[: len(data) // 2])
+
+
+def _remove_tower_weights(folder: Path) -> None:
+    (folder / "vision_tower/model.safetensors").unlink()
+
+
+def _not_clip(folder: Path) -> None:
+    (folder / "vision_tower/config.json").write_text(json.dumps({"model_type": "siglip_vision_model"}))
+
+
+CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "missing": (_drop_tensor, "2 missing in .*: model.layers.3.mlp.up_proj.weight, model.mm_projector.0.weight"),
+    "unexpected": (
+        lambda f: store(f, tensors(f) | {"model.extra.weight": torch.zeros(2)}),
+        "1 unexpected in .*: model.extra.weight",
+    ),
+    "misshapen": (_reshape, r"1 of a wrong shape in .*: model.layers.3.mlp.up_proj.weight is \(4, 4\), expected"),
+    "truncated": (_truncate, "weights of '.*' cannot be read"),
+    "truncated bin": (_truncate_bin, "weights of '.*' cannot be read"),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), "weights of '.*' cannot be read"),
+    "no config": (lambda f: (f / "config.json").unlink(), "needs a readable config.json"),
+    "broken config": (lambda f: (f / "config.json").write_text("{"), "needs a readable config.json"),
+    "no tokenizer": (lambda f: (f / "tokenizer.model").unlink(), "must hold a LLaMA tokenizer"),
+    "unknown family": (lambda f: reconfigure(f, model_type="gpt2"), "unknown model family 'gpt2' .* llava or llava_ll"),
+    "llava-hf": (lambda f: reconfigure(f, model_type="llava", text_config={}), "LLaVA's original layout: got the tran"),
+    "no tower named": (lambda f: reconfigure(f, mm_vision_tower=None), "has no mm_vision_tower"),
+    "tower not there": (lambda f: reconfigure(f, mm_vision_tower="./clip"), "looked for a config.json in .*clip"),
+    "tower on no hub": (
+        lambda f: reconfigure(f, mm_vision_tower="some/clip"),
+        "some/clip and on the hub; put the CLIP",
+    ),
+    "tower weights": (_remove_tower_weights, "vision_tower"),
+    "tower family": (_not_clip, "must be a CLIP encoder: got model_type 'siglip_vision_model'"),
+    "projector": (
+        lambda f: reconfigure(f, mm_projector_type="qformer"),
+        "unknown mm_projector_type 'qformer': expected linear, identity or mlpNx_gelu",
+    ),
+    "layer": (lambda f: reconfigure(f, mm_vision_select_layer=-40), "mm_vision_select_layer must name a layer's out"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    spoil, complaint = CASES[name]
+    folder = copied(tmp_path / "llava")
+    spoil(folder)
+    with pytest.raises(InputError, match=complaint) as refused:
+        load(folder)
+    assert "\n" not in str(refused.value)
+
+
+class _Bomb:
+    """Pickles to a call that makes a folder."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("file", ["pytorch_model.bin", "mm_projector.bin", "non_lora_trainables.bin"])
+def test_pickled_code_is_refused_and_not_run(tmp_path: Path, file: str) -> None:
+    target = tmp_path / "made-by-a-pickle"
+    folder = copied(tmp_path / "llava")
+    if file == "pytorch_model.bin":
+        (folder / "model.safetensors").unlink()
+    torch.save({"model.norm.weight": _Bomb(target)}, folder / file)
+    base = None if file == "pytorch_model.bin" else TINY
+    with pytest.raises(InputError, match="nothing but tensors"):
+        load(folder, base, name="llava-lora" if file.startswith("non_lora") else "llava")
+    assert not target.exists()
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a checkpoint folder must exist: '.*nowhere' does not"):
+        load(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="needs a readable config.json: got '.*empty'"):
+        (tmp_path / "empty").mkdir()
+        load(tmp_path / "empty")
+
+
+def test_settings_are_checked_before_weights_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builder, "_read_weights", lambda *_: pytest.fail("weights were read"))
+    with pytest.raises(InputError, match="layer_list must stay below"):
+        load(TINY, reduction=create("pyramiddrop"))
+    with pytest.raises(InputError, match="a LoRA checkpoint needs its base"):
+        load(TINY, name="llava-v1.5-7b-lora")
+    with pytest.raises(InputError, match="8-bit and 4-bit loading need bitsandbytes: it is not installed; pip install"):
+        load(TINY, load_8bit=True)
+
+
+def test_one_of_8_and_4_bit() -> None:
+    with pytest.raises(InputError, match="choose one of 8-bit and 4-bit"):
+        quantization(True, True, torch.float16)
+    assert quantization(False, False, torch.float16) is None
+
+
+def test_flash_attention_that_is_not_installed() -> None:
+    with pytest.raises(InputError, match="FlashAttention2 .*; use sdpa"):
+        load(TINY, use_flash_attn=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/data/llava-v1.5-7b/", "llava-v1.5-7b"),
+        ("liuhaotian/llava-v1.5-7b", ["liuhaotian", "llava-v1.5-7b"][1]),
+        ("runs/llava-lora/checkpoint-500", "llava-lora_checkpoint-500"),
+    ],
+)
+def test_model_names(path: str, name: str) -> None:
+    assert get_model_name_from_path(path) == name
