@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from llava.eval.bench_model import Shape, machine, prompt_ids, random_model, seconds
-from llava.eval.command import Parser, run
+from llava.eval.command import Parser, at_least, run
 from llava.eval.options import DTYPES, device_from
 from llava.eval.reporting import in_flops
 from llava.model.evidence import LlamaEvidence
@@ -104,13 +104,17 @@ def build_parser() -> Parser:
     parser = Parser(prog="python -m llava.eval.benchmark", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"), help="where to compute")
     parser.add_argument("--dtype", default="auto", choices=tuple(DTYPES), help="auto: float16, or float32 on a CPU")
-    parser.add_argument("--retain", type=int, nargs="*", default=[192, 128, 64, 32], help="VisionDrop's budgets")
-    parser.add_argument("--text-tokens", type=int, default=55, help="prompt tokens besides the image")
-    parser.add_argument("--new-tokens", type=int, default=16, help="decoded tokens")
-    parser.add_argument("--repeats", type=int, default=5, help="runs a median is taken of")
+    parser.add_argument(
+        "--retain", type=at_least(1), nargs="*", default=[192, 128, 64, 32], help="VisionDrop's budgets"
+    )
+    parser.add_argument("--text-tokens", type=at_least(1), default=55, help="prompt tokens besides the image")
+    parser.add_argument("--new-tokens", type=at_least(1), default=16, help="decoded tokens")
+    parser.add_argument("--repeats", type=at_least(1), default=5, help="runs a median is taken of")
     parser.add_argument("--json", help="also write the rows, the machine and the command here")
     for size in dataclasses.fields(Shape):
-        parser.add_argument(f"--{size.name.replace('_', '-')}", type=int, default=size.default, help="model size")
+        parser.add_argument(
+            f"--{size.name.replace('_', '-')}", type=at_least(1), default=size.default, help="model size"
+        )
     return parser
 
 

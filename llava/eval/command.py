@@ -19,6 +19,17 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}; --help lists the options\n")
 
 
+def at_least(lowest: int) -> Callable[[str], int]:
+    """An argparse type: a whole number that is not below `lowest`."""
+
+    def whole_number(text: str) -> int:
+        if not text.isdecimal() or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {lowest}: got '{text}'")
+        return int(text)
+
+    return whole_number
+
+
 def run(main: Callable[[], None]) -> None:
     """Call a command's main function; what a user can cause ends in one line on stderr and exit code 2.
 

@@ -30,8 +30,14 @@ def read_json(path: str, what: str) -> Any:
         raise InputError(f"{what} must be JSON: '{path}' is not ({error}); fetch it again") from None
 
 
-def read_jsonl(path: str, keys: Iterable[str], what: str) -> list[tuple[str, dict[str, Any]]]:
+def read_jsonl(
+    path: str, keys: Iterable[str], what: str, texts: Iterable[str] = ()
+) -> list[tuple[str, dict[str, Any]]]:
     """The records of a JSON Lines file with their places (`FILE line N`), every one having `keys`.
+
+    Args:
+        what: names the file in complaints, as in "a question file".
+        texts: keys whose values must be strings.
 
     Raises:
         InputError: for a missing or empty file, a line that is no JSON object or lacks a key; names file and line.
@@ -47,6 +53,9 @@ def read_jsonl(path: str, keys: Iterable[str], what: str) -> list[tuple[str, dic
         missing = [key for key in keys if not isinstance(record, dict) or key not in record]
         if missing:
             raise InputError(f"a line of {what} needs {', '.join(keys)}: {where} lacks {missing[0]}; add it")
+        wrong = [key for key in texts if not isinstance(record[key], str)]
+        if wrong:
+            raise InputError(f"{wrong[0]} in {what} is text: {where} has {record[wrong[0]]!r}; mend it")
         records.append((where, record))
     if not records:
         raise InputError(f"{what} must hold lines: '{path}' is empty")

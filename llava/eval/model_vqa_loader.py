@@ -24,7 +24,7 @@ def read_questions(path: str, image_folder: str) -> list[Question]:
             image=FileImage(os.path.join(image_folder, record["image"]), where),
             head={"question_id": record["question_id"], "prompt": record["text"]},
         )
-        for where, record in read_jsonl(path, ("question_id", "image", "text"), "a question file")
+        for where, record in read_jsonl(path, ("question_id", "image", "text"), "a question file", ("image", "text"))
     ]
 
 

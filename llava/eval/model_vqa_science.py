@@ -42,6 +42,8 @@ def _question(record: Any, where: str, image_folder: str, single_pred_prompt: bo
         question_id, value = record["id"], record["conversations"][0]["value"]
     except (KeyError, IndexError, TypeError):
         raise InputError(f"a ScienceQA question needs id and conversations[0].value: {where} lacks them") from None
+    if not isinstance(value, str) or not isinstance(record.get("image", ""), str):
+        raise InputError(f"value and image of a ScienceQA question are texts: {where} has others; mend it")
     text = value.replace(DEFAULT_IMAGE_TOKEN, "").strip()
     if single_pred_prompt:
         text += f"\n{LETTER_PROMPT}"

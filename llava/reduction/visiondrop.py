@@ -68,9 +68,16 @@ class VisionDrop(Reduction):
         def scaled(count: int, views: int = 1) -> int:
             return max(1, round(count * retain / (PAPER_BUDGET * views)))
 
+        pairs = [[scaled(dominant), scaled(contextual)] for dominant, contextual in PAPER_PAIRS]
+        totals = [sum(pair) for pair in pairs]
+        if sorted(set(totals), reverse=True) != totals:
+            raise InputError(
+                f"--retain of visiondrop must leave fewer tokens at each stage: got {retain}, which gives "
+                f"{', '.join(map(str, totals))}; raise it"
+            )
         return cls(
             dominant=scaled(PAPER_ENCODER[0], geometry.views),
             contextual=scaled(PAPER_ENCODER[1], geometry.views),
             layer_list=[round(geometry.layers * quarter / 4) for quarter in (1, 2, 3)],
-            image_token_list=[[scaled(dominant), scaled(contextual)] for dominant, contextual in PAPER_PAIRS],
+            image_token_list=pairs,
         )

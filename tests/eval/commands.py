@@ -1,0 +1,69 @@
+"""Commands run in this process, as a person would type them."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from conftest import PARITY
+
+from llava.eval.command import run
+
+TINY = PARITY / "llava-tiny-12l"
+
+
+class Outcome(NamedTuple):
+    """What a command left behind: exit code, stdout, stderr without progress bars."""
+
+    code: int
+    out: str
+    err: str
+
+
+def call(module: str, capsys: pytest.CaptureFixture, *arguments: object) -> Outcome:
+    """`python -m llava.eval.<module> arguments`."""
+    main = importlib.import_module(f"llava.eval.{module}").main
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", [module, *map(str, arguments)])
+        try:
+            run(main)
+            code = 0
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+    out, err = capsys.readouterr()
+    # Progress bars rewrite their line; what they leave is not what a command says.
+    said = [line for line in err.replace("\r", "\n").split("\n") if line.strip() and "question/s" not in line]
+    return Outcome(code, out, "\n".join(line for line in said if "?question" not in line))
+
+
+def questions(folder: Path, count: int = 4) -> Path:
+    """A question file about the pictures of the pack."""
+    path = folder / "questions.jsonl"
+    asked = ["What color is the circle?\nAnswer the question using a single word or phrase.", "Is it a dog?", "Où?"]
+    records = [
+        {"question_id": f"q{at}", "image": f"{at % 4}.png", "text": asked[at % 3], "category": "default"}
+        for at in range(count)
+    ]
+    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+def loader_flags(folder: Path, *more: object, answers: str = "answers/a.jsonl", model: Path = TINY) -> list[object]:
+    """The loader on questions.jsonl of a folder, greedy, three tokens."""
+    return [
+        *("--model-path", model, "--question-file", folder / "questions.jsonl", "--image-folder", PARITY / "images"),
+        *("--answers-file", folder / answers, "--conv-mode", "vicuna_v1", "--temperature", 0, "--max_new_tokens", 3),
+        *more,
+    ]
+
+
+def records(path: Path) -> list[dict]:
+    """The lines of an answers file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def texts(path: Path) -> list[str]:
+    """The answers alone."""
+    return [record["text"] for record in records(path)]
