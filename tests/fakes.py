@@ -19,6 +19,7 @@ class FakeEvidence:
     cls_rows: torch.Tensor
     image_rows: torch.Tensor
     last_rows: torch.Tensor
+    pixels: torch.Tensor
 
     def keys(self) -> torch.Tensor:
         return self.key_rows
@@ -59,7 +60,8 @@ class FakeEvidence:
         last_row = (draw(images, heads, 1, longest) * 2).softmax(-1) * valid[:, None, None]
         values, keys = draw(images, longest, width).to(dtype), draw(images, longest, width // 2).to(dtype)
         return cls(
-            lengths, initial_lengths or lengths, valid, has_cls, values, keys, one_row, hidden, last_row
+            lengths, initial_lengths or lengths, valid, has_cls, values, keys, one_row, hidden, last_row,
+            draw(images, 3, 4, 4),
         )  # fmt: skip
 
     def row(self, index: int) -> Self:
@@ -76,4 +78,5 @@ class FakeEvidence:
             self.cls_rows[one, ..., :n],
             self.image_rows[one, :, :n, :n],
             self.last_rows[one, ..., :n],
+            self.pixels[one],
         )

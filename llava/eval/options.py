@@ -35,15 +35,25 @@ def add_sampling_options(parser: Parser, max_new_tokens: int) -> None:
     parser.add_argument("--top_p", type=float, help="nucleus sampling")
     parser.add_argument("--num_beams", type=int, default=1, help="beam search")
     parser.add_argument("--max_new_tokens", type=int, default=max_new_tokens, help="length limit of an answer")
-    parser.add_argument("--seed", type=int, default=0, help="of sampling; each batch starts from it and its number")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="of sampling (each batch starts from it and its number) and of the method random",
+    )
 
 
 def add_method_options(parser: Parser) -> None:
-    """One flag for every field of every method, plus the choice of method and of a budget."""
+    """One flag for every field of every method, plus the choice of method and of a budget.
+
+    Not for a field that is marked as shared (`seed`): a command has its own flag of that name, which counts for both.
+    """
     group = parser.add_argument_group("reduction of image tokens")
     group.add_argument("--method", choices=available(), help="unset: visiondrop if its flags are given, else none")
     group.add_argument("--retain", type=int, help="average image tokens per LLM layer; the method's schedule, scaled")
     for name, (owners, setting) in sorted(_settings().items()):
+        if setting.metadata.get("shared"):
+            continue
         kind = int if setting.type is int else str
         group.add_argument(f"--{name}", type=kind, help=f"{setting.metadata['help']} ({', '.join(owners)})")
 
@@ -65,6 +75,7 @@ class MethodChoice:
     name: str
     method: Reduction | None
     retain: int | None
+    shared: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def build(self, geometry: Geometry) -> Reduction:
         """The method for a model; refuses what does not fit."""
@@ -72,6 +83,7 @@ class MethodChoice:
         if method is None:
             assert self.retain is not None
             method = method_class(self.name).from_budget(self.retain, geometry)
+            method = dataclasses.replace(method, **self.shared)
         method.check(geometry)
         return method
 
@@ -84,7 +96,7 @@ def method_from(args: argparse.Namespace) -> MethodChoice:
     """
     given: dict[str, Any] = {}
     for name, (_, setting) in _settings().items():
-        value = getattr(args, name)
+        value = None if setting.metadata.get("shared") else getattr(args, name)
         if value is not None:
             given[name] = value if setting.type is int else parse_list(name, value)
     own = {setting.name for setting in dataclasses.fields(method_class("visiondrop"))}
@@ -93,13 +105,18 @@ def method_from(args: argparse.Namespace) -> MethodChoice:
     if foreign:
         owners = " or ".join(_settings()[foreign[0]][0])
         raise InputError(f"--{foreign[0]} belongs to {owners}: got it with method {name}; leave it out or add --method")
+    shared = {
+        field.name: getattr(args, field.name)
+        for field in dataclasses.fields(method_class(name))
+        if field.metadata.get("shared") and hasattr(args, field.name)
+    }
     if args.retain is None:
-        return MethodChoice(name, create(name, **given), None)
+        return MethodChoice(name, create(name, **given, **shared), None)
     if given:
         raise InputError(f"--retain makes the whole schedule: got it with --{next(iter(given))}; give one or the other")
     if args.retain < 1:
         raise InputError(f"--retain must be at least 1 image token per layer: got {args.retain}")
-    return MethodChoice(name, None, args.retain)
+    return MethodChoice(name, None, args.retain, shared)
 
 
 def device_from(args: argparse.Namespace) -> str:

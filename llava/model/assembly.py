@@ -5,10 +5,13 @@ are moved by one gather.
 """
 
 import functools
+import itertools
+from collections import defaultdict
 
 import torch
 
 from llava.errors import InputError
+from llava.reduction.selection import Selection
 
 
 @functools.lru_cache(maxsize=256)
@@ -57,7 +60,9 @@ def _without_padding(picture: torch.Tensor, image_size: tuple[int, int]) -> torc
     return picture[:, cut : width - cut]
 
 
-def reduced_order(kept: torch.Tensor, contextual: int, rows: int, cols: int, side: int) -> torch.Tensor:
+def reduced_order(
+    kept: torch.Tensor, keeps_cls: bool, contextual: int, rows: int, cols: int, side: int
+) -> torch.Tensor:
     """VisionZip's order of the tokens of images with a base view and tiles, for images of the same grid.
 
     Base view as it is; then the tiles' dominant patches, row by row over the whole picture; then each tile's [CLS];
@@ -65,23 +70,80 @@ def reduced_order(kept: torch.Tensor, contextual: int, rows: int, cols: int, sid
 
     Args:
         kept: (I, 1 + rows * cols, k) int64, the dominant patches of each view, every view keeping [CLS] before them
-            and `contextual` tokens after them.
+            with `keeps_cls`, and `contextual` tokens after them.
 
     Returns:
-        (I, n) int64 indices into the image's views one after the other, each of 1 + k + contextual tokens.
+        (I, n) int64 indices into the image's views one after the other, each of [1 +] k + contextual tokens.
     """
     images, views, count = kept.shape
-    per_view, device = 1 + count + contextual, kept.device
+    lead, device = int(keeps_cls), kept.device
+    per_view = lead + count + contextual
     tile = torch.arange(views - 1, device=device)
     first = (1 + tile) * per_view
     patch = kept[:, 1:]
     line = (tile // cols)[:, None] * side + patch // side
     place = line * (cols * side) + (tile % cols)[:, None] * side + patch % side
     by_place = place.flatten(1).argsort(dim=1)
-    dominant = (first[:, None] + 1 + torch.arange(count, device=device)).flatten()[by_place]
-    folded = (first[:, None] + 1 + count + torch.arange(contextual, device=device)).flatten()
+    dominant = (first[:, None] + lead + torch.arange(count, device=device)).flatten()[by_place]
+    folded = (first[:, None] + lead + count + torch.arange(contextual, device=device)).flatten()
     base = torch.arange(per_view, device=device)
-    return torch.cat([base.expand(images, -1), dominant, torch.cat([first, folded]).expand(images, -1)], dim=1)
+    last = torch.cat([first, folded]) if keeps_cls else folded
+    return torch.cat([base.expand(images, -1), dominant, last.expand(images, -1)], dim=1)
+
+
+def unreduced_tokens(
+    grids: list[tuple[int, int]], side: int, image_sizes: list[tuple[int, int]], unpad: bool
+) -> tuple[torch.Tensor, list[int]]:
+    """`unreduced_order` of several images.
+
+    Args:
+        grids: rows and columns of each image's tiles, as `grid_of` gives them.
+
+    Returns:
+        (total,) int64 indices into the patches of all views of all images, one after the other, their number standing
+        for the newline token; and the number of tokens of each image.
+    """
+    patches = side * side
+    firsts = _first_views(grids)
+    orders, lengths = [], []
+    for first, (rows, cols), size in zip(firsts, grids, image_sizes):
+        order, length = unreduced_order(rows, cols, side, tuple(size), unpad)
+        own_newline = (1 + rows * cols) * patches
+        orders.append(torch.where(order == own_newline, firsts[-1] * patches, order + first * patches))
+        lengths.append(length)
+    return torch.cat(orders), lengths
+
+
+def reduced_tokens(
+    selection: Selection, per_view: int, grids: list[tuple[int, int]], side: int
+) -> tuple[torch.Tensor, list[int]]:
+    """`reduced_order` of several images, of which those of the same grid are put in order together.
+
+    Args:
+        selection: what was kept of all views of all images, one after the other.
+        per_view: tokens of each view.
+
+    Returns:
+        (total,) int64 indices into the tokens of all views; and the number of tokens of each image.
+    """
+    kept, firsts = selection.kept, _first_views(grids)
+    contextual = per_view - int(selection.keeps_cls) - kept.shape[1]
+    pieces: list[torch.Tensor] = [kept] * len(grids)
+    alike: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for number, grid in enumerate(grids):
+        alike[grid].append(number)
+    for (rows, cols), numbers in alike.items():
+        chosen = torch.tensor([firsts[number] for number in numbers], device=kept.device)
+        members = chosen[:, None] + torch.arange(1 + rows * cols, device=kept.device)
+        order = reduced_order(kept[members], selection.keeps_cls, contextual, rows, max(cols, 1), side)
+        for number, own in zip(numbers, order + chosen[:, None] * per_view):
+            pieces[number] = own
+    return torch.cat(pieces), [len(piece) for piece in pieces]
+
+
+def _first_views(grids: list[tuple[int, int]]) -> list[int]:
+    """The number of each image's base view among the views of all images, and the number of views."""
+    return [0, *itertools.accumulate(1 + rows * cols for rows, cols in grids)]
 
 
 def grid_of(views: int, shape: tuple[int, int]) -> tuple[int, int]:

@@ -33,11 +33,13 @@ class ClipEvidence:
         layer: transformers' CLIPEncoderLayer.
         entering: (I, 1 + n, D), the hidden states that enter the layer, [CLS] first.
         leaving: (I, 1 + n, D), those that leave it: the values that are kept and merged.
+        pixels: (I, 3, h, w), what the encoder was asked about, before any change of dtype.
     """
 
     has_cls = True
 
-    def __init__(self, layer: Any, entering: torch.Tensor, leaving: torch.Tensor) -> None:
+    def __init__(self, layer: Any, entering: torch.Tensor, leaving: torch.Tensor, pixels: torch.Tensor) -> None:
+        self._pixels = pixels
         self._attention, self._leaving = layer.self_attn, leaving
         self._norm, self._entering = layer.layer_norm1, entering
         count = leaving.shape[1] - 1
@@ -48,6 +50,11 @@ class ClipEvidence:
     def values(self) -> torch.Tensor:
         """(I, n, D), the patches as they leave the layer."""
         return self._leaving[:, 1:]
+
+    @property
+    def pixels(self) -> torch.Tensor:
+        """(I, 3, h, w), on the device of the layer."""
+        return self._pixels.to(self._leaving.device)
 
     @property
     def cls_token(self) -> torch.Tensor:
@@ -169,6 +176,11 @@ class LlamaEvidence:
         real = torch.arange(keys.shape[2], device=keys.device) >= self._layout.padding(keys.device)
         rows = attention_rows(queries, keys, self._attention.scaling, real[:, None, None])
         return self._to_image_columns(self._by_image(rows))
+
+    @property
+    def pixels(self) -> torch.Tensor:
+        """Refused: the LLM sees tokens."""
+        raise NotImplementedError("the LLM sees no pixels")
 
     def attention_from_cls(self) -> torch.Tensor:
         """Refused: there is no [CLS] inside the LLM."""

@@ -1,6 +1,5 @@
 """What turns a language model into LLaVA: a vision tower, a projector, and the fusion of text and image tokens."""
 
-from collections import defaultdict
 from typing import Any
 
 import torch
@@ -9,10 +8,9 @@ from torch import nn
 from llava.constants import IMAGE_TOKEN_INDEX
 from llava.errors import InputError
 from llava.mm_utils import get_anyres_image_grid_shape
-from llava.model.assembly import grid_of, reduced_order, unreduced_order
+from llava.model.assembly import grid_of, reduced_tokens, unreduced_tokens
 from llava.model.fusion import Plan, fuse, plan_fusion
 from llava.model.multimodal_encoder.builder import build_vision_tower
-from llava.model.multimodal_encoder.clip_encoder import Encoded
 from llava.model.multimodal_projector.builder import build_vision_projector
 from llava.model.trace import Trace
 from llava.reduction import Reduction
@@ -65,68 +63,37 @@ class LlavaMetaForCausalLM:
         projector = self.get_model().mm_projector
         weight = next(projector.parameters(), encoded.features)
         features = projector(encoded.features.to(weight.dtype))
-        return self._assemble(features, encoded, [len(view) for view in views], image_sizes)
-
-    def _assemble(
-        self, features: torch.Tensor, encoded: Encoded, views: list[int], image_sizes: list[tuple[int, int]] | None
-    ) -> tuple[torch.Tensor, list[int]]:
-        """(V, k, D) features of views to the (total, D) tokens of images, by the checkpoint's patch merge type."""
-        per_view = features.shape[1]
+        counts = [len(view) for view in views]
         merge_type = getattr(self.config, "mm_patch_merge_type", None) or "flat"
-        if merge_type == "flat" or (encoded.selection is not None and max(views) == 1):
-            return features.flatten(0, 1), [count * per_view for count in views]
-        grids = [(0, 0)] * len(views)
-        if max(views) > 1:
-            if image_sizes is None:
-                raise InputError("anyres images need image_sizes: got none, expected (width, height) of each picture")
-            side_pixels = self.get_vision_tower().config.image_size
-            pinpoints = self.config.image_grid_pinpoints
-            grids = [
-                grid_of(count, get_anyres_image_grid_shape(size, pinpoints, side_pixels))
-                for count, size in zip(views, image_sizes)
-            ]
-        first_view = torch.tensor([0, *views]).cumsum(0)[:-1].tolist()
-        starts = [view * per_view for view in first_view]
-        side = self.get_vision_tower().num_patches_per_side
+        order, lengths = None, [count * features.shape[1] for count in counts]
+        if merge_type != "flat" and (encoded.selection is None or max(counts) > 1):
+            grids, side = self._grids(counts, image_sizes), self.get_vision_tower().num_patches_per_side
+            if encoded.selection is None:
+                sizes = image_sizes or [(1, 1)] * len(views)
+                order, lengths = unreduced_tokens(grids, side, sizes, "unpad" in merge_type)
+            else:
+                order, lengths = reduced_tokens(encoded.selection, features.shape[1], grids, side)
+        if trace is not None:
+            trace.order = order
         flat = features.flatten(0, 1)
-        if encoded.selection is None:
-            return self._spatial(flat, starts, grids, side, image_sizes or [(1, 1)] * len(views), merge_type)
+        if order is None:
+            return flat, lengths
+        newline = getattr(self.get_model(), "image_newline", None)
+        pool = flat if newline is None else torch.cat([flat, newline[None].to(flat)])
+        return pool[order.to(flat.device)], lengths
 
-        # Images of the same grid are put in order together.
-        pieces: list[torch.Tensor] = [flat] * len(views)
-        alike: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for number, grid in enumerate(grids):
-            alike[grid].append(number)
-        for (rows, cols), numbers in alike.items():
-            chosen = torch.tensor([first_view[number] for number in numbers], device=flat.device)
-            members = chosen[:, None] + torch.arange(1 + rows * cols, device=flat.device)
-            contextual = per_view - 1 - encoded.selection.kept.shape[1]
-            order = reduced_order(encoded.selection.kept[members], contextual, rows, max(cols, 1), side)
-            tokens = flat[order + chosen[:, None] * per_view]
-            for number, token in zip(numbers, tokens):
-                pieces[number] = token
-        return torch.cat(pieces), [len(piece) for piece in pieces]
-
-    def _spatial(
-        self,
-        flat: torch.Tensor,
-        starts: list[int],
-        grids: list[tuple[int, int]],
-        side: int,
-        image_sizes: list[tuple[int, int]],
-        merge_type: str,
-    ) -> tuple[torch.Tensor, list[int]]:
-        """LLaVA-NeXT without reduction: tiles put together as one picture, padding cut off, newline tokens."""
-        unpad = "unpad" in merge_type
-        orders, lengths = [], []
-        for start, (rows, cols), size in zip(starts, grids, image_sizes):
-            order, length = unreduced_order(rows, cols, side, tuple(size), unpad)
-            newline = (1 + rows * cols) * side * side
-            orders.append(torch.where(order == newline, len(flat), order + start))
-            lengths.append(length)
-        if unpad:
-            flat = torch.cat([flat, self.get_model().image_newline[None].to(flat)])
-        return flat[torch.cat(orders).to(flat.device)], lengths
+    def _grids(self, views: list[int], image_sizes: list[tuple[int, int]] | None) -> list[tuple[int, int]]:
+        """Rows and columns of each image's tiles; 0 x 0 for an image of one view."""
+        if max(views) == 1:
+            return [(0, 0)] * len(views)
+        if image_sizes is None:
+            raise InputError("anyres images need image_sizes: got none, expected (width, height) of each picture")
+        side_pixels = self.get_vision_tower().config.image_size
+        pinpoints = self.config.image_grid_pinpoints
+        return [
+            grid_of(count, get_anyres_image_grid_shape(size, pinpoints, side_pixels))
+            for count, size in zip(views, image_sizes)
+        ]
 
     def prepare_inputs(
         self,

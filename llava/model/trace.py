@@ -26,12 +26,16 @@ class Trace:
 
     Attributes:
         encoder: what the vision encoder kept of each view (None for methods that keep all).
+        order: (n,) int64, for the image tokens in the LLM, all images one after the other, their numbers among the
+            tokens that left the encoder, all views one after the other, one more standing for LLaVA-NeXT's newline;
+            None: they are the same.
         inputs_embeds: (B, T, D), what entered the LLM.
         layout: where the images were in it.
         stages: the reductions inside the LLM, in order.
     """
 
     encoder: Selection | None = None
+    order: torch.Tensor | None = None
     inputs_embeds: torch.Tensor | None = None
     layout: Layout | None = None
     stages: list[StageTrace] = field(default_factory=list)

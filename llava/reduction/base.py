@@ -50,6 +50,10 @@ class Evidence(Protocol):
     def values(self) -> torch.Tensor:
         """(I, n, D), the tokens that are kept or merged."""
 
+    @property
+    def pixels(self) -> torch.Tensor:
+        """(I, 3, h, w), the views themselves as they were handed in, in their own dtype. Encoder only."""
+
     def keys(self) -> torch.Tensor:
         """(I, n, d), the layer's keys averaged over heads (inside the LLM after RoPE)."""
 

@@ -70,7 +70,7 @@ def test_layers_after_the_selected_one_never_run(tower: CLIPVisionTower, pixels:
 def test_rows_and_keys_are_those_inside_the_layer(tower: CLIPVisionTower, pixels: torch.Tensor) -> None:
     eager = host(tower, "eager")(pixels, output_hidden_states=True, output_attentions=True)
     layer = tower.vision_tower.encoder.layers[2]
-    evidence = ClipEvidence(layer, eager.hidden_states[2], eager.hidden_states[3])
+    evidence = ClipEvidence(layer, eager.hidden_states[2], eager.hidden_states[3], pixels)
     inside = eager.attentions[2]
     torch.testing.assert_close(evidence.attention_from_cls(), inside[:, :, :1, 1:], atol=1e-6, rtol=0)
     torch.testing.assert_close(evidence.attention_from_image(), inside[:, :, 1:, 1:], atol=1e-6, rtol=0)

@@ -22,6 +22,7 @@ SETTINGS = {
         "layer_list": [3, 6, 9],
         "image_token_list": [[10, 3], [6, 3], [3, 2]],
     },
+    "random": {"keep": 9, "seed": 3},
     "pyramiddrop": {"layer_list": [3, 6, 9], "image_token_ratio_list": [0.5, 0.25, 0.125]},
 }
 GEOMETRY = Geometry(layers=12, patches=40)
@@ -176,7 +177,7 @@ def test_patches_of_an_encoder_without_cls_are_ranked_by_what_they_receive() -> 
 
 
 def test_unknown_names_list_the_known_ones() -> None:
-    with pytest.raises(InputError, match="'fastv': expected one of none, pyramiddrop, visiondrop, visionzip"):
+    with pytest.raises(InputError, match="'fastv': expected one of none, pyramiddrop, random, visiondrop, visionz"):
         create("fastv")
 
 

@@ -66,7 +66,7 @@ class CLIPVisionTower(nn.Module):
             hidden = layer(hidden, attention_mask=None)
         leaving = last(hidden, attention_mask=None)
 
-        evidence = ClipEvidence(last, hidden, leaving)
+        evidence = ClipEvidence(last, hidden, leaving, pixels)
         selection = reduction.at_encoder(evidence) if reduction is not None else None
         if selection is None:
             return Encoded(leaving if self.select_feature == "cls_patch" else leaving[:, 1:], None)

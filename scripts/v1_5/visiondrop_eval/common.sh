@@ -3,10 +3,12 @@
 #
 #   CKPT            checkpoint, a folder or a hub id (required)
 #   DATA            folder of benchmark data                      playground/data/eval
-#   METHOD          visiondrop, visionzip, pyramiddrop or none    visiondrop
+#   METHOD          visiondrop, visionzip, pyramiddrop, random    visiondrop
+#                   or none
 #   RETAIN          average image tokens per LLM layer            32
-#   DOMINANT CONTEXTUAL LAYER_LIST IMAGE_TOKEN_LIST IMAGE_TOKEN_RATIO_LIST
+#   DOMINANT CONTEXTUAL LAYER_LIST IMAGE_TOKEN_LIST IMAGE_TOKEN_RATIO_LIST KEEP
 #                   a schedule of your own, instead of RETAIN
+#   SEED            of the method random                          0
 #   CONV_MODE       conversation template                         vicuna_v1
 #   BATCH_SIZE      questions answered together                   1
 #   MAX_NEW_TOKENS  length limit of an answer                     the runner's
@@ -37,8 +39,9 @@ budget=""
 flags=(--model-path "$CKPT" --conv-mode "${CONV_MODE:-vicuna_v1}" --temperature 0 --method "$METHOD"
     --batch-size "${BATCH_SIZE:-1}" --device "${DEVICE:-auto}")
 [[ -z "${MODEL_BASE:-}" ]] || flags+=(--model-base "$MODEL_BASE")
+[[ -z "${SEED:-}" ]] || flags+=(--seed "$SEED")
 [[ -z "${MAX_NEW_TOKENS:-}" ]] || flags+=(--max_new_tokens "$MAX_NEW_TOKENS")
-for flag in dominant contextual layer_list image_token_list image_token_ratio_list; do
+for flag in dominant contextual layer_list image_token_list image_token_ratio_list keep; do
     setting="${flag^^}"
     if [[ -n "${!setting:-}" ]]; then
         flags+=("--$flag" "${!setting}")
@@ -49,7 +52,7 @@ if [[ "$METHOD" != none && -z "$budget" ]]; then
     flags+=(--retain "${RETAIN:-32}")
     budget="_${RETAIN:-32}"
 fi
-NAME="${NAME:-$(basename "$CKPT")_$METHOD$budget}"
+NAME="${NAME:-$(basename "$CKPT")_$METHOD$budget${SEED:+_seed$SEED}}"
 
 # Jobs in the background do not hear Ctrl-C; without this they would go on alone.
 trap 'jobs -p | xargs -r kill 2>/dev/null || true' EXIT
