@@ -12,6 +12,7 @@ from typing import Any
 
 from llava.errors import InputError
 from llava.eval.command import Parser, run
+from llava.eval.drawing import new_figure, save
 from llava.eval.files import write_text
 from llava.eval.results import COLUMNS, PAPER, UNREDUCED, Row, read_results
 
@@ -60,13 +61,7 @@ def draw(rows: list[Row], path: str) -> None:
     Raises:
         InputError: where matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InputError(
-            "the picture needs matplotlib, which is not installed; pip install 'visiondrop[eval]'"
-        ) from None
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = new_figure(7, 4.2)
     axes: Any = figure.subplots()
     axes.axhline(100, color="black", linewidth=0.8, label="unreduced")
     rows = [row for row in rows if row.relative is not None and row.method != UNREDUCED]
@@ -82,7 +77,7 @@ def draw(rows: list[Row], path: str) -> None:
     axes.set(xlabel="average image tokens per LLM layer", ylabel="mean score, % of unreduced")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    figure.savefig(path, dpi=160, metadata={"Software": None})
+    save(figure, path)
 
 
 def main() -> None:

@@ -1,0 +1,109 @@
+"""Accuracy against image tokens: every method at several budgets on one model and one benchmark, in one go.
+
+    python -m llava.eval.curve --output figures/shapes_accuracy
+
+asks the embedded model all questions of the shapes benchmark and writes `.md`, `.json` and `.png`. Each method's
+schedule is what `--retain` gives it. Methods that draw lots run with several seeds; the model also runs blind, with
+every picture blanked, which shows what guessing from the question alone is worth. On one machine, in float32 on a CPU
+and with as many threads, the numbers come out the same each time.
+"""
+
+import argparse
+from collections.abc import Iterable
+from typing import Any
+
+from llava.errors import InputError
+from llava.eval.command import Parser, at_least, run
+from llava.eval.curve_points import points_of
+from llava.eval.curve_report import as_json, draw, markdown
+from llava.eval.curve_runs import answer_all, plan_runs
+from llava.eval.eval_shapes import FOLDER, is_right, read_truth
+from llava.eval.files import write_text
+from llava.eval.loading import EMBEDDED, load_model
+from llava.eval.model_vqa_loader import read_questions
+from llava.eval.options import add_model_options, conversation_from
+from llava.eval.questions import Question, check_images_exist
+from llava.eval.vqa_files import check_known
+from llava.mm_utils import get_model_name_from_path
+from llava.reduction import available
+
+# The plain model first, the control last; methods that this list does not know stand in between.
+ORDER = ("none", "visiondrop", "visionzip", "pyramiddrop")
+
+
+def all_methods() -> list[str]:
+    """Every method there is."""
+    others = [name for name in available() if name not in (*ORDER, "random")]
+    return [*ORDER, *others, "random"]
+
+
+def every_nth_picture(records: Iterable[dict[str, Any]], step: int) -> list[Any]:
+    """The ids of the questions about every `step`-th picture, in their order."""
+    records = list(records)
+    pictures = list(dict.fromkeys(record["image"] for record in records))
+    chosen = set(pictures[::step])
+    return [record["question_id"] for record in records if record["image"] in chosen]
+
+
+def read_benchmark(args: argparse.Namespace) -> tuple[list[Question], list[dict[str, Any]]]:
+    """The questions to ask and the records of their right answers, in the order of the question file."""
+    questions, truth = read_questions(args.question_file, args.image_folder), read_truth(args.annotation_file)
+    asked = [question.head["question_id"] for question in questions]
+    check_known(asked, truth, args.question_file, args.annotation_file)
+    chosen = set(every_nth_picture((truth[question_id] for question_id in asked), args.every))
+    questions = [question for question in questions if question.head["question_id"] in chosen]
+    check_images_exist(questions)
+    return questions, [truth[question.head["question_id"]] for question in questions]
+
+
+def build_parser() -> Parser:
+    """The command's options."""
+    parser = Parser(prog="python -m llava.eval.curve", description=(__doc__ or "").split("\n")[0])
+    add_model_options(parser)
+    parser.set_defaults(model_path=EMBEDDED)
+    parser.add_argument("--question-file", default=f"{FOLDER}/questions.jsonl", help="LLaVA's question file")
+    parser.add_argument("--annotation-file", default=f"{FOLDER}/answers.jsonl", help="the right answers")
+    parser.add_argument("--image-folder", default=f"{FOLDER}/images", help="what image names are relative to")
+    parser.add_argument("--conv-mode", default="vicuna_v1", help="conversation template")
+    parser.add_argument("--methods", nargs="+", default=all_methods(), choices=available(), help="what to compare")
+    parser.add_argument(
+        "--divisors", nargs="+", type=float, default=[3, 4.5, 9, 18], help="budgets: all tokens divided by these"
+    )
+    parser.add_argument("--seeds", type=at_least(1), default=3, help="runs of a method that draws lots")
+    parser.add_argument("--every", type=at_least(1), default=1, help="use every n-th picture only")
+    parser.add_argument("--batch-size", type=at_least(1), default=64, help="questions answered together")
+    parser.add_argument("--max_new_tokens", type=at_least(1), default=8, help="length limit of an answer")
+    parser.add_argument("--output", default="figures/shapes_accuracy", help="stem of the .md, .json and .png to write")
+    return parser
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Run everything and write it down."""
+    if any(divisor < 1 for divisor in args.divisors):
+        raise InputError(f"--divisors must be at least 1: got {min(args.divisors):g}; 3 keeps a third of the tokens")
+    conv_mode = conversation_from(args)
+    questions, records = read_benchmark(args)
+    loaded = load_model(args)
+    runs, unreached = plan_runs(loaded.model.geometry, dict.fromkeys(args.methods), args.divisors, args.seeds)
+    data = loaded.prepare(questions, conv_mode)
+    texts = answer_all(loaded, data, runs, args.batch_size, args.max_new_tokens)
+    right = [[is_right(text, record["answer"]) for text, record in zip(answers, records)] for answers in texts]
+    points = points_of(runs, right, records)
+
+    name = get_model_name_from_path(args.model_path)
+    about = {"model": name, "questions": len(questions), "pictures": len({record["image"] for record in records})}
+    about |= {"dtype": str(loaded.model.dtype).removeprefix("torch."), "batch_size": args.batch_size}
+    table = markdown(points, unreached)
+    write_text(f"{args.output}.json", as_json(points, unreached, about) + "\n")
+    write_text(f"{args.output}.md", table)
+    draw(points, f"{args.output}.png", f"{name}: {len(questions)} questions about {about['pictures']} pictures")
+    print(f"{table}\nwritten to {args.output}.md, .json and .png")
+
+
+def main() -> None:
+    """The command."""
+    measure(build_parser().parse_args())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,55 @@
+"""A model and everything that its questions need, loaded once for a command that tries several methods on it."""
+
+import argparse
+from dataclasses import dataclass
+from typing import Any
+
+from transformers.utils import logging as transformers_logging
+
+from llava.eval.inputs import PreparedQuestions
+from llava.eval.options import DTYPES, device_from
+from llava.eval.questions import Question
+from llava.mm_utils import get_model_name_from_path
+from llava.model.builder import load_pretrained_model
+from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
+
+EMBEDDED = "playground/shapes/llava-shapes"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What `load_pretrained_model` returns, and the end of a row that ends early."""
+
+    tokenizer: Any
+    model: LlavaLlamaForCausalLM
+    processor: Any
+
+    @property
+    def padding(self) -> int:
+        """The id transformers fills up with: the end token where a checkpoint names no padding."""
+        pad = self.tokenizer.pad_token_id
+        return pad if pad is not None else self.tokenizer.eos_token_id
+
+    def prepare(self, questions: list[Question], conv_mode: str) -> PreparedQuestions:
+        """The questions as inputs of this model."""
+        return PreparedQuestions(questions, self.tokenizer, self.processor, self.model.config, conv_mode)
+
+
+def load_model(args: argparse.Namespace) -> Loaded:
+    """The model that `add_model_options` describe, without reduction.
+
+    Raises:
+        InputError: as `load_pretrained_model`, and for a device that is not there.
+    """
+    transformers_logging.disable_progress_bar()
+    tokenizer, model, processor, _ = load_pretrained_model(
+        args.model_path,
+        args.model_base,
+        get_model_name_from_path(args.model_path),
+        args.load_8bit,
+        args.load_4bit,
+        device=device_from(args),
+        torch_dtype=DTYPES[args.dtype],
+        attn_implementation=args.attn_implementation,
+    )
+    return Loaded(tokenizer, model, processor)
