@@ -103,6 +103,7 @@ class LlavaMetaForCausalLM:
         image_sizes: list[tuple[int, int]] | None = None,
         reduction: Reduction | None = None,
         trace: Trace | None = None,
+        encoded: tuple[torch.Tensor, list[int]] | None = None,
     ) -> tuple[torch.Tensor, Plan]:
         """Prompts and images to decoder inputs (B, T, D), and where everything is in them.
 
@@ -110,11 +111,13 @@ class LlavaMetaForCausalLM:
             input_ids: (B, L) int64, -200 where an image goes, padded on any side.
             attention_mask: (B, L), 0 at padding.
             images: see `generate`.
+            encoded: what `encode_images` gave for them earlier; `images` is then not looked at.
         """
         ids = input_ids.cpu()
         mask = attention_mask.cpu() if attention_mask is not None else None
-        views, sizes = sort_images(ids, images, image_sizes)
-        features, lengths = self.encode_images(views, sizes, reduction, trace)
+        if encoded is None:
+            encoded = self.encode_images(*sort_images(ids, images, image_sizes), reduction, trace)
+        features, lengths = encoded
         plan = plan_fusion(ids, mask, lengths, getattr(self.config, "tokenizer_model_max_length", None))
         text = self.get_model().embed_tokens(input_ids.clamp(min=0))
         embeds = fuse(text, features, plan)

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedConfig
-from transformers.cache_utils import Cache, DynamicCache
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+from llava.model.roomy_layer import RoomyLayer
 
 
 @dataclass
@@ -25,10 +27,15 @@ class Stage:
 
 
 class StagedCache(DynamicCache):
-    """transformers' growing cache plus the stages and their padding. One per request; the model keeps none of it."""
+    """transformers' growing cache plus the stages and their padding. One per request; the model keeps none of it.
 
-    def __init__(self, config: PreTrainedConfig) -> None:
+    Args:
+        room: columns each layer keeps free for new tokens, which then cost no copy of the old ones.
+    """
+
+    def __init__(self, config: PreTrainedConfig, room: int = 0) -> None:
         super().__init__(config=config)
+        self.layers = [RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in self.layers]
         self.stages: list[Stage] = []
         self.surplus: tuple[int, ...] = ()  # per row, image tokens minus the <image> tokens they stand for
 
