@@ -1,0 +1,90 @@
+"""Write a trained model in LLaVA's original layout: the language model's file, and the vision tower's folder."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from llava.model import LlavaLlamaForCausalLM
+from playground.shapes.data import MEAN, STD
+
+_TOWER = "model.vision_tower.vision_tower."
+_SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<unk>"}
+
+
+def export(model: LlavaLlamaForCausalLM, vocabulary: Path, folder: Path) -> None:
+    """Float16 weights, configurations as LLaVA writes them, and the tokenizer."""
+    (folder / "vision_tower").mkdir(parents=True, exist_ok=True)
+    half = {name: weight.detach().cpu().half().contiguous() for name, weight in model.state_dict().items()}
+    tower = {f"vision_model.{name[len(_TOWER) :]}": half[name] for name in half if name.startswith(_TOWER)}
+    language = {name: weight for name, weight in half.items() if not name.startswith(_TOWER)}
+    save_file(language, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(tower, folder / "vision_tower/model.safetensors", metadata={"format": "pt"})
+    _write(folder / "config.json", language_config(model))
+    _write(folder / "vision_tower/config.json", vision_config(model))
+    _write(folder / "vision_tower/preprocessor_config.json", preprocessor_config(model))
+    _write(folder / "generation_config.json", {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0})
+    _write(folder / "special_tokens_map.json", _SPECIAL)
+    _write(folder / "tokenizer_config.json", tokenizer_config())
+    if vocabulary.resolve() != (folder / "tokenizer.model").resolve():
+        shutil.copyfile(vocabulary, folder / "tokenizer.model")
+
+
+def language_config(model: LlavaLlamaForCausalLM) -> dict[str, Any]:
+    """`config.json` with the keys of LLaVA-1.5's."""
+    wanted = (
+        *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
+        *("num_key_value_heads", "max_position_embeddings", "rms_norm_eps", "initializer_range", "hidden_act"),
+        *("bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings", "attention_bias"),
+        *("mm_vision_tower", "mm_hidden_size", "mm_projector_type", "mm_vision_select_layer"),
+        *("mm_vision_select_feature", "mm_use_im_start_end", "mm_use_im_patch_token", "image_aspect_ratio"),
+        *("tokenizer_model_max_length", "tokenizer_padding_side", "use_mm_proj"),
+    )
+    head = {"architectures": ["LlavaLlamaForCausalLM"], "model_type": "llava_llama", "torch_dtype": "float16"}
+    return head | {"rope_theta": 10000.0, "use_cache": True} | {key: getattr(model.config, key) for key in wanted}
+
+
+def vision_config(model: LlavaLlamaForCausalLM) -> dict[str, Any]:
+    """The tower's `config.json`."""
+    wanted = (
+        *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "image_size"),
+        *("patch_size", "num_channels", "hidden_act", "layer_norm_eps", "projection_dim"),
+    )
+    config = model.get_vision_tower().config
+    head = {"architectures": ["CLIPVisionModel"], "model_type": "clip_vision_model", "torch_dtype": "float16"}
+    return head | {key: getattr(config, key) for key in wanted}
+
+
+def preprocessor_config(model: LlavaLlamaForCausalLM) -> dict[str, Any]:
+    """The image processor's settings."""
+    side = model.get_vision_tower().config.image_size
+    steps = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
+    return dict.fromkeys(steps, True) | {
+        "image_processor_type": "CLIPImageProcessor",
+        "size": {"shortest_edge": side},
+        "crop_size": {"height": side, "width": side},
+        "resample": 3,
+        "rescale_factor": 1 / 255,
+        "image_mean": [MEAN] * 3,
+        "image_std": [STD] * 3,
+    }
+
+
+def tokenizer_config() -> dict[str, Any]:
+    """As the published LLaVA-1.5 checkpoints have it."""
+    return _SPECIAL | {
+        "tokenizer_class": "LlamaTokenizer",
+        "add_bos_token": True,
+        "add_eos_token": False,
+        "legacy": True,
+        "model_max_length": 2048,
+        "padding_side": "right",
+        "clean_up_tokenization_spaces": False,
+        "spaces_between_special_tokens": False,
+    }
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")

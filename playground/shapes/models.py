@@ -1,0 +1,119 @@
+"""The two models of the recipe: the tower with its teacher's heads, and LLaVA around it."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig
+
+from llava.model import LlavaConfig, LlavaLlamaForCausalLM
+from playground.shapes.data import PATCH
+from playground.shapes.scene import COLORS, PLACES, SHAPES, SIDE, SIZES
+from playground.shapes.text import VOCABULARY
+
+SELECT_LAYER = -2
+# Most patches show nothing; without this they would drown the others.
+_WEIGHT_OF_NOTHING = 0.2
+_CHOICES = (1 + len(COLORS), 1 + len(SHAPES), 1 + len(SIZES), 2, len(PLACES))
+
+
+class TowerWithTeacher(nn.Module):
+    """CLIP, and a linear layer that reads off each patch's features what the patch shows.
+
+    The contrastive loss is CLIP's, on [CLS] and captions. The second loss is not: it makes the features that LLaVA
+    takes (of the layer before the last) say what is where, which contrast alone teaches after far more pictures.
+    """
+
+    def __init__(self, width: int = 160, layers: int = 6) -> None:
+        super().__init__()
+        heads = max(1, width // 32)
+        shared = {"hidden_size": width, "intermediate_size": 4 * width, "num_attention_heads": heads}
+        text = shared | {
+            "num_hidden_layers": 2,
+            "vocab_size": VOCABULARY,
+            "max_position_embeddings": 128,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "pad_token_id": 0,
+        }
+        vision = shared | {"num_hidden_layers": layers, "image_size": SIDE, "patch_size": PATCH}
+        config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=width)
+        self.clip = CLIPModel(config)
+        self.teacher = nn.Linear(width, sum(_CHOICES))
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, images: torch.Tensor, patches: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """The loss, its two parts, and the teacher's verdicts (B, 256, 30).
+
+        Args:
+            patches: (B, 256, 5) int64, see `patch_targets`.
+        """
+        outputs = self.clip(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            pixel_values=images,
+            return_loss=True,
+            output_hidden_states=True,
+        )
+        features = outputs.vision_model_output.hidden_states[SELECT_LAYER][:, 1:]
+        verdicts = self.teacher(features)
+        parts = [
+            nn.functional.cross_entropy(
+                verdict.flatten(0, 1).float(),
+                patches[..., number].flatten(),
+                weight=_weights(verdict, number),
+            )
+            for number, verdict in enumerate(verdicts.split(_CHOICES, dim=-1))
+        ]
+        seen = torch.stack(parts).sum()
+        return {"loss": outputs.loss + seen, "contrast": outputs.loss, "seen": seen, "verdicts": verdicts}
+
+    def split(self, outputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """The verdicts on color, shape, size, centre and place, (B, 256, choices) each."""
+        return outputs["verdicts"].split(_CHOICES, dim=-1)
+
+
+def _weights(verdict: torch.Tensor, number: int) -> torch.Tensor:
+    weights = torch.ones(verdict.shape[-1], device=verdict.device)
+    if number < len(_CHOICES) - 1:
+        weights[0] = _WEIGHT_OF_NOTHING
+    return weights
+
+
+def build_llava(vision: CLIPVisionConfig, width: int = 160, layers: int = 8) -> LlavaLlamaForCausalLM:
+    """A LLaVA with random weights around a tower of this geometry."""
+    config = LlavaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=width,
+        intermediate_size=width * 8 // 3,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 32,
+        num_key_value_heads=width // 32,
+        max_position_embeddings=2048,
+        rms_norm_eps=1e-5,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+        tie_word_embeddings=False,
+        **llava_keys(vision),
+    )
+    return LlavaLlamaForCausalLM(config)
+
+
+def llava_keys(vision: CLIPVisionConfig) -> dict[str, Any]:
+    """LLaVA-1.5's own keys of `config.json`."""
+    return {
+        "mm_vision_tower": "vision_tower",
+        "mm_vision_config": vision.to_diff_dict(),
+        "mm_hidden_size": vision.hidden_size,
+        "mm_projector_type": "mlp2x_gelu",
+        "mm_vision_select_layer": SELECT_LAYER,
+        "mm_vision_select_feature": "patch",
+        "mm_use_im_start_end": False,
+        "mm_use_im_patch_token": False,
+        "image_aspect_ratio": "pad",
+        "tokenizer_model_max_length": 2048,
+        "tokenizer_padding_side": "right",
+        "use_mm_proj": True,
+    }

@@ -1,0 +1,102 @@
+"""Train the small LLaVA from nothing, in three stages; started again, it goes on where it was stopped.
+
+python -m playground.shapes.train --output playground/shapes/run
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, set_seed
+
+from llava.eval.command import Parser, run
+from llava.model import LlavaLlamaForCausalLM
+from llava.model.tokenizer import LlamaTokenizer
+from playground.shapes.check import accuracy, held_out, tower_accuracy
+from playground.shapes.data import Samples, collate, described, matched, questioned
+from playground.shapes.export import export
+from playground.shapes.models import TowerWithTeacher, build_llava
+from playground.shapes.stages import STAGES, Stage, run_stage
+from playground.shapes.text import read_tokenizer, train_tokenizer
+
+Judge = Callable[[Any], dict[str, float]]
+
+
+class Report(TrainerCallback):
+    """Judges a model on held-out data every 100 steps, and keeps what was found."""
+
+    def __init__(self, file: Path, judge: Judge, every: int = 100) -> None:
+        self.file, self.judge, self.every = file, judge, every
+        self.started = time.time()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Trainer's hook."""
+        if state.global_step % self.every and state.global_step != state.max_steps:
+            return
+        with torch.autocast(next(model.parameters()).device.type, torch.bfloat16):
+            scores = self.judge(model)
+        entry = {"step": state.global_step, "seconds": round(time.time() - self.started)}
+        entry |= {key: round(value, 3) for key, value in scores.items()}
+        with self.file.open("a") as log:
+            log.write(json.dumps(entry) + "\n")
+
+
+def train_tower(stage: Stage, folder: Path, tokenizer: LlamaTokenizer, seed: int, **settings: Any) -> TowerWithTeacher:
+    """Stage 1."""
+    set_seed(seed)
+    model = TowerWithTeacher()
+    samples = Samples(matched, tokenizer, stage.steps * stage.batch, seed, stage=0)
+    unseen = Samples(matched, tokenizer, stage.batch, seed, split="validation")
+    batch = collate([unseen[number] for number in range(stage.batch)])
+    report = Report(folder / f"{stage.name}.held_out.jsonl", lambda model: tower_accuracy(model, batch))
+    log = run_stage(stage, model, samples, folder / stage.name, [report], **settings)
+    (folder / f"{stage.name}.json").write_text(json.dumps(log))
+    return model
+
+
+def train_llava(
+    stages: tuple[Stage, Stage], folder: Path, tokenizer: LlamaTokenizer, tower: TowerWithTeacher, seed: int
+) -> LlavaLlamaForCausalLM:
+    """Stages 2 and 3."""
+    set_seed(seed + 1)
+    vision = tower.clip.vision_model
+    model = build_llava(vision.config)
+    model.model.vision_tower.vision_tower.load_state_dict(vision.state_dict())
+    model.model.vision_tower.requires_grad_(False)
+    held = held_out(tokenizer, pictures=24)
+    for number, (stage, make) in enumerate(zip(stages, (described, questioned)), start=1):
+        if number == 2:
+            model.model.vision_tower.requires_grad_(True)
+        samples = Samples(make, tokenizer, stage.steps * stage.batch, seed, number, stage.easy * stage.batch)
+        report = Report(folder / f"{stage.name}.held_out.jsonl", lambda model: accuracy(model, held))
+        log = run_stage(stage, model, samples, folder / stage.name, [report])
+        (folder / f"{stage.name}.json").write_text(json.dumps(log))
+    return model
+
+
+def main() -> None:
+    """The command."""
+    parser = Parser(prog="python -m playground.shapes.train", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--output", default="playground/shapes/run", help="folder of checkpoints and logs")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and data")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    for stage in STAGES:
+        parser.add_argument(f"--{stage.name}-steps", type=int, default=stage.steps, help=f"steps of stage {stage.name}")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    folder = Path(args.output)
+    if not (folder / "tokenizer.model").is_file():
+        train_tokenizer(folder, args.seed)
+    tokenizer = read_tokenizer(folder)
+    first, *rest = (dataclasses.replace(stage, steps=getattr(args, f"{stage.name}_steps")) for stage in STAGES)
+    tower = train_tower(first, folder, tokenizer, args.seed)
+    model = train_llava((rest[0], rest[1]), folder, tokenizer, tower, args.seed)
+    export(model, folder / "tokenizer.model", folder / "llava-shapes")
+
+
+if __name__ == "__main__":
+    run(main)
