@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
-DEMO := playground/demo
+DEMO := playground/data/demo
+SHAPES := scripts/v1_5/visiondrop_eval/shapes.sh
+PICTURE := playground/shapes/images/0.png
+QUESTION := 'Where is the red circle?'
 
-.PHONY: demo test check test-lowest install clean
+.PHONY: demo curve figures test check test-lowest install clean
 
 install: $(VENV)/installed
 
@@ -15,12 +18,24 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# The shapes benchmark on the model that ships with the project: all visual tokens, then a ninth of them.
 demo: install
-	$(BIN)/python -m llava.eval.model_vqa_loader --model-path tests/parity/llava-tiny \
-		--question-file $(DEMO)/questions.jsonl --image-folder tests/parity/images \
-		--answers-file $(DEMO)/answers/answers.jsonl --overwrite --show 4 \
-		--conv-mode vicuna_v1 --temperature 0 --max_new_tokens 8 --retain 32
-	@echo 'This checkpoint has random weights, so its answers mean nothing; they are the ones the official code gives.'
+	rm -rf $(DEMO)
+	DATA=$(DEMO) METHOD=none PYTHON=$(BIN)/python bash $(SHAPES)
+	DATA=$(DEMO) METHOD=visiondrop RETAIN=28 PYTHON=$(BIN)/python bash $(SHAPES)
+	$(BIN)/python -m llava.eval.visualize --image $(PICTURE) --question $(QUESTION) --retain 28 --compare visionzip \
+		--output $(DEMO)/kept.png
+	$(BIN)/python -m llava.eval.report --results $(DEMO)/results --no-paper --output $(DEMO)/accuracy
+
+# Every method at four budgets, table, JSON and picture: some minutes.
+curve: install
+	$(BIN)/python -m llava.eval.curve --device cpu --dtype float32 --output figures/shapes_accuracy
+
+# The pictures that README and docs show, besides the curve.
+figures: install
+	$(BIN)/python -m llava.eval.diagram --output figures/method.png
+	$(BIN)/python -m llava.eval.visualize --image $(PICTURE) --question $(QUESTION) --retain 28 \
+		--compare visionzip,random --device cpu --output figures/shapes_kept.png
 
 test: install
 	$(BIN)/python -m pytest -n auto
@@ -40,4 +55,4 @@ $(LOWEST)/installed: pyproject.toml constraints-lowest.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(LOWEST) $(DEMO)/answers
+	rm -rf $(VENV) $(LOWEST) $(DEMO)

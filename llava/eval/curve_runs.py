@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from llava.errors import InputError
-from llava.eval.inputs import PreparedQuestions, batches, collate
+from llava.eval.inputs import PreparedQuestions, batches
 from llava.eval.loading import Loaded
 from llava.eval.results import UNREDUCED
 from llava.reduction import Geometry, Reduction, method_class
@@ -23,7 +23,8 @@ class Run:
     """All questions once under one method.
 
     Attributes:
-        name: the method's, or `blind` where every picture is blanked.
+        name: the method's, or `blind` where every picture is of one colour, the mean of all pictures: zeros, since
+            pixels are given as distances from it.
         retain: the budget asked for, image tokens per LLM layer; None where there is none.
         reduction: the method with its settings.
         tokens: the average image tokens per LLM layer that the settings come to.
@@ -101,25 +102,31 @@ def answer_all(
 
 
 def answer(loaded: Loaded, items: list[tuple], run: Run, max_new_tokens: int) -> list[str]:
-    """The answers to a batch of prepared questions."""
+    """The answers to a batch of prepared questions; what questions about one picture share is computed once."""
     if run.name == BLIND:
-        items = [(ids, blanked(pixels), size) for ids, pixels, size in items]
-    inputs = collate(items)
-    inputs["input_ids"] = inputs["input_ids"].to(loaded.model.device)
-    output = loaded.model.generate(
-        **inputs,
-        reduction=run.reduction,
+        items = [(ids, torch.zeros_like(pixels), size) for ids, pixels, size in items]
+    numbers = picture_numbers([pixels for _, pixels, _ in items])
+    firsts = [items[numbers.index(number)] for number in range(numbers[-1] + 1)]
+    prefixes = loaded.model.encode_prefixes(
+        [ids for ids, _, _ in firsts],
+        [pixels for _, pixels, _ in firsts],
+        [size for _, _, size in firsts],
+        run.reduction,
+    )
+    output = loaded.model.ask(
+        [prefixes[number] for number in numbers],
+        [ids for ids, _, _ in items],
         do_sample=False,
-        temperature=None,
-        top_p=None,
-        top_k=None,
-        max_length=None,
         max_new_tokens=max_new_tokens,
         pad_token_id=loaded.padding,
     )
     return [text.strip() for text in loaded.tokenizer.batch_decode(output, skip_special_tokens=True)]
 
 
-def blanked(pixels: torch.Tensor | None) -> torch.Tensor | None:
-    """A picture of one colour, the mean of all pictures: zeros, since pixels are given as distances from it."""
-    return torch.zeros_like(pixels) if pixels is not None else None
+def picture_numbers(pictures: list[torch.Tensor]) -> list[int]:
+    """Which of the different pictures each one is, from 0; equal ones stand next to each other."""
+    numbers = [0]
+    for before, after in zip(pictures, pictures[1:]):
+        same = before is after or (before.shape == after.shape and torch.equal(before, after))
+        numbers.append(numbers[-1] + (not same))
+    return numbers
