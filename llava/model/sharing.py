@@ -72,8 +72,7 @@ class LlavaSharing:
         self, ids: torch.Tensor, mask: torch.Tensor, encoded: tuple[torch.Tensor, list[int]], method: Reduction
     ) -> tuple[StagedCache, list[Layout]]:
         """The LLM over prefixes: the filled cache and the layout of each stage."""
-        device_ids = ids.to(self.get_model().embed_tokens.weight.device)
-        embeds, plan = self.prepare_inputs(device_ids, mask, reduction=method, encoded=encoded)
+        embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=encoded)
         cache, trace = StagedCache(self.config), Trace()
         self.model(
             inputs_embeds=embeds,
@@ -105,8 +104,8 @@ class LlavaSharing:
         Returns:
             As `generate`: the new tokens, (B, new) int64, or transformers' output object.
         """
-        one = isinstance(prefix, ImagePrefix)
-        prefixes: list[ImagePrefix | None] = [prefix] * len(questions) if one else list(prefix)  # type: ignore[arg-type]
+        prefixes: list[ImagePrefix | None]
+        prefixes = [prefix] * len(questions) if isinstance(prefix, ImagePrefix) else list(prefix)
         if len(prefixes) != len(questions) or not questions:
             raise InputError(
                 f"ask needs a prefix for each question: got {len(prefixes)} for {len(questions)} questions"
@@ -169,7 +168,7 @@ class LlavaSharing:
             )
         features = torch.cat(pieces)
         lengths = [length for prefix in known for length in prefix.image_lengths]
-        embeds, plan = self.prepare_inputs(ids.to(features.device), mask, reduction=method, encoded=(features, lengths))
+        embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=(features, lengths))
         cache = StagedCache(self.config, room)
         cache.add_surplus(plan.surplus)
         return embeds, plan.layout, cache, method
