@@ -12,6 +12,7 @@ from llava.eval.inputs import PreparedQuestions
 from llava.eval.memory import is_out_of_memory
 from llava.model.prefix import ImagePrefix, split_prompt
 from llava.model.prefix_store import PrefixStore
+from llava.model.static_decoder import StaticDecoder
 
 Item = tuple[torch.Tensor, torch.Tensor | None, Any]
 
@@ -26,6 +27,7 @@ class Answering:
         seed: of sampling; a batch starts from it and the number of its first question. None: greedy.
         store: prefixes kept from earlier batches.
         limit: questions answered at once; halved when memory runs out.
+        decoder: decodes without launch overhead; None: as usual.
     """
 
     model: Any
@@ -35,6 +37,7 @@ class Answering:
     seed: int | None
     store: PrefixStore
     limit: int
+    decoder: StaticDecoder | None = None
 
     def answer(self, numbers: list[int], items: list[Item]) -> dict[int, str]:
         """Answers, without outer white space, by the number of the question.
@@ -77,7 +80,7 @@ class Answering:
         prefixes = self._prefixes(numbers, items)
         if self.seed is not None:
             torch.manual_seed(self.seed + numbers[0])
-        tokens = self.model.ask(prefixes, [ids for ids, _, _ in items], **self.generation)
+        tokens = self.model.ask(prefixes, [ids for ids, _, _ in items], decoder=self.decoder, **self.generation)
         texts = self.data.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         return {number: text.strip() for number, text in zip(numbers, texts)}
 

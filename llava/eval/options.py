@@ -45,6 +45,7 @@ def add_speed_options(parser: Parser) -> None:
     parser.add_argument("--num-workers", type=int, help="processes that read images; unset: 4, or none on a CPU")
     store = "MiB of the device for images' shared work; unset: a quarter of what is free"
     parser.add_argument("--prefix-memory", type=at_least(0), metavar="MIB", help=store)
+    parser.add_argument("--compile", action="store_true", help="decode by a CUDA graph, or compiled on a CPU (greedy)")
 
 
 def batch_size_from(args: argparse.Namespace) -> int | None:

@@ -33,6 +33,7 @@ from llava.mm_utils import get_model_name_from_path, tokenizer_image_token
 from llava.model.builder import load_pretrained_model, model_geometry, prepare_tower
 from llava.model.checkpoint import read_config
 from llava.model.prefix_store import PrefixStore
+from llava.model.static_decoder import StaticDecoder
 from llava.reduction import Reduction, name_of
 from llava.reduction.schedule import average_tokens
 
@@ -126,7 +127,8 @@ def _answering(
     keys = [image_key(question) for question in data.questions]
     generation = sampling | {"pad_token_id": pad, "use_cache": True}
     seed = args.seed if sampling["do_sample"] else None
-    answering = Answering(model, data, keys, generation, seed, PrefixStore(limit), size)
+    decoder = StaticDecoder(model) if args.compile else None
+    answering = Answering(model, data, keys, generation, seed, PrefixStore(limit), size, decoder)
     return answering, limit // max(1, cache_bytes(model, method, model.geometry, text_tokens))
 
 

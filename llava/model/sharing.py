@@ -6,11 +6,12 @@ from typing import Any
 import torch
 
 from llava.errors import InputError
-from llava.model.greedy import greedy_settings, greedy_tokens
+from llava.model.greedy import Greedy, greedy_settings, greedy_tokens
 from llava.model.layout import Layout
 from llava.model.llava_arch import sort_images
 from llava.model.prefix import ImagePrefix, cut_cache, question_after, split_prompt, start_cache
 from llava.model.staged_cache import StagedCache
+from llava.model.static_decoder import StaticDecoder
 from llava.model.trace import Trace
 from llava.reduction import Reduction
 
@@ -89,6 +90,7 @@ class LlavaSharing:
         self,
         prefix: ImagePrefix | Sequence[ImagePrefix | None],
         questions: Sequence[Ids],
+        decoder: StaticDecoder | None = None,
         **kwargs: Any,
     ) -> Any:
         """Answer questions about images that were encoded before, as a batch.
@@ -98,6 +100,7 @@ class LlavaSharing:
                 Prefixes are only read. All are of one method.
             questions: (L,) int64 each: the tokens after the last image token, or the whole prompt that begins with the
                 prefix's own tokens.
+            decoder: decodes greedily without launch overhead; the same tokens.
             kwargs: transformers' generation arguments. Greedy decoding runs in a loop of this package that does not
                 wait for the device at every token; anything else runs in transformers' `generate`.
 
@@ -112,10 +115,26 @@ class LlavaSharing:
             )
         asked = [question_after(own, _listed(question)) for own, question in zip(prefixes, questions)]
         settings = greedy_settings(self.generation_config, kwargs)
-        room = settings.max_new_tokens if settings is not None else 0
-        embeds, layout, cache, method = self._start(prefixes, asked, room)
         if settings is None:
+            if decoder is not None:
+                decoder.decline("only greedy decoding is compiled")
+            embeds, layout, cache, method = self._start(prefixes, asked, 0)
             return self.generate_from(embeds, layout, cache, method, **kwargs)
+        # More of the last row, where shapes are to repeat; they end with it and are cut off.
+        more = decoder.rows(len(asked)) - len(asked) if decoder is not None else 0
+        start = self._start(prefixes + prefixes[-1:] * more, asked + asked[-1:] * more, settings.max_new_tokens)
+        return self._greedy(*start, settings, decoder)[: len(asked)]
+
+    def _greedy(
+        self,
+        embeds: torch.Tensor,
+        layout: Layout,
+        cache: StagedCache,
+        method: Reduction,
+        settings: Greedy,
+        decoder: StaticDecoder | None,
+    ) -> torch.Tensor:
+        """(B, new) int64 tokens after decoder inputs (B, T, D) that follow what a cache holds."""
         first = self.forward(
             inputs_embeds=embeds,
             layout=layout.to_tensor(),
@@ -124,11 +143,12 @@ class LlavaSharing:
             use_cache=True,
             logits_to_keep=1,
         )
+        static = decoder.start(cache, len(embeds), settings.max_new_tokens) if decoder is not None else None
 
         def step(tokens: torch.Tensor) -> torch.Tensor:
             return self.forward(input_ids=tokens[:, None], past_key_values=cache, use_cache=True).logits[:, -1]
 
-        return greedy_tokens(first.logits[:, -1], step, settings)
+        return greedy_tokens(first.logits[:, -1], static or step, settings)
 
     def _start(
         self, prefixes: list[ImagePrefix | None], asked: list[tuple[int, ...]], room: int

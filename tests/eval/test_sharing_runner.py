@@ -111,6 +111,18 @@ def test_held_answers_survive_a_killed_run(
     assert texts(path) == whole and not Path(f"{path}.held.jsonl").exists()
 
 
+def test_compiled_answers_are_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interleaved(tmp_path, 5)
+    call("model_vqa_loader", capsys, *loader_flags(tmp_path, "--retain", 32))
+    shapes: list[tuple] = []
+    monkeypatch.setattr(torch, "compile", lambda layer, **_: shapes.append(()) or layer)
+    flags = loader_flags(tmp_path, "--retain", 32, "--compile", "--batch-size", 2, answers="b.jsonl")
+    assert call("model_vqa_loader", capsys, *flags).code == 0 and len(shapes) == 2
+    assert texts(tmp_path / "b.jsonl") == texts(tmp_path / "answers/a.jsonl")
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_sampled_answers_are_the_same_after_an_interruption(
     tmp_path: Path, capsys: pytest.CaptureFixture, seed: int
