@@ -9,7 +9,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from llava.errors import InputError
 
@@ -102,14 +102,18 @@ class AnswersFile:
         Raises:
             InputError: when they cannot be written (a full disk); the whole lines before stay.
         """
-        text = "".join(json.dumps(record) + "\n" for record in records)
-        try:
-            self._file.write(text.encode())
-            self._file.flush()
-            if time.monotonic() - self._synced > FLUSH_TO_DISK_SECONDS:
-                os.fsync(self._file.fileno())
-                self._synced = time.monotonic()
-        except OSError as error:
-            raise InputError(
-                f"answers must be written: '{self.path}' cannot be ({error.strerror}); make room and run again"
-            ) from error
+        append_lines(self._file, self.path, records)
+        if time.monotonic() - self._synced > FLUSH_TO_DISK_SECONDS:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
+
+
+def append_lines(file: BinaryIO, path: Path, records: list[dict]) -> None:
+    """Append JSON lines to an open file and hand them to the operating system at once; InputError when they cannot."""
+    try:
+        file.write("".join(json.dumps(record) + "\n" for record in records).encode())
+        file.flush()
+    except OSError as error:
+        raise InputError(
+            f"answers must be written: '{path}' cannot be ({error.strerror}); make room and run again"
+        ) from error

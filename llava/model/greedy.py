@@ -35,7 +35,8 @@ def greedy_settings(config: GenerationConfig, kwargs: dict[str, Any]) -> Greedy 
     merged = copy.deepcopy(own.pop("generation_config", None) or config)
     if merged.update(**own):
         return None
-    more = [name for name in merged.to_diff_dict() if name not in _PLAIN and not name.startswith("_")]
+    chosen = merged.to_diff_dict().items()
+    more = [name for name, value in chosen if value not in (None, False) and name not in _PLAIN and name[0] != "_"]
     several = max(merged.num_beams or 1, merged.num_return_sequences or 1) > 1
     if more or several or merged.do_sample or merged.use_cache is False or not merged.max_new_tokens:
         return None

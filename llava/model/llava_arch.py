@@ -57,7 +57,10 @@ class LlavaMetaForCausalLM:
         """
         if not views:
             return self.get_model().embed_tokens.weight[:0], []
-        encoded = self.get_vision_tower().encode(torch.cat(views), reduction)
+        # Page-locked pixels are copied while the device computes, if each view goes there by itself.
+        device = self.get_vision_tower().device
+        pixels = torch.cat([view.to(device, non_blocking=True) for view in views])
+        encoded = self.get_vision_tower().encode(pixels, reduction)
         if trace is not None:
             trace.encoder = encoded.selection
         projector = self.get_model().mm_projector
@@ -119,7 +122,8 @@ class LlavaMetaForCausalLM:
             encoded = self.encode_images(*sort_images(ids, images, image_sizes), reduction, trace)
         features, lengths = encoded
         plan = plan_fusion(ids, mask, lengths, getattr(self.config, "tokenizer_model_max_length", None))
-        text = self.get_model().embed_tokens(input_ids.clamp(min=0))
+        table = self.get_model().embed_tokens
+        text = table(input_ids.clamp(min=0).to(table.weight.device, non_blocking=True))
         embeds = fuse(text, features, plan)
         if trace is not None:
             trace.inputs_embeds, trace.layout = embeds, plan.layout

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 
 from llava.errors import InputError
-from llava.model.greedy import greedy_settings, greedy_tokens
+from llava.model.greedy import Greedy, greedy_settings, greedy_tokens
 from llava.model.layout import Layout
 from llava.model.llava_arch import sort_images
 from llava.model.prefix import ImagePrefix, cut_cache, question_after, split_prompt, start_cache
 from llava.model.staged_cache import StagedCache
+from llava.model.static_decoder import StaticDecoder
 from llava.model.trace import Trace
 from llava.reduction import Reduction
 
@@ -72,8 +73,7 @@ class LlavaSharing:
         self, ids: torch.Tensor, mask: torch.Tensor, encoded: tuple[torch.Tensor, list[int]], method: Reduction
     ) -> tuple[StagedCache, list[Layout]]:
         """The LLM over prefixes: the filled cache and the layout of each stage."""
-        device_ids = ids.to(self.get_model().embed_tokens.weight.device)
-        embeds, plan = self.prepare_inputs(device_ids, mask, reduction=method, encoded=encoded)
+        embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=encoded)
         cache, trace = StagedCache(self.config), Trace()
         self.model(
             inputs_embeds=embeds,
@@ -90,6 +90,7 @@ class LlavaSharing:
         self,
         prefix: ImagePrefix | Sequence[ImagePrefix | None],
         questions: Sequence[Ids],
+        decoder: StaticDecoder | None = None,
         **kwargs: Any,
     ) -> Any:
         """Answer questions about images that were encoded before, as a batch.
@@ -99,24 +100,41 @@ class LlavaSharing:
                 Prefixes are only read. All are of one method.
             questions: (L,) int64 each: the tokens after the last image token, or the whole prompt that begins with the
                 prefix's own tokens.
+            decoder: decodes greedily without launch overhead; the same tokens.
             kwargs: transformers' generation arguments. Greedy decoding runs in a loop of this package that does not
                 wait for the device at every token; anything else runs in transformers' `generate`.
 
         Returns:
             As `generate`: the new tokens, (B, new) int64, or transformers' output object.
         """
-        one = isinstance(prefix, ImagePrefix)
-        prefixes: list[ImagePrefix | None] = [prefix] * len(questions) if one else list(prefix)  # type: ignore[arg-type]
+        prefixes: list[ImagePrefix | None]
+        prefixes = [prefix] * len(questions) if isinstance(prefix, ImagePrefix) else list(prefix)
         if len(prefixes) != len(questions) or not questions:
             raise InputError(
                 f"ask needs a prefix for each question: got {len(prefixes)} for {len(questions)} questions"
             )
         asked = [question_after(own, _listed(question)) for own, question in zip(prefixes, questions)]
         settings = greedy_settings(self.generation_config, kwargs)
-        room = settings.max_new_tokens if settings is not None else 0
-        embeds, layout, cache, method = self._start(prefixes, asked, room)
         if settings is None:
+            if decoder is not None:
+                decoder.decline("only greedy decoding is compiled")
+            embeds, layout, cache, method = self._start(prefixes, asked, 0)
             return self.generate_from(embeds, layout, cache, method, **kwargs)
+        # More of the last row, where shapes are to repeat; they end with it and are cut off.
+        more = decoder.rows(len(asked)) - len(asked) if decoder is not None else 0
+        start = self._start(prefixes + prefixes[-1:] * more, asked + asked[-1:] * more, settings.max_new_tokens)
+        return self._greedy(*start, settings, decoder)[: len(asked)]
+
+    def _greedy(
+        self,
+        embeds: torch.Tensor,
+        layout: Layout,
+        cache: StagedCache,
+        method: Reduction,
+        settings: Greedy,
+        decoder: StaticDecoder | None,
+    ) -> torch.Tensor:
+        """(B, new) int64 tokens after decoder inputs (B, T, D) that follow what a cache holds."""
         first = self.forward(
             inputs_embeds=embeds,
             layout=layout.to_tensor(),
@@ -125,11 +143,12 @@ class LlavaSharing:
             use_cache=True,
             logits_to_keep=1,
         )
+        static = decoder.start(cache, len(embeds), settings.max_new_tokens) if decoder is not None else None
 
         def step(tokens: torch.Tensor) -> torch.Tensor:
             return self.forward(input_ids=tokens[:, None], past_key_values=cache, use_cache=True).logits[:, -1]
 
-        return greedy_tokens(first.logits[:, -1], step, settings)
+        return greedy_tokens(first.logits[:, -1], static or step, settings)
 
     def _start(
         self, prefixes: list[ImagePrefix | None], asked: list[tuple[int, ...]], room: int
@@ -169,7 +188,7 @@ class LlavaSharing:
             )
         features = torch.cat(pieces)
         lengths = [length for prefix in known for length in prefix.image_lengths]
-        embeds, plan = self.prepare_inputs(ids.to(features.device), mask, reduction=method, encoded=(features, lengths))
+        embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=(features, lengths))
         cache = StagedCache(self.config, room)
         cache.add_surplus(plan.surplus)
         return embeds, plan.layout, cache, method

@@ -35,7 +35,9 @@ class StagedCache(DynamicCache):
 
     def __init__(self, config: PreTrainedConfig, room: int = 0) -> None:
         super().__init__(config=config)
-        self.layers = [RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in self.layers]
+        for number, layer in enumerate(self.layers):
+            if type(layer) is DynamicLayer:
+                self.layers[number] = RoomyLayer(room)
         self.stages: list[Stage] = []
         self.surplus: tuple[int, ...] = ()  # per row, image tokens minus the <image> tokens they stand for
 
