@@ -34,9 +34,9 @@ class Stage:
 
 
 STAGES = (
-    Stage("tower", steps=500, batch=48, rate=1e-3),
-    Stage("captions", steps=700, batch=16, rate=1e-3, easy=200),
-    Stage("questions", steps=2000, batch=8, rate=8e-4, easy=200, slower=0.3),
+    Stage("tower", steps=900, batch=32, rate=1.5e-3),
+    Stage("captions", steps=500, batch=16, rate=1.5e-3, easy=150),
+    Stage("questions", steps=1300, batch=8, rate=1e-3, easy=150, slower=0.3),
 )
 
 
