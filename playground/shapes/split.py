@@ -1,6 +1,6 @@
 """Write the test split: pictures, questions in LLaVA's format, answers, and a part of it in POPE's format.
 
-    python -m playground.shapes.split --output playground/shapes
+python -m playground.shapes.split --output playground/shapes
 """
 
 import hashlib
