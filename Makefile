@@ -4,8 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 DEMO := playground/demo
+SHAPES := playground/shapes
 
-.PHONY: demo test check test-lowest install clean
+.PHONY: demo shapes test check test-lowest install clean
 
 install: $(VENV)/installed
 
@@ -21,6 +22,13 @@ demo: install
 		--answers-file $(DEMO)/answers/answers.jsonl --overwrite --show 4 \
 		--conv-mode vicuna_v1 --temperature 0 --max_new_tokens 8 --retain 32
 	@echo 'This checkpoint has random weights, so its answers mean nothing; they are the ones the official code gives.'
+
+# Train the small LLaVA from nothing: under two hours on two idle cores, minutes on a GPU. Interrupt it as you like;
+# started again, it goes on from its last checkpoint. Waiting threads sleep, or a busy machine would be slowed by them.
+shapes: install
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m playground.shapes.train --output $(SHAPES)/run
+	$(BIN)/python -m playground.shapes.curve --run $(SHAPES)/run --output $(SHAPES)/run
+	$(BIN)/python -m playground.shapes.score --checkpoint $(SHAPES)/run/llava-shapes
 
 test: install
 	$(BIN)/python -m pytest -n auto
