@@ -4,11 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 DEMO := playground/data/demo
-SHAPES := scripts/v1_5/visiondrop_eval/shapes.sh
-PICTURE := playground/shapes/images/0.png
-QUESTION := 'Where is the red circle?'
+SHAPES := playground/shapes
+BENCHMARK := scripts/v1_5/visiondrop_eval/shapes.sh
+PICTURE := $(SHAPES)/images/00000.png
+QUESTION := 'Where is the red cross?'
 
-.PHONY: demo curve figures test check test-lowest install clean
+.PHONY: demo curve figures shapes test check test-lowest install clean
 
 install: $(VENV)/installed
 
@@ -21,8 +22,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 # The shapes benchmark on the model that ships with the project: all visual tokens, then a ninth of them.
 demo: install
 	rm -rf $(DEMO)
-	DATA=$(DEMO) METHOD=none PYTHON=$(BIN)/python bash $(SHAPES)
-	DATA=$(DEMO) METHOD=visiondrop RETAIN=28 PYTHON=$(BIN)/python bash $(SHAPES)
+	DATA=$(DEMO) METHOD=none PYTHON=$(BIN)/python bash $(BENCHMARK)
+	DATA=$(DEMO) METHOD=visiondrop RETAIN=28 PYTHON=$(BIN)/python bash $(BENCHMARK)
 	$(BIN)/python -m llava.eval.visualize --image $(PICTURE) --question $(QUESTION) --retain 28 --compare visionzip \
 		--output $(DEMO)/kept.png
 	$(BIN)/python -m llava.eval.report --results $(DEMO)/results --no-paper --output $(DEMO)/accuracy
@@ -36,6 +37,13 @@ figures: install
 	$(BIN)/python -m llava.eval.diagram --output figures/method.png
 	$(BIN)/python -m llava.eval.visualize --image $(PICTURE) --question $(QUESTION) --retain 28 \
 		--compare visionzip,random --device cpu --output figures/shapes_kept.png
+
+# Train the small LLaVA from nothing: under two hours on two idle cores, minutes on a GPU. Interrupt it as you like;
+# started again, it goes on from its last checkpoint. Waiting threads sleep, or a busy machine would be slowed by them.
+shapes: install
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m playground.shapes.train --output $(SHAPES)/run
+	$(BIN)/python -m playground.shapes.curve --run $(SHAPES)/run --output $(SHAPES)/run
+	$(BIN)/python -m playground.shapes.score --checkpoint $(SHAPES)/run/llava-shapes
 
 test: install
 	$(BIN)/python -m pytest -n auto

@@ -18,32 +18,41 @@ from playground.shapes.text import conversation, encode_caption, encode_conversa
 MEAN, STD = 0.5, 0.25
 PATCH = 8
 Sample = dict[str, torch.Tensor]
+Maker = Callable[[Scene, np.random.RandomState, LlamaTokenizer], Sample]
 # Numbers of scenes: every stage sees scenes of its own.
 _STRIDE = 10_000_000
 
 
 class Samples(Dataset):
-    """`length` samples of a stage; the first `easy` of them have at most three things."""
+    """`length` samples of a stage, in which the first `easy` differ in how many things there are.
+
+    Args:
+        make: scene, random numbers and tokenizer to what the stage learns.
+        things, easy_things: fewest and most things of a picture, and of the first `easy` pictures.
+    """
 
     def __init__(
         self,
-        make: Callable[[Scene, np.random.RandomState, LlamaTokenizer], Sample],
+        make: Maker,
         tokenizer: LlamaTokenizer,
         length: int,
         seed: int = 0,
         stage: int = 0,
         easy: int = 0,
+        things: tuple[int, int] = (2, 6),
+        easy_things: tuple[int, int] = (1, 3),
         split: str = "train",
     ) -> None:
         self.make, self.tokenizer, self.length = make, tokenizer, length
         self.seed, self.stage, self.easy, self.split = seed, stage, easy, split
+        self.things, self.easy_things = things, easy_things
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, number: int) -> Sample:
         place = self.stage * _STRIDE + number
-        fewest, most = (1, 3) if number < self.easy else (2, 6)
+        fewest, most = self.easy_things if number < self.easy else self.things
         scene = make_scene(self.seed, self.split, place, fewest, most)
         source = random_source(self.seed, 200 + self.stage, number)
         pixels = torch.from_numpy(draw(scene)).permute(2, 0, 1).float()

@@ -14,6 +14,8 @@ from playground.shapes.text import VOCABULARY
 SELECT_LAYER = -2
 # Most patches show nothing; without this they would drown the others.
 _WEIGHT_OF_NOTHING = 0.2
+# About the size of what the patches' pixels give at the start.
+_POSITION_SCALE = 0.3
 _CHOICES = (1 + len(COLORS), 1 + len(SHAPES), 1 + len(SIZES), 2, len(PLACES))
 
 
@@ -39,6 +41,9 @@ class TowerWithTeacher(nn.Module):
         vision = shared | {"num_hidden_layers": layers, "image_size": SIDE, "patch_size": PATCH}
         config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=width)
         self.clip = CLIPModel(config)
+        with torch.no_grad():
+            positions = self.clip.vision_model.embeddings.position_embedding.weight
+            positions[1:] = _POSITION_SCALE * waves(SIDE // PATCH, width)
         self.teacher = nn.Linear(width, sum(_CHOICES))
 
     def forward(
@@ -72,6 +77,19 @@ class TowerWithTeacher(nn.Module):
     def split(self, outputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """The verdicts on color, shape, size, centre and place, (B, 256, choices) each."""
         return outputs["verdicts"].split(_CHOICES, dim=-1)
+
+
+def waves(side: int, width: int) -> torch.Tensor:
+    """(side * side, width) float32: sines and cosines of each patch's row and column, `width` divisible by 4.
+
+    Position embeddings begin as these (as in plain ViTs of MAE and later) and are learned from there: neighbours are
+    alike from the first step, so shapes, which lie across patches, are learned several times faster.
+    """
+    frequencies = 1 / 100 ** (torch.arange(width // 4) / (width // 4))
+    angles = torch.arange(side)[:, None] * frequencies
+    line = torch.cat([angles.sin(), angles.cos()], dim=1)
+    rows, columns = line[:, None].expand(side, side, -1), line[None].expand(side, side, -1)
+    return torch.cat([rows, columns], dim=-1).flatten(0, 1)
 
 
 def _weights(verdict: torch.Tensor, number: int) -> torch.Tensor:

@@ -79,7 +79,7 @@ def ask_count(things: tuple[Thing, ...], source: np.random.RandomState) -> Asked
 def ask_existence(things: tuple[Thing, ...], source: np.random.RandomState) -> Asked:
     """Yes or no, half and half. Where it is no, color and shape are there, on different things, if possible."""
     if source.rand() < 0.5:
-        return _is_there(_pick(things, source).name), "yes"
+        return is_there(_pick(things, source).name), "yes"
     present = {thing.name for thing in things}
     mixed = [f"{one.color} {other.shape}" for one in things for other in things]
     absent = [name for name in mixed if name not in present]
@@ -88,7 +88,7 @@ def ask_existence(things: tuple[Thing, ...], source: np.random.RandomState) -> A
         thing = _pick(things, source)
         absent = [f"{thing.color} {shape}" for shape in SHAPES] + [f"{color} {thing.shape}" for color in COLORS]
         absent = [name for name in absent if name not in present]
-    return _is_there(absent[source.randint(len(absent))]), "no"
+    return is_there(absent[source.randint(len(absent))]), "no"
 
 
 def ask_comparison(things: tuple[Thing, ...], source: np.random.RandomState) -> Asked:
@@ -123,7 +123,8 @@ def _pick(things: tuple[Thing, ...], source: np.random.RandomState) -> Thing:
     return things[source.randint(len(things))]
 
 
-def _is_there(name: str) -> str:
+def is_there(name: str) -> str:
+    """The question of existence."""
     return f"Is there {'an' if name[0] in 'aeiou' else 'a'} {name}?"
 
 

@@ -85,8 +85,9 @@ def make_scene(seed: int, split: str, number: int, fewest: int = 2, most: int = 
 
 def _draw(source: np.random.RandomState, count: int) -> Scene:
     # Few colors and shapes to a picture: else nothing would be there twice and counting would be 0 or 1.
-    colors = source.permutation(len(COLORS))[: source.randint(2, 6)]
-    shapes = source.permutation(len(SHAPES))[: source.randint(2, 5)]
+    more = 2 if count > 6 else 0
+    colors = source.permutation(len(COLORS))[: source.randint(2 + more, 6 + more)]
+    shapes = source.permutation(len(SHAPES))[: source.randint(2 + more, 5 + more)]
     pairs = [(COLORS[color], SHAPES[shape]) for color in colors for shape in shapes]
     chosen = source.permutation(len(pairs))[:count]
     places = sorted(source.permutation(len(PLACES))[: len(chosen)].tolist())

@@ -18,7 +18,7 @@ class Stage:
     """How long and how fast a stage learns.
 
     Attributes:
-        easy: the first steps show at most three things.
+        easy: that many steps at the start show `easy_things`, fewest and most; the others show `things`.
         slower: learning rate of the vision tower as a share of `rate`.
         decay: share of the steps at the end over which the rate falls to zero; before that it is constant.
     """
@@ -28,15 +28,17 @@ class Stage:
     batch: int
     rate: float
     easy: int = 0
+    easy_things: tuple[int, int] = (1, 3)
+    things: tuple[int, int] = (2, 6)
     slower: float = 1.0
     warmup: int = 50
     decay: float = 0.25
 
 
 STAGES = (
-    Stage("tower", steps=500, batch=48, rate=1e-3),
-    Stage("captions", steps=700, batch=16, rate=1e-3, easy=200),
-    Stage("questions", steps=2000, batch=8, rate=8e-4, easy=200, slower=0.3),
+    Stage("tower", steps=700, batch=32, rate=1.5e-3, easy=300, easy_things=(2, 6), things=(6, 9)),
+    Stage("captions", steps=400, batch=16, rate=1.5e-3, easy=100, decay=0.1),
+    Stage("questions", steps=1300, batch=8, rate=1e-3, easy=150, slower=0.3),
 )
 
 

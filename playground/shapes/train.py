@@ -17,7 +17,7 @@ from llava.eval.command import Parser, run
 from llava.model import LlavaLlamaForCausalLM
 from llava.model.tokenizer import LlamaTokenizer
 from playground.shapes.check import accuracy, held_out, tower_accuracy
-from playground.shapes.data import Samples, collate, described, matched, questioned
+from playground.shapes.data import Maker, Samples, collate, described, matched, questioned
 from playground.shapes.export import export
 from playground.shapes.models import TowerWithTeacher, build_llava
 from playground.shapes.stages import STAGES, Stage, run_stage
@@ -45,11 +45,17 @@ class Report(TrainerCallback):
             log.write(json.dumps(entry) + "\n")
 
 
+def stage_samples(stage: Stage, make: Maker, tokenizer: LlamaTokenizer, seed: int, number: int) -> Samples:
+    """As many samples as a stage takes."""
+    length, easy = stage.steps * stage.batch, stage.easy * stage.batch
+    return Samples(make, tokenizer, length, seed, number, easy, stage.things, stage.easy_things)
+
+
 def train_tower(stage: Stage, folder: Path, tokenizer: LlamaTokenizer, seed: int, **settings: Any) -> TowerWithTeacher:
     """Stage 1."""
     set_seed(seed)
     model = TowerWithTeacher()
-    samples = Samples(matched, tokenizer, stage.steps * stage.batch, seed, stage=0)
+    samples = stage_samples(stage, matched, tokenizer, seed, number=0)
     unseen = Samples(matched, tokenizer, stage.batch, seed, split="validation")
     batch = collate([unseen[number] for number in range(stage.batch)])
     report = Report(folder / f"{stage.name}.held_out.jsonl", lambda model: tower_accuracy(model, batch))
@@ -71,7 +77,7 @@ def train_llava(
     for number, (stage, make) in enumerate(zip(stages, (described, questioned)), start=1):
         if number == 2:
             model.model.vision_tower.requires_grad_(True)
-        samples = Samples(make, tokenizer, stage.steps * stage.batch, seed, number, stage.easy * stage.batch)
+        samples = stage_samples(stage, make, tokenizer, seed, number)
         report = Report(folder / f"{stage.name}.held_out.jsonl", lambda model: accuracy(model, held))
         log = run_stage(stage, model, samples, folder / stage.name, [report])
         (folder / f"{stage.name}.json").write_text(json.dumps(log))

@@ -1,0 +1,142 @@
+"""The recipe on a miniature: it learns what it says, stops and goes on exactly, and writes what the loader reads."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Loaded
+from PIL import Image
+
+from llava.mm_utils import process_images
+from llava.model import LlavaLlamaForCausalLM
+from llava.model.builder import load_pretrained_model
+from llava.model.tokenizer import LlamaTokenizer
+from playground.shapes.check import accuracy, held_out
+from playground.shapes.data import Samples, collate, described, matched, patch_targets, questioned
+from playground.shapes.export import export
+from playground.shapes.models import TowerWithTeacher, build_llava
+from playground.shapes.pictures import draw
+from playground.shapes.questions import SHORT, ask
+from playground.shapes.scene import COLORS, make_scene, random_source
+from playground.shapes.stages import Stage, run_stage
+from playground.shapes.text import conversation, encode_conversation, read_tokenizer, train_tokenizer
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the recipe's own vocabulary."""
+    folder = tmp_path_factory.mktemp("vocabulary")
+    train_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture
+def tokenizer(vocabulary: Path) -> LlamaTokenizer:
+    return read_tokenizer(vocabulary)
+
+
+def miniature() -> LlavaLlamaForCausalLM:
+    """The smallest LLaVA of the recipe's kind, always with the same weights."""
+    torch.manual_seed(0)
+    vision = TowerWithTeacher(width=32, layers=2).clip.config.vision_config
+    return build_llava(vision, width=32, layers=2)
+
+
+def test_the_same_vocabulary_is_made_again(vocabulary: Path, tmp_path: Path) -> None:
+    train_tokenizer(tmp_path)
+
+    assert (tmp_path / "tokenizer.model").read_bytes() == (vocabulary / "tokenizer.model").read_bytes()
+
+
+def test_only_answers_and_their_ends_are_learned(tokenizer: LlamaTokenizer) -> None:
+    for number in range(20):
+        scene, source = make_scene(5, "train", number), random_source(5, number)
+        questions = ask(scene, source, per_kind=3)
+        ids, labels = encode_conversation(conversation(questions, source), tokenizer)
+        learned = tokenizer.decode(labels[labels >= 0]).split("</s>")
+        assert [answer.strip() for answer in learned] == [question.answer for question in questions] + [""]
+        assert int((ids == -200).sum()) == 1 and 0 not in ids.tolist()
+
+
+def test_a_single_question_is_written_as_the_runner_writes_it(tokenizer: LlamaTokenizer) -> None:
+    [question, *_] = ask(make_scene(5, "train", 1), random_source(5, 1))
+    prompt = conversation([question])
+
+    assert prompt.endswith(f"USER: <image>\n{question.text}{SHORT} ASSISTANT: {question.answer}</s>")
+
+
+def test_patches_know_what_covers_them() -> None:
+    scene = make_scene(5, "train", 2)
+    targets = patch_targets(scene)
+
+    assert int(targets[:, 3].sum()) == len(scene.things)
+    for thing in scene.things:
+        patch = int(thing.y) // 8 * 16 + int(thing.x) // 8
+        assert targets[patch, 4] == thing.place
+        if thing.shape != "ring":  # a ring has nothing in its middle
+            assert targets[patch, 0] == 1 + COLORS.index(thing.color)
+
+
+def test_training_sees_pictures_as_the_loader_does(tokenizer: LlamaTokenizer, vocabulary: Path, tmp_path: Path) -> None:
+    export(miniature(), vocabulary / "tokenizer.model", tmp_path)
+    loaded = Loaded(*load_pretrained_model(str(tmp_path), None, "llava-shapes", device="cpu"))
+    sample = Samples(questioned, tokenizer, length=1)[0]
+    picture = Image.fromarray(draw(make_scene(0, "train", 0)))
+
+    pixels = process_images([picture], loaded.processor, loaded.model.config)[0]
+
+    assert torch.allclose(pixels, sample["images"], atol=1e-5)
+
+
+def test_the_exported_model_is_the_trained_one(tokenizer: LlamaTokenizer, vocabulary: Path, tmp_path: Path) -> None:
+    model = miniature().eval()
+    for weight in model.parameters():
+        weight.data = weight.data.half().float()
+    export(model, vocabulary / "tokenizer.model", tmp_path)
+    loaded = Loaded(*load_pretrained_model(str(tmp_path), None, "llava-shapes", device="cpu"))
+    samples = Samples(questioned, tokenizer, length=2)
+    batch = collate([samples[0], samples[1]])
+
+    with torch.no_grad():
+        assert torch.equal(loaded.model(**batch).logits, model(**batch).logits)
+    assert loaded.tokenizer("Is there a red star?").input_ids == tokenizer("Is there a red star?").input_ids
+
+
+@pytest.mark.parametrize("make", [described, questioned])
+def test_stopped_and_started_again_gives_equal_weights(make: object, tokenizer: LlamaTokenizer, tmp_path: Path) -> None:
+    stage = Stage("mini", steps=4, batch=2, rate=1e-3, easy=2, slower=0.3)
+    samples = Samples(make, tokenizer, stage.steps * stage.batch, stage=1, easy=4)
+    whole, torn, rest = miniature(), miniature(), miniature()
+    start = {name: weight.clone() for name, weight in whole.state_dict().items()}
+
+    run_stage(stage, whole, samples, tmp_path / "whole", [])
+    run_stage(stage, torn, samples, tmp_path / "torn", [], stop_at=2)
+    run_stage(stage, rest, samples, tmp_path / "torn", [])
+
+    assert not torch.equal(start["lm_head.weight"], whole.state_dict()["lm_head.weight"])
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(weight, rest.state_dict()[name]), name
+    assert any(not torch.equal(weight, torn.state_dict()[name]) for name, weight in whole.state_dict().items())
+
+
+def test_a_few_steps_lower_both_losses_of_the_tower(tokenizer: LlamaTokenizer, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = TowerWithTeacher(width=32, layers=2)
+    samples = Samples(matched, tokenizer, length=16 * 12)
+    batch = collate([samples[number] for number in range(16)])
+    before = model(**batch)
+
+    run_stage(Stage("mini", steps=12, batch=16, rate=3e-3, warmup=2), model, samples, tmp_path / "tower", [])
+
+    after = model.eval()(**batch)
+    assert after["seen"] < 0.9 * before["seen"]
+    assert after["contrast"] < before["contrast"]
+
+
+def test_accuracy_counts_whole_answers(tokenizer: LlamaTokenizer) -> None:
+    model = miniature()
+    held = held_out(tokenizer, pictures=3)
+    with torch.no_grad():
+        model.lm_head.weight.zero_()  # every token is as likely: the first, <unk>, is said
+    assert accuracy(model, held, batch_size=5)["all"] == 0
+    assert {kind for kind, _ in held} == {"colour", "shape", "place", "count", "existence", "comparison"}
