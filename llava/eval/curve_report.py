@@ -73,7 +73,7 @@ def _header(cells: list[str]) -> list[str]:
 
 def draw(points: list[Point], path: str, title: str) -> None:
     """Accuracy against average image tokens, a line for every method, with 95 % intervals; a PNG."""
-    figure = new_figure(7.5, 4.6)
+    figure = new_figure(9, 4.6)
     axes: Any = figure.subplots()
     styles = {UNREDUCED: ("-", "all tokens"), BLIND: ("--", "blind: the picture blanked")}
     for point in points:
@@ -100,5 +100,5 @@ def draw(points: list[Point], path: str, title: str) -> None:
     axes.minorticks_off()
     axes.set(xlabel="average image tokens per LLM layer", ylabel="right answers, %", title=title)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small", loc="best")
+    figure.legend(fontsize="small", loc="outside right upper")  # beside the axes, where no line runs
     save(figure, path)
