@@ -14,11 +14,11 @@ CELL = 2.1  # inches a cell is high
 TEXT_WIDTH = 1.25  # cells that a method's name and answer take
 DROPPED = (1.0, 1.0, 1.0, 0.86)  # white, nearly opaque
 # A contextual token's colour over the patches that were merged into it: pale, so that what is kept stands out.
-TINT, PALE = 0.72, 0.35
+TINT, PALE = 0.75, 0.5
 LEGEND = (
     "Upper line: the scores of the tokens that the stage chose from, by rank (yellow first, violet last; grey: no "
-    "token there).\nLower line: patches in full colour are kept; pale ones of one tint are merged into the contextual "
-    "token whose patch is framed in it; white ones are dropped."
+    "token there).\nLower line: patches in their own colours are kept (black frames, where others are merged); pale ones "
+    "of one tint\nare merged into the contextual token whose patch is framed in it; white ones are dropped."
 )
 
 
@@ -51,6 +51,7 @@ def draw(picture: Image.Image, canvas: Canvas, side: int, rows: list[MethodRow],
         above, below = axes[2 * number], axes[2 * number + 1]
         above[0].text(0, 1, row.name, fontsize=13, fontweight="bold", va="top", transform=above[0].transAxes)
         above[0].text(0, 0.82, row.about, fontsize=9, va="top", transform=above[0].transAxes)
+        _backdrop(below[0], picture, canvas)
         for stage, upper, lower in zip(row.stages, above[1:], below[1:]):
             _backdrop(upper, picture.convert("L").convert("RGB"), canvas)
             _scores(upper, stage, canvas, side)
@@ -95,9 +96,16 @@ def _kept(axes: Any, stage: Stage, canvas: Canvas, side: int) -> None:
     colours = _colours(len(groups))
     for view, overlay in enumerate(overlays(stage.tokens, colours, len(canvas.views), side * side)):
         axes.imshow(overlay.reshape(side, side, 4), extent=_extent(canvas.views[view]), interpolation="nearest")
-    for token, colour in zip(groups, colours):
+    single = [token for token in stage.tokens if not token.folded]
+    marked = list(zip(groups, colours)) + ([(token, "black") for token in single] if groups else [])
+    for token, colour in marked:
         if token.patch is not None:
-            _frame(axes, canvas.views[token.view].cell(*divmod(token.patch, side), side), colour, 1.8)
+            _frame(
+                axes,
+                canvas.views[token.view].cell(*divmod(token.patch, side), side),
+                colour,
+                2.2 if token.folded else 0.9,
+            )
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:
