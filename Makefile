@@ -20,6 +20,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 # The shapes benchmark on the model that ships with the project: all visual tokens, then a ninth of them.
+demo: export OMP_WAIT_POLICY = PASSIVE
 demo: install
 	rm -rf $(DEMO)
 	DATA=$(DEMO) METHOD=none PYTHON=$(BIN)/python bash $(BENCHMARK)
@@ -29,6 +30,7 @@ demo: install
 	$(BIN)/python -m llava.eval.report --results $(DEMO)/results --no-paper --output $(DEMO)/accuracy
 
 # Every method at four budgets, table, JSON and picture: some minutes.
+curve: export OMP_WAIT_POLICY = PASSIVE
 curve: install
 	$(BIN)/python -m llava.eval.curve --device cpu --dtype float32 --output figures/shapes_accuracy
 

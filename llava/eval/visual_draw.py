@@ -17,7 +17,7 @@ DROPPED = (1.0, 1.0, 1.0, 0.86)  # white, nearly opaque
 TINT, PALE = 0.75, 0.5
 LEGEND = (
     "Upper line: the scores of the tokens that the stage chose from, by rank (yellow first, violet last; grey: no "
-    "token there).\nLower line: patches in their own colours are kept (black frames, where others are merged); pale ones "
+    "token there).\nLower line: patches in their own colours are kept (framed in black beside merged ones); pale ones "
     "of one tint\nare merged into the contextual token whose patch is framed in it; white ones are dropped."
 )
 
