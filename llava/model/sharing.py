@@ -9,6 +9,7 @@ from llava.errors import InputError
 from llava.model.greedy import Greedy, greedy_settings, greedy_tokens
 from llava.model.layout import Layout
 from llava.model.llava_arch import sort_images
+from llava.model.parts import prefill_in_parts
 from llava.model.prefix import ImagePrefix, cut_cache, question_after, split_prompt, start_cache
 from llava.model.staged_cache import StagedCache
 from llava.model.static_decoder import StaticDecoder
@@ -120,10 +121,13 @@ class LlavaSharing:
                 decoder.decline("only greedy decoding is compiled")
             embeds, layout, cache, method = self._start(prefixes, asked, 0)
             return self.generate_from(embeds, layout, cache, method, **kwargs)
-        # More of the last row, where shapes are to repeat; they end with it and are cut off.
-        more = decoder.rows(len(asked)) - len(asked) if decoder is not None else 0
-        start = self._start(prefixes + prefixes[-1:] * more, asked + asked[-1:] * more, settings.max_new_tokens)
-        return self._greedy(*start, settings, decoder)[: len(asked)]
+        # More of the longest row, where shapes are to repeat; they end with it and are cut off.
+        order = sorted(range(len(asked)), key=lambda row: len(asked[row]))
+        rows = order + order[-1:] * (decoder.rows(len(asked)) - len(asked) if decoder is not None else 0)
+        start = self._start([prefixes[row] for row in rows], [asked[row] for row in rows], settings.max_new_tokens)
+        tokens = self._greedy(*start, settings, decoder)
+        back = sorted(range(len(asked)), key=lambda place: order[place])
+        return tokens[torch.tensor(back, device=tokens.device)]
 
     def _greedy(
         self,
@@ -135,20 +139,18 @@ class LlavaSharing:
         decoder: StaticDecoder | None,
     ) -> torch.Tensor:
         """(B, new) int64 tokens after decoder inputs (B, T, D) that follow what a cache holds."""
-        first = self.forward(
-            inputs_embeds=embeds,
-            layout=layout.to_tensor(),
-            past_key_values=cache,
-            reduction=method,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+
+        def last_logits(inputs: torch.Tensor, where: Layout, past: StagedCache) -> torch.Tensor:
+            arguments = {"past_key_values": past, "use_cache": True, "reduction": method, "logits_to_keep": 1}
+            return self.forward(inputs_embeds=inputs, layout=where.to_tensor(), **arguments).logits[:, -1]
+
+        first = prefill_in_parts(embeds, layout, cache, last_logits)
         static = decoder.start(cache, len(embeds), settings.max_new_tokens) if decoder is not None else None
 
         def step(tokens: torch.Tensor) -> torch.Tensor:
             return self.forward(input_ids=tokens[:, None], past_key_values=cache, use_cache=True).logits[:, -1]
 
-        return greedy_tokens(first.logits[:, -1], static or step, settings)
+        return greedy_tokens(first, static or step, settings)
 
     def _start(
         self, prefixes: list[ImagePrefix | None], asked: list[tuple[int, ...]], room: int
