@@ -18,6 +18,8 @@ from llava.model.roomy_layer import RoomyLayer
 from llava.model.staged_cache import StagedCache
 from llava.reduction import Reduction
 
+Ids = torch.Tensor | Sequence[int]
+
 
 @dataclass(frozen=True)
 class Block:
@@ -163,3 +165,16 @@ def _spread(placed: list[tuple[torch.Tensor, list[int]]], batch: int, widest: in
         where: slice | list[int] = slice(rows[0], rows[-1] + 1) if neighbours else rows
         states[:, :, where, :, widest - own.shape[3] : widest] = own[:, :, None]
     return states
+
+
+def padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask, (B, L) int64 on the CPU, rows padded on the left with zeros."""
+    width = max(map(len, rows))
+    ids = torch.tensor([[0] * (width - len(row)) + list(row) for row in rows])
+    starts = torch.tensor([[width - len(row)] for row in rows])
+    return ids, (torch.arange(width) >= starts).long()
+
+
+def listed(ids: Ids) -> Sequence[int]:
+    """Ids of shape (L,) or (1, L) as numbers."""
+    return ids.flatten().tolist() if isinstance(ids, torch.Tensor) else ids

@@ -51,7 +51,7 @@ class Evidence(Protocol):
         """(I, n, D), the tokens that are kept or merged."""
 
     def keys(self) -> torch.Tensor:
-        """(I, n, d), the layer's keys averaged over heads (inside the LLM after RoPE)."""
+        """(I, n, d) float32, the layer's keys averaged over heads (inside the LLM after RoPE)."""
 
     def attention_from_cls(self) -> torch.Tensor:
         """(I, H, 1, n) float32, the probabilities [CLS] gives to the patches. Encoder only."""
