@@ -1,9 +1,6 @@
 """Models with random weights and a stopwatch, for measuring cost without a checkpoint."""
 
 import platform
-import statistics
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +26,14 @@ class Shape:
     image_size: int = 336
     patch_size: int = 14
     vocabulary: int = 32000
+
+
+# The published models' sizes, for machines that can hold them.
+PRESETS = {
+    "small": Shape(),
+    "7b": Shape(32, 4096, 11008, 32, vision_width=1024, vision_heads=16),
+    "13b": Shape(40, 5120, 13824, 40, vision_width=1024, vision_heads=16),
+}
 
 
 def random_model(shape: Shape, device: str, dtype: torch.dtype, attention: str = "sdpa") -> LlavaLlamaForCausalLM:
@@ -67,23 +72,9 @@ def prompt_ids(text_tokens: int, vocabulary: int, device: str) -> torch.Tensor:
     return ids.to(device)
 
 
-def seconds(work: Callable[[], object], repeats: int, device: str) -> float:
-    """Median time of `work` after one run that does not count; waits for the device."""
-
-    def once() -> float:
-        started = time.perf_counter()
-        work()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - started
-
-    once()
-    return statistics.median(once() for _ in range(repeats))
-
-
-def machine() -> str:
-    """Processor or GPU, threads and versions, in one line."""
-    if torch.cuda.is_available():
+def machine(device: str) -> str:
+    """The GPU or processor that a device is, threads and versions, in one line."""
+    if device == "cuda":
         name = torch.cuda.get_device_name()
     else:
         info = Path("/proc/cpuinfo")

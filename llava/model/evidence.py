@@ -70,8 +70,8 @@ class ClipEvidence:
         return split_heads(self._attention.k_proj(self._normed), self._attention.head_dim)
 
     def keys(self) -> torch.Tensor:
-        """(I, n, d), unscaled key projections of the patches, averaged over heads."""
-        return self._keys[:, :, 1:].mean(dim=1)
+        """(I, n, d) float32, unscaled key projections of the patches, averaged over heads."""
+        return self._keys[:, :, 1:].mean(dim=1, dtype=torch.float32)
 
     def _rows(self, tokens: slice) -> torch.Tensor:
         queries = split_heads(self._attention.q_proj(self._normed[:, tokens]), self._attention.head_dim)
@@ -146,8 +146,8 @@ class LlamaEvidence:
         return self._rotated_keys(self._image_end)
 
     def keys(self) -> torch.Tensor:
-        """(I, n, d), the rotated keys averaged over the key heads."""
-        return self._at_image(self._keys.mean(dim=1))
+        """(I, n, d) float32, the rotated keys averaged over the key heads."""
+        return self._at_image(self._keys.mean(dim=1, dtype=torch.float32))
 
     def _to_image_columns(self, rows: torch.Tensor) -> torch.Tensor:
         """(I, H, R, T) -> (I, H, R, n); zero where an image has no token."""

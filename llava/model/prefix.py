@@ -18,6 +18,8 @@ from llava.model.roomy_layer import RoomyLayer
 from llava.model.staged_cache import StagedCache
 from llava.reduction import Reduction
 
+Ids = torch.Tensor | Sequence[int]
+
 
 @dataclass(frozen=True)
 class Block:
@@ -155,9 +157,24 @@ def start_cache(config: Any, prefixes: Sequence[ImagePrefix | None], room: int) 
 def _spread(placed: list[tuple[torch.Tensor, list[int]]], batch: int, widest: int, room: int) -> torch.Tensor:
     """Copy the (layers, 2, G, T, d) states of each prefix to its rows of a (layers, 2, batch, G, widest + room, d)."""
     layers, _, heads, _, width = placed[0][0].shape
-    states = placed[0][0].new_zeros(layers, 2, batch, heads, widest + room, width)
+    states = placed[0][0].new_empty(layers, 2, batch, heads, widest + room, width)
+    if len(placed) > 1 or sum(len(rows) for _, rows in placed) < batch:
+        states[..., :widest, :] = 0  # padding is masked, but it must be a number
     for own, rows in placed:
         neighbours = rows[-1] - rows[0] + 1 == len(rows)
         where: slice | list[int] = slice(rows[0], rows[-1] + 1) if neighbours else rows
         states[:, :, where, :, widest - own.shape[3] : widest] = own[:, :, None]
     return states
+
+
+def padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask, (B, L) int64 on the CPU, rows padded on the left with zeros."""
+    width = max(map(len, rows))
+    ids = torch.tensor([[0] * (width - len(row)) + list(row) for row in rows])
+    starts = torch.tensor([[width - len(row)] for row in rows])
+    return ids, (torch.arange(width) >= starts).long()
+
+
+def listed(ids: Ids) -> Sequence[int]:
+    """Ids of shape (L,) or (1, L) as numbers."""
+    return ids.flatten().tolist() if isinstance(ids, torch.Tensor) else ids

@@ -51,7 +51,7 @@ class RoomyLayer(DynamicLayer):
     def _grow(self, like: torch.Tensor, capacity: int) -> None:
         batch, heads, _, width = like.shape
         held, old = self.get_seq_length(), (self.keys, self.values)
-        keys, values = (like.new_zeros(batch, heads, capacity, width) for _ in range(2))
+        keys, values = (like.new_empty(batch, heads, capacity, width) for _ in range(2))
         for new, before in zip((keys, values), old):
             if held:
                 new[:, :, :held] = before

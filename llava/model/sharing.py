@@ -8,82 +8,16 @@ import torch
 from llava.errors import InputError
 from llava.model.greedy import Greedy, greedy_settings, greedy_tokens
 from llava.model.layout import Layout
-from llava.model.llava_arch import sort_images
-from llava.model.prefix import ImagePrefix, cut_cache, question_after, split_prompt, start_cache
+from llava.model.parts import prefill_in_parts
+from llava.model.prefix import Ids, ImagePrefix, listed, padded, question_after, start_cache
+from llava.model.prefix_encoding import PrefixEncoding
 from llava.model.staged_cache import StagedCache
 from llava.model.static_decoder import StaticDecoder
-from llava.model.trace import Trace
 from llava.reduction import Reduction
 
-Ids = torch.Tensor | Sequence[int]
 
-
-class LlavaSharing:
+class LlavaSharing(PrefixEncoding):
     """Mixed in before a LLaVA model. What is shared is returned and passed back, never kept on the model."""
-
-    def encode_image(
-        self,
-        input_ids: torch.Tensor,
-        images: Any,
-        image_sizes: list[tuple[int, int]] | None = None,
-        reduction: Reduction | None = None,
-    ) -> ImagePrefix:
-        """Do all the work on a prompt up to its last image token, to `ask` about it afterwards.
-
-        Args:
-            input_ids: (L,) or (1, L) int64, -200 where an image goes; what follows the last one is not looked at.
-            images, image_sizes: as in `generate`.
-            reduction: the method; None: the model's. One that reads the question shares the image's tokens only.
-        """
-        return self.encode_prefixes([input_ids.flatten()], images, image_sizes, reduction)[0]
-
-    @torch.no_grad()
-    def encode_prefixes(
-        self,
-        prompts: Sequence[Ids],
-        images: Any,
-        image_sizes: list[tuple[int, int]] | None = None,
-        reduction: Reduction | None = None,
-    ) -> list[ImagePrefix]:
-        """`encode_image` for a batch of prompts, (L,) each, with images in the order of their -200s."""
-        method = reduction if reduction is not None else self.reduction
-        method.check(self.geometry)
-        starts = [split_prompt(_listed(prompt))[0] for prompt in prompts]
-        if not all(starts):
-            raise InputError("encode_image needs a prompt with <image>: got one without; pass text to ask or generate")
-        ids, mask = padded(starts)
-        features, lengths = self.encode_images(*sort_images(ids, images, image_sizes), method)
-        counts = [sum(token < 0 for token in start) for start in starts]
-        per_prompt = [tuple(lengths[sum(counts[:row]) :][:count]) for row, count in enumerate(counts)]
-        longest = getattr(self.config, "tokenizer_model_max_length", None)
-        cut = [longest is not None and len(s) + sum(n) - len(n) >= longest for s, n in zip(starts, per_prompt)]
-        pieces = [piece.clone() for piece in features.split([sum(own) for own in per_prompt])]
-        if method.reads_question or any(cut):
-            return [ImagePrefix(s, method, own, features=piece) for s, own, piece in zip(starts, per_prompt, pieces)]
-        cache, layouts = self._run_prefixes(ids, mask, (features, lengths), method)
-        stages = tuple((stage.first, stage.stop) for stage in cache.stages)
-        # Images of several sizes: one that is cut off may come into the same batch, which then starts from tokens.
-        keep_tokens = longest is not None and self.geometry.views > 1
-        return [
-            ImagePrefix(start, method, own, rows, stages, blocks, piece if keep_tokens else None)
-            for start, own, piece, (rows, blocks) in zip(starts, per_prompt, pieces, cut_cache(cache, layouts))
-        ]
-
-    def _run_prefixes(
-        self, ids: torch.Tensor, mask: torch.Tensor, encoded: tuple[torch.Tensor, list[int]], method: Reduction
-    ) -> tuple[StagedCache, list[Layout]]:
-        """The LLM over prefixes: the filled cache and the layout of each stage."""
-        embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=encoded)
-        cache, trace = StagedCache(self.config), Trace()
-        self.model(
-            inputs_embeds=embeds,
-            past_key_values=cache,
-            use_cache=True,
-            layout=plan.layout,
-            reduction=method,
-            trace=trace,
-        )
-        return cache, [plan.layout, *(stage.after for stage in trace.stages)]
 
     @torch.no_grad()
     def ask(
@@ -113,17 +47,20 @@ class LlavaSharing:
             raise InputError(
                 f"ask needs a prefix for each question: got {len(prefixes)} for {len(questions)} questions"
             )
-        asked = [question_after(own, _listed(question)) for own, question in zip(prefixes, questions)]
+        asked = [question_after(own, listed(question)) for own, question in zip(prefixes, questions)]
         settings = greedy_settings(self.generation_config, kwargs)
         if settings is None:
             if decoder is not None:
                 decoder.decline("only greedy decoding is compiled")
             embeds, layout, cache, method = self._start(prefixes, asked, 0)
             return self.generate_from(embeds, layout, cache, method, **kwargs)
-        # More of the last row, where shapes are to repeat; they end with it and are cut off.
-        more = decoder.rows(len(asked)) - len(asked) if decoder is not None else 0
-        start = self._start(prefixes + prefixes[-1:] * more, asked + asked[-1:] * more, settings.max_new_tokens)
-        return self._greedy(*start, settings, decoder)[: len(asked)]
+        # More of the longest row, where shapes are to repeat; they end with it and are cut off.
+        order = sorted(range(len(asked)), key=lambda row: len(asked[row]))
+        rows = order + order[-1:] * (decoder.rows(len(asked)) - len(asked) if decoder is not None else 0)
+        start = self._start([prefixes[row] for row in rows], [asked[row] for row in rows], settings.max_new_tokens)
+        tokens = self._greedy(*start, settings, decoder)
+        back = sorted(range(len(asked)), key=lambda place: order[place])
+        return tokens[torch.tensor(back, device=tokens.device)]
 
     def _greedy(
         self,
@@ -135,20 +72,18 @@ class LlavaSharing:
         decoder: StaticDecoder | None,
     ) -> torch.Tensor:
         """(B, new) int64 tokens after decoder inputs (B, T, D) that follow what a cache holds."""
-        first = self.forward(
-            inputs_embeds=embeds,
-            layout=layout.to_tensor(),
-            past_key_values=cache,
-            reduction=method,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+
+        def last_logits(inputs: torch.Tensor, where: Layout, past: StagedCache) -> torch.Tensor:
+            arguments = {"past_key_values": past, "use_cache": True, "reduction": method, "logits_to_keep": 1}
+            return self.forward(inputs_embeds=inputs, layout=where.to_tensor(), **arguments).logits[:, -1]
+
+        first = prefill_in_parts(embeds, layout, cache, last_logits)
         static = decoder.start(cache, len(embeds), settings.max_new_tokens) if decoder is not None else None
 
         def step(tokens: torch.Tensor) -> torch.Tensor:
             return self.forward(input_ids=tokens[:, None], past_key_values=cache, use_cache=True).logits[:, -1]
 
-        return greedy_tokens(first.logits[:, -1], static or step, settings)
+        return greedy_tokens(first, static or step, settings)
 
     def _start(
         self, prefixes: list[ImagePrefix | None], asked: list[tuple[int, ...]], room: int
@@ -192,15 +127,3 @@ class LlavaSharing:
         cache = StagedCache(self.config, room)
         cache.add_surplus(plan.surplus)
         return embeds, plan.layout, cache, method
-
-
-def padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and mask, (B, L) int64 on the CPU, rows padded on the left with zeros."""
-    width = max(map(len, rows))
-    ids = torch.tensor([[0] * (width - len(row)) + list(row) for row in rows])
-    starts = torch.tensor([[width - len(row)] for row in rows])
-    return ids, (torch.arange(width) >= starts).long()
-
-
-def _listed(ids: Ids) -> Sequence[int]:
-    return ids.flatten().tolist() if isinstance(ids, torch.Tensor) else ids

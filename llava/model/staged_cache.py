@@ -35,6 +35,7 @@ class StagedCache(DynamicCache):
 
     def __init__(self, config: PreTrainedConfig, room: int = 0) -> None:
         super().__init__(config=config)
+        self._config = config
         for number, layer in enumerate(self.layers):
             if type(layer) is DynamicLayer:
                 self.layers[number] = RoomyLayer(room)
@@ -45,6 +46,20 @@ class StagedCache(DynamicCache):
         """Set the stages, once, before the first token."""
         assert not self.stages, "a cache is laid out once"
         self.stages = [Stage(first, stop) for first, stop in bounds]
+
+    def like(self) -> "StagedCache":
+        """An empty cache of the same stages."""
+        other = StagedCache(self._config)
+        other.open([(stage.first, stage.stop) for stage in self.stages])
+        return other
+
+    def known_filler(self, stage: int) -> torch.Tensor:
+        """(B, cached) bool: the stage's padding, False everywhere where there is none."""
+        filler = self.filler_and(stage, None, 0)
+        if filler is not None:
+            return filler
+        keys = self.layers[self.stages[stage].first].keys
+        return torch.zeros(len(keys), keys.shape[2], dtype=torch.bool, device=keys.device)
 
     def length(self, stage: int) -> int:
         """Cached positions of a stage, padding included."""
@@ -80,8 +95,7 @@ class StagedCache(DynamicCache):
         if not cached.any():
             return
         for number, stage in enumerate(self.stages):
-            filler = self.filler_and(number, None, 0)
-            filler = cached.new_zeros((len(cached), self.length(number))) if filler is None else filler
+            filler = self.known_filler(number)
             filler[:, filler.shape[1] - cached.shape[1] :] |= cached
             stage.filler = filler
 

@@ -1,8 +1,8 @@
 """Decoding without launch overhead: one step over buffers of fixed shape, captured as a CUDA graph or compiled.
 
 Whatever changes from token to token (columns, positions, masks) is a tensor that the step itself moves on, so that a
-captured step can be replayed. Buffers belong to the decoder, are reused by later batches of the same shape, and are filled from
-the cache of an ordinary prefill; nothing is kept on the model.
+captured step can be replayed. Buffers belong to the decoder, are reused by later batches of the same shape, and are
+filled from the cache of an ordinary prefill; nothing is kept on the model.
 """
 
 import logging

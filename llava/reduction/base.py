@@ -55,7 +55,7 @@ class Evidence(Protocol):
         """(I, 3, h, w), the views themselves as they were handed in, in their own dtype. Encoder only."""
 
     def keys(self) -> torch.Tensor:
-        """(I, n, d), the layer's keys averaged over heads (inside the LLM after RoPE)."""
+        """(I, n, d) float32, the layer's keys averaged over heads (inside the LLM after RoPE)."""
 
     def attention_from_cls(self) -> torch.Tensor:
         """(I, H, 1, n) float32, the probabilities [CLS] gives to the patches. Encoder only."""

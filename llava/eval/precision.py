@@ -1,0 +1,178 @@
+"""How many choices of image tokens in 16 bits are those of float32: encoder and every LLM stage, picture by picture.
+
+    python -m llava.eval.precision --model-path CHECKPOINT --question-file QUESTIONS.jsonl --image-folder IMAGES \\
+        --conv-mode vicuna_v1 --retain 32
+
+The whole model runs in each dtype, so a choice can differ because its scores do or because an earlier choice did.
+Scores and similarities are float32 in any case; what enters them is not. Checkpoints with one view per image only.
+"""
+
+import argparse
+import json
+from typing import Any
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from llava.errors import InputError
+from llava.eval.command import Parser, at_least, run
+from llava.eval.files import write_text
+from llava.eval.inputs import PreparedQuestions
+from llava.eval.model_vqa_loader import read_questions
+from llava.eval.options import (
+    DTYPES,
+    add_method_options,
+    add_model_options,
+    conversation_from,
+    device_from,
+    method_from,
+)
+from llava.eval.plan import image_key
+from llava.eval.questions import Question, check_images_exist
+from llava.mm_utils import get_model_name_from_path
+from llava.model.builder import load_pretrained_model, model_geometry, prepare_tower
+from llava.model.checkpoint import read_config
+from llava.model.trace import Trace
+from llava.reduction import Reduction, name_of
+
+HALVES = ("float16", "bfloat16")
+
+
+def choices(trace: Trace) -> list[list[object]]:
+    """What each stage kept as it was, by name: patches by their number, tokens made by a stage by stage and place.
+
+    For one image of one view. The first entry is the encoder's, if it chose; then one for each stage inside the LLM.
+    """
+    first = trace.encoder
+    kept: list[list[object]] = []
+    names: list[object] = []
+    if first is not None:
+        kept.append(list(first.kept[0].tolist()))
+        merged = range(first.merged.counts[0]) if first.merged is not None else ()
+        names = (["cls"] if first.keeps_cls else []) + kept[0] + [("encoder", at) for at in merged]
+    for stage in trace.stages:
+        chosen = stage.selection
+        names = names or list(range(stage.before.spans[0].length))
+        kept.append([names[place] for place in chosen.kept[0, : chosen.kept_counts[0]].tolist()])
+        merged = range(chosen.merged.counts[0]) if chosen.merged is not None else ()
+        names = kept[-1] + [(stage.layer, at) for at in merged]
+    return kept
+
+
+def agreement(exact: list[list[object]], other: list[list[object]]) -> list[float]:
+    """For each stage the share of the exact choice that the other has too."""
+    return [len(set(one) & set(two)) / len(one) for one, two in zip(exact, other, strict=True)]
+
+
+@torch.no_grad()
+def choices_of_all(args: argparse.Namespace, dtype: str, questions: list[Question], method: Reduction) -> list:
+    """`choices` about every question, of the model loaded in a dtype."""
+    tokenizer, model, processor, _ = load_pretrained_model(
+        args.model_path,
+        args.model_base,
+        get_model_name_from_path(args.model_path),
+        device=device_from(args),
+        torch_dtype=DTYPES[dtype],
+        attn_implementation=args.attn_implementation,
+    )
+    data = PreparedQuestions(questions, tokenizer, processor, model.config, args.conv_mode)
+    found = []
+    for number in range(len(data)):
+        item = data[number]
+        if isinstance(item, InputError):
+            raise item
+        ids, pixels, size = item
+        trace = Trace()
+        shown = {"images": [pixels], "image_sizes": [size]}
+        model(ids[None].to(model.device), reduction=method, trace=trace, logits_to_keep=1, **shown)
+        found.append(choices(trace))
+    return found
+
+
+def one_of_each_picture(questions: list[Question], most: int) -> list[Question]:
+    """The first question about each picture, in order, `most` of them at most."""
+    first: dict[Any, Question] = {}
+    for question in questions:
+        first.setdefault(image_key(question), question)
+    return list(first.values())[:most]
+
+
+def compare(exact: list, other: list, stages: list[str]) -> dict[str, Any]:
+    """Choices of every picture in two dtypes.
+
+    Returns:
+        `equal`: share of all choices that are float32's; `pictures_equal`: share of pictures with every choice equal;
+        `stages`: share of each stage.
+    """
+    shares = [agreement(one, two) for one, two in zip(exact, other, strict=True)]
+    means = [sum(column) / len(column) for column in zip(*shares)]
+    sizes = [len(stage) for stage in exact[0]]
+    return {
+        "equal": sum(mean * size for mean, size in zip(means, sizes)) / sum(sizes),
+        "pictures_equal": sum(all(share == 1 for share in row) for row in shares) / len(shares),
+        "stages": dict(zip(stages, means)),
+    }
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """The comparison of every 16-bit dtype with float32, and what it was made with."""
+    choice = method_from(args)
+    config = read_config(args.model_path)
+    prepare_tower(config, args.model_path)
+    geometry = model_geometry(config)
+    method = choice.build(geometry)
+    if geometry.views > 1:
+        raise InputError(
+            f"choices are compared for one view per image: '{args.model_path}' makes up to {geometry.views}; use a "
+            f"checkpoint without anyres"
+        )
+    questions = one_of_each_picture(read_questions(args.question_file, args.image_folder), args.pictures)
+    check_images_exist(questions)
+    exact = choices_of_all(args, "float32", questions, method)
+    if not exact[0]:
+        raise InputError(f"choices are compared of a method that makes some: {name_of(method)} keeps all; use another")
+    stages = [*(["encoder"] if len(exact[0]) > len(method.layers) else []), *(f"layer {n}" for n in method.layers)]
+    halves = {name: compare(exact, choices_of_all(args, name, questions, method), stages) for name in HALVES}
+    return {
+        "model": get_model_name_from_path(args.model_path),
+        "method": name_of(method),
+        "settings": vars(method),
+        "pictures": len(questions),
+        "dtypes": halves,
+    }
+
+
+def report(result: dict[str, Any]) -> str:
+    """The result as a table in Markdown."""
+    stages = list(next(iter(result["dtypes"].values()))["stages"])
+    lines = [f"| dtype | {' | '.join(stages)} | all choices | pictures all equal |"]
+    lines.append(f"|---|{'--:|' * (len(stages) + 2)}")
+    for name, shares in result["dtypes"].items():
+        cells = [*shares["stages"].values(), shares["equal"], shares["pictures_equal"]]
+        lines.append(f"| {name} | {' | '.join(f'{100 * cell:.2f} %' for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command."""
+    parser = Parser(prog="python -m llava.eval.precision", description=(__doc__ or "").split("\n")[0])
+    add_model_options(parser)
+    parser.add_argument("--image-folder", default="", help="what the questions' image names are relative to")
+    parser.add_argument("--question-file", required=True, help="JSON Lines with question_id, image and text")
+    parser.add_argument("--conv-mode", default="vicuna_v1", help="conversation template")
+    parser.add_argument("--pictures", type=at_least(1), default=500, help="most pictures to look at, one question each")
+    parser.add_argument("--json", help="also write the shares here")
+    add_method_options(parser)
+    args = parser.parse_args()
+    conversation_from(args)
+    transformers_logging.disable_progress_bar()
+    result = measure(args)
+    print(f"{result['model']}, {result['method']} {result['settings']}, {result['pictures']} pictures\n")
+    print(report(result))
+    if args.json:
+        write_text(args.json, json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    run(main)
