@@ -63,20 +63,44 @@ class TowerWithTeacher(nn.Module):
         )
         features = outputs.vision_model_output.hidden_states[SELECT_LAYER][:, 1:]
         verdicts = self.teacher(features)
-        parts = [
-            nn.functional.cross_entropy(
-                verdict.flatten(0, 1).float(),
-                patches[..., number].flatten(),
-                weight=_weights(verdict, number),
-            )
-            for number, verdict in enumerate(verdicts.split(_CHOICES, dim=-1))
-        ]
-        seen = torch.stack(parts).sum()
+        seen = teacher_loss(verdicts, patches)
         return {"loss": outputs.loss + seen, "contrast": outputs.loss, "seen": seen, "verdicts": verdicts}
 
     def split(self, outputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """The verdicts on color, shape, size, centre and place, (B, 256, choices) each."""
         return outputs["verdicts"].split(_CHOICES, dim=-1)
+
+
+class Taught(nn.Module):
+    """LLaVA with the tower's teacher still reading along, so that the tower keeps learning what its patches show.
+
+    Args:
+        share: weight of the teacher's loss beside the language model's.
+    """
+
+    def __init__(self, llava: LlavaLlamaForCausalLM, teacher: nn.Linear, share: float = 0.5) -> None:
+        super().__init__()
+        self.llava, self.teacher, self.share = llava, teacher, share
+
+    def forward(self, patches: torch.Tensor, **batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The loss. `batch` is LLaVA's; `patches` (B, 256, 5) int64, see `patch_targets`."""
+        features: list[torch.Tensor] = []
+        projector = self.llava.get_model().mm_projector
+        listening = projector.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
+        language = self.llava(**batch, use_cache=False).loss
+        listening.remove()
+        return {"loss": language + self.share * teacher_loss(self.teacher(features[0]), patches), "language": language}
+
+
+def teacher_loss(verdicts: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+    """The sum of five cross entropies: (B, 256, 30) verdicts against (B, 256, 5) truths."""
+    parts = [
+        nn.functional.cross_entropy(
+            verdict.flatten(0, 1).float(), patches[..., number].flatten(), weight=_weights(verdict, number)
+        )
+        for number, verdict in enumerate(verdicts.split(_CHOICES, dim=-1))
+    ]
+    return torch.stack(parts).sum()
 
 
 def waves(side: int, width: int) -> torch.Tensor:

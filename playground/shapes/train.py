@@ -19,7 +19,7 @@ from llava.model.tokenizer import LlamaTokenizer
 from playground.shapes.check import accuracy, held_out, tower_accuracy
 from playground.shapes.data import Maker, Samples, collate, described, matched, questioned
 from playground.shapes.export import export
-from playground.shapes.models import TowerWithTeacher, build_llava
+from playground.shapes.models import Taught, TowerWithTeacher, build_llava
 from playground.shapes.stages import STAGES, Stage, run_stage
 from playground.shapes.text import read_tokenizer, train_tokenizer
 
@@ -72,14 +72,12 @@ def train_llava(
     vision = tower.clip.vision_model
     model = build_llava(vision.config)
     model.model.vision_tower.vision_tower.load_state_dict(vision.state_dict())
-    model.model.vision_tower.requires_grad_(False)
+    taught = Taught(model, tower.teacher)
     held = held_out(tokenizer, pictures=24)
     for number, (stage, make) in enumerate(zip(stages, (described, questioned)), start=1):
-        if number == 2:
-            model.model.vision_tower.requires_grad_(True)
         samples = stage_samples(stage, make, tokenizer, seed, number)
-        report = Report(folder / f"{stage.name}.held_out.jsonl", lambda model: accuracy(model, held))
-        log = run_stage(stage, model, samples, folder / stage.name, [report])
+        report = Report(folder / f"{stage.name}.held_out.jsonl", lambda taught: accuracy(taught.llava, held))
+        log = run_stage(stage, taught, samples, folder / stage.name, [report])
         (folder / f"{stage.name}.json").write_text(json.dumps(log))
     return model
 
