@@ -18,6 +18,8 @@ ROPE_THETA = 100_000.0
 _WEIGHT_OF_NOTHING = 0.2
 # About the size of what the patches' pixels give at the start.
 _POSITION_SCALE = 0.3
+# What a patch can be called; "1" marks the middle of a thing, for counting.
+WORDS = (*COLORS, *SHAPES, *SIZES, "1", "top", "bottom", "left", "right", "center")
 _CHOICES = (1 + len(COLORS), 1 + len(SHAPES), 1 + len(SIZES), 2, len(PLACES))
 
 
@@ -71,6 +73,49 @@ class TowerWithTeacher(nn.Module):
     def split(self, outputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """The verdicts on color, shape, size, centre and place, (B, 256, choices) each."""
         return outputs["verdicts"].split(_CHOICES, dim=-1)
+
+
+class Aligned(nn.Module):
+    """The projector alone learns to turn a patch into the sum of the words for what it shows.
+
+    Args:
+        llava: everything but its projector is frozen, the tower and the random word embeddings too.
+        words: token id of each word in `WORDS`.
+    """
+
+    def __init__(self, llava: LlavaLlamaForCausalLM, words: list[int]) -> None:
+        super().__init__()
+        self.llava = llava.requires_grad_(False)
+        self.llava.get_model().mm_projector.requires_grad_(True)
+        self.register_buffer("words", torch.tensor(words), persistent=False)
+
+    def forward(self, images: torch.Tensor, patches: torch.Tensor, **_: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The squared error over that of saying nothing; patches with a thing count five times as much."""
+        with torch.no_grad():
+            features = self.llava.get_vision_tower().encode(images).features
+            words = self.llava.get_input_embeddings().weight[self.words]
+            said = torch.cat([words, torch.zeros_like(words[:1])])
+            wanted = said[self._numbers(patches)].sum(dim=2)
+            weight = torch.where(patches[..., 0] > 0, 1.0, _WEIGHT_OF_NOTHING)[..., None]
+        error = (self.llava.get_model().mm_projector(features) - wanted) ** 2
+        return {"loss": (weight * error).sum() / (weight * wanted**2).sum()}
+
+    def _numbers(self, patches: torch.Tensor) -> torch.Tensor:
+        """(B, 256, 6) numbers of words; the last word means none."""
+        none, start, numbers = len(WORDS), 0, []
+        for column, names in enumerate((COLORS, SHAPES, SIZES, ("1",))):
+            chosen = patches[..., column]
+            numbers.append(torch.where(chosen > 0, chosen - 1 + start, none))
+            start += len(names)
+        table = torch.tensor(_place_words(start, none), device=patches.device)
+        return torch.cat([torch.stack(numbers, dim=-1), table[patches[..., 4]]], dim=-1)
+
+
+def _place_words(start: int, none: int) -> list[list[int]]:
+    """Two numbers for each place, of the words in its name."""
+    names = WORDS[start:]
+    split = [place.split() for place in PLACES]
+    return [[start + names.index(word) for word in words] + [none] * (2 - len(words)) for words in split]
 
 
 class Taught(nn.Module):
@@ -148,7 +193,24 @@ def build_llava(vision: CLIPVisionConfig, width: int = 160, layers: int = 8) -> 
         tie_word_embeddings=False,
         **llava_keys(vision),
     )
-    return LlavaLlamaForCausalLM(config)
+    model = LlavaLlamaForCausalLM(config)
+    begin_by_likeness(model)
+    return model
+
+
+@torch.no_grad()
+def begin_by_likeness(model: LlavaLlamaForCausalLM) -> None:
+    """Start where like tokens look at each other and pass on what they are, and words are told by their embeddings.
+
+    Queries equal keys, what a head hands out undoes how it took it in, and the output layer equals the embeddings: the
+    idea of Trockman & Kolter, "Mimetic initialization of self-attention layers" (2023), here for looking things up.
+    Everything is learned from there. From plain random weights 250 steps taught no looking up at all.
+    """
+    model.lm_head.weight.copy_(model.get_input_embeddings().weight)
+    for layer in model.get_model().layers:
+        attention = layer.self_attn
+        attention.k_proj.weight.copy_(attention.q_proj.weight)
+        attention.o_proj.weight.copy_(0.5 * attention.v_proj.weight.T)
 
 
 def llava_keys(vision: CLIPVisionConfig) -> dict[str, Any]:
