@@ -37,7 +37,7 @@ class Stage:
 
 STAGES = (
     Stage("tower", steps=700, batch=32, rate=1.5e-3, easy=300, easy_things=(2, 6), things=(6, 9)),
-    Stage("projector", steps=120, batch=32, rate=3e-3),
+    Stage("projector", steps=500, batch=32, rate=3e-3),
     Stage("captions", steps=300, batch=16, rate=1.5e-3, easy=30, things=(2, 8), slower=0.3, decay=0.1),
     Stage("questions", steps=1300, batch=8, rate=1e-3, easy=150, slower=0.3),
 )
