@@ -86,6 +86,8 @@ def train_llava(
     taught = Taught(model, tower.teacher)
     held = held_out(tokenizer, pictures=24)
     for number, (stage, make) in enumerate(zip(stages[1:], (described, questioned)), start=1):
+        for eye in (model.model.vision_tower, model.model.mm_projector):
+            eye.requires_grad_(stage.slower > 0)
         samples = stage_samples(stage, make, tokenizer, seed, number)
         report = Report(folder / f"{stage.name}.held_out.jsonl", lambda taught: accuracy(taught.llava, held))
         log = run_stage(stage, taught, samples, folder / stage.name, [report])
