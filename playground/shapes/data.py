@@ -62,13 +62,13 @@ class Samples(Dataset):
 def described(scene: Scene, source: np.random.RandomState, tokenizer: LlamaTokenizer) -> Sample:
     """A caption to be written."""
     ids, labels = encode_caption(caption(scene, source), tokenizer)
-    return {"input_ids": ids, "labels": labels}
+    return {"input_ids": ids, "labels": labels, "patches": patch_targets(scene)}
 
 
 def questioned(scene: Scene, source: np.random.RandomState, tokenizer: LlamaTokenizer) -> Sample:
     """A conversation of three questions of each kind, as far as the scene has them."""
     ids, labels = encode_conversation(conversation(ask(scene, source, per_kind=3), source), tokenizer)
-    return {"input_ids": ids, "labels": labels}
+    return {"input_ids": ids, "labels": labels, "patches": patch_targets(scene)}
 
 
 def matched(scene: Scene, source: np.random.RandomState, tokenizer: LlamaTokenizer) -> Sample:

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from llava.model import LlavaLlamaForCausalLM
 from playground.shapes.data import MEAN, STD
+from playground.shapes.models import ROPE_THETA
 
 _TOWER = "model.vision_tower.vision_tower."
 _SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<unk>"}
@@ -43,7 +44,7 @@ def language_config(model: LlavaLlamaForCausalLM) -> dict[str, Any]:
         *("tokenizer_model_max_length", "tokenizer_padding_side", "use_mm_proj"),
     )
     head = {"architectures": ["LlavaLlamaForCausalLM"], "model_type": "llava_llama", "torch_dtype": "float16"}
-    return head | {"rope_theta": 10000.0, "use_cache": True} | {key: getattr(model.config, key) for key in wanted}
+    return head | {"rope_theta": ROPE_THETA, "use_cache": True} | {key: getattr(model.config, key) for key in wanted}
 
 
 def vision_config(model: LlavaLlamaForCausalLM) -> dict[str, Any]:

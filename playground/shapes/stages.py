@@ -19,7 +19,7 @@ class Stage:
 
     Attributes:
         easy: that many steps at the start show `easy_things`, fewest and most; the others show `things`.
-        slower: learning rate of the vision tower as a share of `rate`.
+        slower: learning rate of tower and projector as a share of `rate`; 0: they are frozen.
         decay: share of the steps at the end over which the rate falls to zero; before that it is constant.
     """
 
@@ -37,8 +37,9 @@ class Stage:
 
 STAGES = (
     Stage("tower", steps=700, batch=32, rate=1.5e-3, easy=300, easy_things=(2, 6), things=(6, 9)),
-    Stage("captions", steps=400, batch=16, rate=1.5e-3, easy=100, decay=0.1),
-    Stage("questions", steps=1300, batch=8, rate=1e-3, easy=150, slower=0.3),
+    Stage("projector", steps=500, batch=32, rate=3e-3),
+    Stage("captions", steps=300, batch=16, rate=1e-3, easy=30, things=(2, 8), slower=0.0, decay=0.1),
+    Stage("questions", steps=1100, batch=8, rate=1e-3, slower=0.05),
 )
 
 
@@ -100,15 +101,16 @@ def run_stage(
 
 
 def make_optimizer(model: nn.Module, stage: Stage) -> torch.optim.Optimizer:
-    """AdamW; matrices decay, norms and biases do not, the tower learns slower where the stage says so."""
+    """AdamW; matrices decay, norms and biases do not, the eyes learn slower where the stage says so."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, weight in model.named_parameters():
         if weight.requires_grad:
-            groups.setdefault(("vision_tower" in name, weight.ndim > 1), []).append(weight)
+            is_eye = "vision_tower" in name or "mm_projector" in name
+            groups.setdefault((is_eye, weight.ndim > 1), []).append(weight)
     return torch.optim.AdamW(
         [
-            {"params": weights, "lr": stage.rate * (stage.slower if tower else 1), "weight_decay": 0.05 * matrix}
-            for (tower, matrix), weights in groups.items()
+            {"params": weights, "lr": stage.rate * (stage.slower if eye else 1), "weight_decay": 0.05 * matrix}
+            for (eye, matrix), weights in groups.items()
         ],
         betas=(0.9, 0.98),
     )

@@ -82,7 +82,7 @@ def encode_conversation(text: str, tokenizer: LlamaTokenizer) -> tuple[torch.Ten
 
 def encode_caption(text: str, tokenizer: LlamaTokenizer) -> tuple[torch.Tensor, torch.Tensor]:
     """LLaVA's first stage: the picture and the caption, nothing else; the caption is learned."""
-    ids = tokenizer_image_token(f"{DEFAULT_IMAGE_TOKEN}\n{text}", tokenizer, return_tensors="pt")
+    ids = tokenizer_image_token(f"{DEFAULT_IMAGE_TOKEN}\n {text}", tokenizer, return_tensors="pt")
     ids = torch.cat([ids, torch.tensor([tokenizer.eos_token_id])])
     start = 1 + int((ids < 0).nonzero()[0])
     return ids, torch.where(torch.arange(len(ids)) > start, ids, IGNORE_INDEX)

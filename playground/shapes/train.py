@@ -6,7 +6,7 @@ python -m playground.shapes.train --output playground/shapes/run
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from llava.model.tokenizer import LlamaTokenizer
 from playground.shapes.check import accuracy, held_out, tower_accuracy
 from playground.shapes.data import Maker, Samples, collate, described, matched, questioned
 from playground.shapes.export import export
-from playground.shapes.models import TowerWithTeacher, build_llava
+from playground.shapes.models import WORDS, Aligned, Taught, TowerWithTeacher, build_llava
 from playground.shapes.stages import STAGES, Stage, run_stage
 from playground.shapes.text import read_tokenizer, train_tokenizer
 
@@ -64,22 +64,33 @@ def train_tower(stage: Stage, folder: Path, tokenizer: LlamaTokenizer, seed: int
     return model
 
 
+def align(stage: Stage, model: LlavaLlamaForCausalLM, folder: Path, tokenizer: LlamaTokenizer, seed: int) -> None:
+    """The first half of stage 2: the projector alone, on words."""
+    words = [tokenizer(word, add_special_tokens=False).input_ids for word in WORDS]
+    assert all(len(ids) == 1 for ids in words), "every word is one token"
+    samples = stage_samples(stage, matched, tokenizer, seed, number=3)
+    log = run_stage(stage, Aligned(model, [ids[0] for ids in words]), samples, folder / stage.name, [])
+    model.requires_grad_(True)
+    (folder / f"{stage.name}.json").write_text(json.dumps(log))
+
+
 def train_llava(
-    stages: tuple[Stage, Stage], folder: Path, tokenizer: LlamaTokenizer, tower: TowerWithTeacher, seed: int
+    stages: Sequence[Stage], folder: Path, tokenizer: LlamaTokenizer, tower: TowerWithTeacher, seed: int
 ) -> LlavaLlamaForCausalLM:
     """Stages 2 and 3."""
     set_seed(seed + 1)
     vision = tower.clip.vision_model
     model = build_llava(vision.config)
     model.model.vision_tower.vision_tower.load_state_dict(vision.state_dict())
-    model.model.vision_tower.requires_grad_(False)
+    align(stages[0], model, folder, tokenizer, seed)
+    taught = Taught(model, tower.teacher)
     held = held_out(tokenizer, pictures=24)
-    for number, (stage, make) in enumerate(zip(stages, (described, questioned)), start=1):
-        if number == 2:
-            model.model.vision_tower.requires_grad_(True)
+    for number, (stage, make) in enumerate(zip(stages[1:], (described, questioned)), start=1):
+        for eye in (model.model.vision_tower, model.model.mm_projector):
+            eye.requires_grad_(stage.slower > 0)
         samples = stage_samples(stage, make, tokenizer, seed, number)
-        report = Report(folder / f"{stage.name}.held_out.jsonl", lambda model: accuracy(model, held))
-        log = run_stage(stage, model, samples, folder / stage.name, [report])
+        report = Report(folder / f"{stage.name}.held_out.jsonl", lambda taught: accuracy(taught.llava, held))
+        log = run_stage(stage, taught, samples, folder / stage.name, [report])
         (folder / f"{stage.name}.json").write_text(json.dumps(log))
     return model
 
@@ -100,7 +111,7 @@ def main() -> None:
     tokenizer = read_tokenizer(folder)
     first, *rest = (dataclasses.replace(stage, steps=getattr(args, f"{stage.name}_steps")) for stage in STAGES)
     tower = train_tower(first, folder, tokenizer, args.seed)
-    model = train_llava((rest[0], rest[1]), folder, tokenizer, tower, args.seed)
+    model = train_llava(rest, folder, tokenizer, tower, args.seed)
     export(model, folder / "tokenizer.model", folder / "llava-shapes")
 
 
