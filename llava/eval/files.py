@@ -83,10 +83,15 @@ def read_answers(path: str) -> dict[Any, dict[str, Any]]:
 
 def write_text(path: str, text: str) -> None:
     """A UTF-8 file, whole or not at all; its folder is made."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    """A file, whole or not at all; its folder is made."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(target.name + ".part")
-    unfinished.write_text(text, encoding="utf-8", newline="\n")
+    unfinished.write_bytes(content)
     unfinished.replace(target)
 
 

@@ -48,19 +48,22 @@ def add_runner_options(parser: Parser, questions: str, conv_mode: str = "llava_v
     add_method_options(parser)
 
 
-def run_questions(args: argparse.Namespace, questions: list[Question], conv_mode: str, **own_settings: Any) -> None:
+def run_questions(
+    args: argparse.Namespace, questions: list[Question], conv_mode: str, already_cut: bool = False, **own_settings: Any
+) -> None:
     """Answer questions into `args.answers_file`.
 
     Args:
         args: parsed `add_runner_options`.
-        questions: all of them; the chunk is cut here.
+        questions: all of them; the chunk is cut here, unless they are the chunk.
         conv_mode: a known conversation mode.
+        already_cut: `questions` are those of the chunk.
         own_settings: of the particular runner, where answers depend on them.
     """
     choice, sampling, device = method_from(args), sampling_from(args), device_from(args)
     if args.batch_size < 1:
         raise InputError(f"--batch-size must be at least 1: got {args.batch_size}")
-    questions = chunk(questions, args.num_chunks, args.chunk_idx)
+    questions = questions if already_cut else chunk(questions, args.num_chunks, args.chunk_idx)
     check_images_exist(questions)
     config = read_config(args.model_path)
     prepare_tower(config, args.model_path)

@@ -13,7 +13,7 @@ def upload(split: list[dict[str, Any]], texts: dict[Key, str], key: str) -> str:
     return json.dumps([{key: line[key], "answer": normalise_m4c(texts.get(line["question_id"], ""))} for line in split])
 
 
-def summary(results: Results, split: list[dict[str, Any]]) -> str:
+def summary(results: Results, split: list[Any]) -> str:
     """LLaVA's line about what a converter found; several answers to one question count once."""
     return f"total results: {len(results.texts)}, total split: {len(split)}, error_line: {results.error_lines}"
 
