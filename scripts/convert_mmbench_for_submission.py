@@ -7,6 +7,7 @@ Reads `RESULT_DIR/NAME.jsonl`, writes `UPLOAD_DIR/NAME.xlsx`.
 """
 
 import io
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from llava.eval.vqa_files import check_known, read_results
 from llava.eval.vqa_upload import summary, warn, warn_repeated
 
 DROPPED = ("hint", "category", "source", "image", "comment", "l2-category")
+UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # control characters that XML cannot hold
 FIRST = ("index", "question", "A", "B", "C", "D")  # the predictions come behind them
 
 
@@ -30,20 +32,12 @@ def sheet(table: Any, texts: dict[Any, str]) -> Any:
 
 
 def workbook(upload: Any) -> bytes:
-    """The contents of the .xlsx file.
-
-    Raises:
-        InputError: when openpyxl is not installed, or an answer holds a character that a workbook cannot.
-    """
+    """The contents of the .xlsx file; InputError when openpyxl is not installed."""
     content = io.BytesIO()
     try:
-        from openpyxl.utils.exceptions import IllegalCharacterError
-
         upload.to_excel(content, index=False, engine="openpyxl")
     except ImportError:
         raise InputError("a workbook needs openpyxl, which is not installed; pip install 'visiondrop[eval]'") from None
-    except IllegalCharacterError as error:
-        raise InputError(f"a workbook holds no control characters: an answer does ({error}); mend it") from None
     return content.getvalue()
 
 
@@ -67,7 +61,10 @@ def main() -> None:
     warn_repeated(results)
     check_known(results.texts, set(indices), answers_file, args.annotation_file)
     warn("rows have no answer and get none", [index for index in indices if index not in results.texts])
-    write_bytes(str(Path(args.upload_dir) / f"{args.experiment}.xlsx"), workbook(sheet(table, results.texts)))
+    odd = [index for index, text in results.texts.items() if UNWRITABLE.search(text)]
+    warn("answers hold control characters, which a workbook cannot; they are left out", odd)
+    texts = {index: UNWRITABLE.sub("", text) for index, text in results.texts.items()}
+    write_bytes(str(Path(args.upload_dir) / f"{args.experiment}.xlsx"), workbook(sheet(table, texts)))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Reading and writing the JSON of benchmarks, with complaints that name the file and the line."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -93,6 +94,12 @@ def write_bytes(path: str, content: bytes) -> None:
     unfinished = target.with_name(target.name + ".part")
     unfinished.write_bytes(content)
     unfinished.replace(target)
+
+
+def file_digest(path: str) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _lines(text: str) -> list[str]:

@@ -4,16 +4,10 @@ A cell is missing where pandas reads it so (empty, `NA`, `None`, `null`, ... of 
 `nan` or `none` in any case; that is LLaVA's rule, so an option whose text is "None" ends the options.
 """
 
-import base64
-import binascii
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
-
 from llava.errors import InputError
-from llava.mm_utils import load_image_from_base64
 
 LETTERS = ("A", "B", "C", "D")
 ASKED = ("index", "question", "hint", *LETTERS, "image")
@@ -59,19 +53,17 @@ def _indices(cells: Any, path: str) -> Any:
     """The index column as whole numbers, each there once."""
     wrong = ~cells.fillna("").str.fullmatch(r"\d+")
     if wrong.any():
-        raise InputError(
-            f"an index must be a whole number: {_place(path, wrong.argmax())} has {cells[wrong].iloc[0]!r}"
-        )
+        raise InputError(f"an index must be a whole number: {place(path, wrong.argmax())} has {cells[wrong].iloc[0]!r}")
     numbers = cells.astype("int64")
     repeated = numbers.duplicated()
     if repeated.any():
         index = numbers[repeated].iloc[0]
-        raise InputError(f"an index comes once: {_place(path, repeated.argmax())} has {index} again; remove a row")
+        raise InputError(f"an index comes once: {place(path, repeated.argmax())} has {index} again; remove a row")
     return numbers
 
 
-def _place(path: str, at: int) -> str:
-    # Rows, not lines: a quoted cell may hold line breaks. The heading is no row.
+def place(path: str, at: int) -> str:
+    """Names the row at a position, for complaints. Rows, not lines: a quoted cell may hold line breaks."""
     return f"{path} row {at + 1}"
 
 
@@ -88,43 +80,3 @@ def options_of(row: dict[str, Any]) -> list[str]:
             break
         options.append(row[letter])
     return options
-
-
-@dataclass(frozen=True)
-class TableImage:
-    """Decodes a picture, RGB, for the question it belongs to."""
-
-    data: str
-    where: str
-
-    def __call__(self) -> Image.Image:
-        try:
-            return load_image_from_base64(self.data)
-        except InputError as error:
-            raise InputError(f"{error} (asked for in {self.where})") from None
-
-
-def images_of(table: Any, path: str) -> list[TableImage]:
-    """The picture of every row; a cell that is a number refers to the picture of the row with that index.
-
-    Raises:
-        InputError: for a cell that is missing, no base64 text, or refers to no picture; names the row.
-    """
-    cells: dict[int, Any] = dict(zip(table["index"].tolist(), table["image"]))
-    images = []
-    for at, (index, cell) in enumerate(cells.items()):
-        where = f"{_place(path, at)} (index {index})"
-        data = cells.get(int(cell)) if _refers(cell) else cell
-        if not isinstance(data, str) or _refers(data):
-            found = f"a reference to index {cell}, which has none" if _refers(cell) else "none"
-            raise InputError(f"every row needs a picture: {where} has {found}; fetch the table again")
-        try:
-            base64.b64decode(data)
-        except binascii.Error as error:
-            raise InputError(f"a picture must be base64 text: {where} is not ({error}); fetch it again") from None
-        images.append(TableImage(data, where))
-    return images
-
-
-def _refers(cell: Any) -> bool:
-    return isinstance(cell, str) and cell.isdecimal()

@@ -10,7 +10,8 @@ from typing import Any
 
 from llava.errors import InputError
 from llava.eval.command import Parser, run
-from llava.eval.mmbench_data import LETTERS, TableImage, images_of, options_of, present, read_table
+from llava.eval.mmbench_data import LETTERS, options_of, present, read_table
+from llava.eval.mmbench_images import TableImage, images_of
 from llava.eval.model_vqa_science import LETTER_PROMPT
 from llava.eval.options import conversation_from
 from llava.eval.questions import Question, chunk

@@ -12,8 +12,7 @@ from pathlib import Path
 from llava.errors import InputError
 from llava.eval.command import Parser, run
 from llava.eval.datasets import BENCHMARKS, Benchmark, Source
-from llava.eval.files import read_json, read_jsonl
-from llava.eval.questions import file_digest
+from llava.eval.files import file_digest, read_json, read_jsonl
 
 
 def is_there(source: Source, folder: Path) -> bool:

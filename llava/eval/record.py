@@ -12,7 +12,7 @@ from llava.errors import InputError
 from llava.eval.command import Parser, run
 from llava.eval.files import read_text, write_text
 from llava.eval.merge import settings_of
-from llava.mm_utils import get_model_name_from_path
+from llava.utils import get_model_name_from_path
 
 
 def last_json(path: str) -> dict[str, Any]:

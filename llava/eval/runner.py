@@ -12,6 +12,7 @@ from transformers.utils import logging as transformers_logging
 from llava.errors import InputError
 from llava.eval.answers import AnswersFile
 from llava.eval.command import Parser
+from llava.eval.files import file_digest
 from llava.eval.inputs import PreparedQuestions, batches, collate
 from llava.eval.options import (
     DTYPES,
@@ -22,7 +23,7 @@ from llava.eval.options import (
     method_from,
     sampling_from,
 )
-from llava.eval.questions import Question, check_images_exist, chunk, file_digest
+from llava.eval.questions import Question, check_images_exist, chunk
 from llava.eval.reporting import schedule_report, show_answers
 from llava.mm_utils import get_model_name_from_path
 from llava.model.builder import load_pretrained_model, model_geometry, prepare_tower

@@ -60,6 +60,24 @@ def test_chunks_of_other_machines_are_waited_for(tmp_path: Path, capsys: pytest.
     assert done.code == 0 and done.out.startswith("3 answers")
 
 
+def test_a_chunk_that_failed_on_another_machine_is_not_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    first, second = piece(tmp_path / "2_0.jsonl", 1), piece(tmp_path / "2_1.jsonl", 2, promised=3)
+    note = Path(f"{second}.failed")
+    note.write_text("error: a chunk failed with exit code 1, see LOG: error: no room\n")
+    flags = ["--answers-file", tmp_path / "merged.jsonl", "--wait", 60, "--since"]
+    done = call("merge", capsys, first, second, *flags, note.stat().st_mtime)
+    assert done.code == 2
+    assert done.err == "error: every chunk must end well: a chunk failed with exit code 1, see LOG: error: no room"
+    # The note of an earlier start counts for nothing: the chunk may be running again.
+    late = threading.Thread(target=lambda: (time.sleep(0.5), piece(second, 1, promised=3)))
+    late.start()
+    done = call("merge", capsys, first, second, *flags, note.stat().st_mtime + 1)
+    late.join()
+    assert done.code == 0 and done.out.startswith("4 answers")
+
+
 def test_a_score_is_kept_with_its_settings(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     answers = piece(tmp_path / "2_0.jsonl", 1)
     (tmp_path / "pope.txt").write_text('Accuracy: 1\n{"benchmark": "pope", "metric": "mean F1", "score": 86.8}\n')

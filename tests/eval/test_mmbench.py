@@ -11,7 +11,8 @@ from commands import TINY, Outcome, call, records
 from PIL import Image
 
 from llava.eval import model_vqa_mmbench, runner
-from llava.eval.mmbench_data import TableImage, images_of, options_of, read_table
+from llava.eval.mmbench_data import options_of, read_table
+from llava.eval.mmbench_images import TableImage, images_of
 from llava.eval.model_vqa_mmbench import read_rows, rounds_of
 
 LETTER = "Answer with the option's letter from the given choices directly."
