@@ -5,7 +5,7 @@ LLaVA's question file has another wording than MME's own, so the question is fou
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ SUBTASKS = {
 INSTRUCTION = "Answer the question using a single word or phrase."
 ASK = "Please answer yes or no."
 NESTED = "questions_answers_YN"  # where the questions of five subtasks lie; the others' lie beside the pictures
-Truth = dict[tuple[str, str], dict[str, str]]  # (category, name of text file): {question: Yes or No}
+Truth = dict[tuple[str, str], list[tuple[str, str]]]  # (category, name of text file): [(question, Yes or No)]
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def read_truth(folder: str) -> Truth:
     return truth
 
 
-def _read_questions(path: Path) -> dict[str, str]:
-    questions = {}
+def _read_questions(path: Path) -> list[tuple[str, str]]:
+    questions = []
     for number, line in enumerate(read_text(str(path), "MME's questions").split("\n"), 1):
         fields = line.strip().split("\t")
         if fields == [""]:
@@ -71,7 +71,7 @@ def _read_questions(path: Path) -> dict[str, str]:
                 f"a line of MME's questions is a question, a tab, and Yes or No: {path} line {number} is "
                 f"{line.strip()!r}; fetch MME's data again"
             )
-        questions[fields[0]] = fields[1]
+        questions.append((fields[0], fields[1]))
     return questions
 
 
@@ -95,33 +95,33 @@ def convert(answers: list[tuple[str, dict[str, Any]]], truth: Truth) -> Converte
     """MME's text files from the lines of an answers file with their places; the order of answers is kept.
 
     Raises:
-        InputError: for an answer to what MME does not ask, and a question answered twice.
+        InputError: for an answer to what MME does not ask, and a question answered more often than it is asked.
     """
     lines: dict[str, list[str]] = defaultdict(list)
-    answered: set[str] = set()
+    asked = Counter(_name(place, question) for place, questions in truth.items() for question, _ in questions)
+    answered: Counter[str] = Counter()
     mended = []
     for where, record in answers:
         category, file = place = place_of(record["question_id"])
-        questions = truth.get(place, {})
+        questions = dict(truth.get(place, []))
         question = restore(record["prompt"], questions)
         if question is None:
             raise InputError(
                 f"answers must be those to MME's questions: {where} asks {record['prompt']!r} about "
                 f"{record['question_id']!r}, which MME does not; give answers to llava_mme.jsonl"
             )
-        if _name(place, question) in answered:
+        answered[_name(place, question)] += 1
+        if answered[_name(place, question)] > asked[_name(place, question)]:
             raise InputError(
                 f"an answers file holds one answer per question: {where} answers {question!r} about "
                 f"{record['question_id']!r} again; remove it"
             )
-        answered.add(_name(place, question))
         text = re.sub(r"[\t\n\r]", " ", record["text"])
         if text != record["text"]:
             mended.append(record["question_id"])
         lines[category].append(f"{file}\t{question}\t{questions[question]}\t{text}\n")
-    asked = (_name(place, question) for place, questions in truth.items() for question in questions)
-    missing = [name for name in asked if name not in answered]
-    return Converted({category: "".join(rows) for category, rows in lines.items()}, mended, missing)
+    texts = {category: "".join(rows) for category, rows in lines.items()}
+    return Converted(texts, mended, missing=list((asked - answered).elements()))
 
 
 def _name(place: tuple[str, str], question: str) -> str:

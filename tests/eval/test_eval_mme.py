@@ -162,6 +162,15 @@ def test_blank_lines_of_mme_s_files_are_nothing(mme: Path, capsys: pytest.Captur
     assert evaluate(mme, capsys).code == 0
 
 
+def test_a_question_that_mme_asks_twice_is_answered_twice(mme: Path, capsys: pytest.CaptureFixture) -> None:
+    path = mme / "MME_Benchmark_release_version/artwork/questions_answers_YN/14770.txt"
+    path.write_text(2 * (path.read_text().splitlines()[0] + "\n"))
+    answers_with(mme, 1, prompt=records(mme / "answers/run.jsonl")[0]["prompt"], text="Yes")
+    assert evaluate(mme, capsys).code == 0
+    _lines(mme, lambda lines: lines[1:])
+    assert "has none to 1 ('artwork/14770.txt: Is there a dog" in evaluate(mme, capsys).err
+
+
 def _lines(folder: Path, change: Callable[[list[dict]], list[dict]]) -> None:
     published.lines(folder / "answers/run.jsonl", change(records(folder / "answers/run.jsonl")))
 
