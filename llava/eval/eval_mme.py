@@ -13,8 +13,8 @@ from pathlib import Path
 
 from llava.errors import InputError
 from llava.eval.command import Parser, run
-from llava.eval.files import read_text, write_text
-from llava.eval.mme_files import SUBTASKS, convert, read_answers, read_truth
+from llava.eval.files import read_answer_lines, read_text, write_text
+from llava.eval.mme_files import SUBTASKS, convert, read_truth
 from llava.eval.scores import print_scores, ratio
 from llava.eval.vqa_files import check_answered
 from llava.eval.vqa_upload import warn
@@ -127,7 +127,7 @@ def main() -> None:
     if any(conversion) if args.results_dir else not all(conversion):
         parser.error("what to score is said by --result-file, --data and --output-dir, or by --results_dir alone")
     if args.results_dir is None:
-        converted = convert(read_answers(args.result_file), read_truth(args.data))
+        converted = convert(read_answer_lines(args.result_file, "prompt"), read_truth(args.data))
         check_answered(converted.missing, (), args.result_file)
         warn("answers hold a tab or line break, which is written as a space", converted.mended)
         for category, text in converted.texts.items():

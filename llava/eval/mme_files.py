@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llava.errors import InputError
-from llava.eval.files import read_jsonl, read_text
+from llava.eval.files import read_text
 
 SUBTASKS = {
     "Perception": (
@@ -102,7 +102,7 @@ def convert(answers: list[tuple[str, dict[str, Any]]], truth: Truth) -> Converte
     answered: Counter[str] = Counter()
     mended = []
     for where, record in answers:
-        category, file = place = place_of(record["question_id"])
+        category, file = place = place_of(str(record["question_id"]))
         questions = dict(truth.get(place, []))
         question = restore(record["prompt"], questions)
         if question is None:
@@ -126,9 +126,3 @@ def convert(answers: list[tuple[str, dict[str, Any]]], truth: Truth) -> Converte
 
 def _name(place: tuple[str, str], question: str) -> str:
     return f"{'/'.join(place)}: {question}"
-
-
-def read_answers(path: str) -> list[tuple[str, dict[str, Any]]]:
-    """The lines of an answers file with their places; an id, the picture's, comes twice."""
-    keys = ("question_id", "prompt", "text")
-    return read_jsonl(path, keys, "an answers file", texts=keys)

@@ -186,7 +186,7 @@ def _truth(folder: Path, text: str) -> None:
         (lambda folder: _lines(folder, lambda lines: [*lines, lines[3]]), "run.jsonl line 29 answers 'Is there a car"),
         (lambda folder: answers_with(folder, 2, prompt="Is it?"), "line 3 asks 'Is it?' about 'celebrity/images/1477"),
         (lambda folder: answers_with(folder, 2, question_id="201307251"), "about '201307251', which MME does not"),
-        (lambda folder: answers_with(folder, 2, question_id=7), "run.jsonl line 3 has 7; mend it"),
+        (lambda folder: answers_with(folder, 2, question_id=7), "about 7, which MME does not"),
         (lambda folder: answers_with(folder, 2, text=None), "run.jsonl line 3 has None; mend it"),
         (lambda folder: (folder / "answers/run.jsonl").write_text('{"question_id": "a', "utf-8"), "line 1 is none"),
         (lambda folder: (folder / "answers/run.jsonl").write_text(""), "run.jsonl' is empty"),
