@@ -53,7 +53,7 @@ def groups_of(record: dict[str, Any]) -> tuple[str, ...]:
     context = [name for key, name in (("hint", "TXT"), ("image", "IMG")) if record.get(key)] or ["NO"]
     grade = str(record.get("grade", "")).removeprefix("grade")
     grades = [("G1-6" if int(grade) <= LAST_GRADE_OF_PRIMARY else "G7-12")] if grade.isdecimal() else []
-    subject = [SUBJECTS[record["subject"]]] if record.get("subject") in SUBJECTS else []
+    subject = [short for name, short in SUBJECTS.items() if record.get("subject") == name]
     return (*subject, *context, *grades)
 
 
@@ -69,7 +69,8 @@ def read_problems(folder: str, split: str) -> dict[str, Problem]:
         names = ", ".join(splits) if isinstance(splits, dict) else "no split"
         raise InputError(f"--split must name a split with problems: '{splits_file}' has {names}; got '{split}'")
     problems = read_json(problems_file, "ScienceQA's problems")
-    missing = [name for name in splits[split] if not isinstance(problems, dict) or name not in problems]
+    problems = problems if isinstance(problems, dict) else {}
+    missing = [name for name in splits[split] if not isinstance(name, str) or name not in problems]
     if missing:
         raise InputError(
             f"ScienceQA's problems must hold the split {split}: '{problems_file}' lacks {len(missing)} "

@@ -42,7 +42,7 @@ def read_questions(path: str) -> tuple[list[Question], list[str]]:
     records, types = (content.get(key) if isinstance(content, dict) else None for key in ("questions", "question_type"))
     if not isinstance(records, list) or not records or not isinstance(types, dict):
         raise InputError(f"SEED-Bench's annotations have questions and question_type: '{path}' has not; fetch it again")
-    names = {number: name for name, number in types.items()}
+    names = {number: name for name, number in types.items() if isinstance(number, int)}
     questions = [_question(record, names, f"{path} question {at}") for at, record in enumerate(records, 1)]
     used = {question.kind for question in questions}
     return questions, [names[number] for number in sorted(names) if names[number] in used]
@@ -52,13 +52,13 @@ def _question(record: Any, names: dict[Any, str], where: str) -> Question:
     missing = [key for key in KEYS if not isinstance(record, dict) or key not in record]
     if missing:
         raise InputError(f"a question of SEED-Bench has {', '.join(KEYS)}: {where} lacks {missing[0]}; fetch it again")
-    if record["question_type_id"] not in names or record["data_type"] not in DATA_TYPES:
+    number = record["question_type_id"]
+    if not isinstance(number, int) or number not in names or record["data_type"] not in DATA_TYPES:
         raise InputError(
             f"a question's type is one of question_type and its data {' or '.join(DATA_TYPES)}: {where} has "
-            f"{record['question_type_id']!r} and {record['data_type']!r}; fetch the file again"
+            f"{number!r} and {record['data_type']!r}; fetch the file again"
         )
-    kind = names[record["question_type_id"]]
-    return Question(str(record["question_id"]), str(record["answer"]), kind, record["data_type"])
+    return Question(str(record["question_id"]), str(record["answer"]), names[number], record["data_type"])
 
 
 def read_texts(path: str, questions: Iterable[Question], known_in: str) -> dict[str, str]:

@@ -186,6 +186,7 @@ def _problems(folder: Path, **changes: object) -> None:
         (lambda folder: (folder / "problems.json").write_text('{"4": '), "problems must be JSON"),
         (lambda folder: (folder / "problems.json").write_text("{}"), "lacks 5 ('4', '7', '10', ...)"),
         (lambda folder: (folder / "pid_splits.json").write_text('{"val": ["4"]}'), "has val; got 'test'"),
+        (lambda folder: (folder / "pid_splits.json").write_text('{"test": [["4"]]}'), "lacks 1 (['4'])"),
         (lambda folder: (folder / "pid_splits.json").unlink(), "ScienceQA's splits must be readable"),
         (lambda folder: _problems(folder, answer=2), "problem '10' has ['Texas', 'Maine'] and 2"),
         (lambda folder: _problems(folder, choices=None), "problem '10' has None and 1"),

@@ -136,6 +136,10 @@ def test_an_id_that_is_asked_twice_is_answered_twice_and_the_last_counts(
         (lambda folder: annotations(folder, lambda c: c["questions"][2].pop("answer")), "question 3 lacks answer"),
         (lambda folder: annotations(folder, lambda c: c["question_type"].clear()), "question 1 has 5 and 'image'"),
         (
+            lambda folder: annotations(folder, lambda c: c["questions"][0].update(question_type_id=[5])),
+            "question 1 has [5] and 'image'",
+        ),
+        (
             lambda folder: annotations(folder, lambda c: c["questions"][0].update(data_type="audio")),
             "question 1 has 5 and 'audio'",
         ),
