@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from llava.eval.vqa_files import Key, Results, named
@@ -18,7 +19,7 @@ def summary(results: Results, split: list[Any]) -> str:
     return f"total results: {len(results.texts)}, total split: {len(split)}, error_line: {results.error_lines}"
 
 
-def warn(what: str, keys: list[Key]) -> None:
+def warn(what: str, keys: Sequence[Key]) -> None:
     """Say on stderr how many `keys` there are that `what` names, and the first ones; nothing where there are none."""
     if keys:
         print(f"WARNING: {len(keys)} {what}: {named(keys)}", file=sys.stderr)

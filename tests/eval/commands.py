@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import runpy
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +13,7 @@ from conftest import PARITY
 from llava.eval.command import run
 
 TINY = PARITY / "llava-tiny-12l"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 class Outcome(NamedTuple):
@@ -24,11 +27,21 @@ class Outcome(NamedTuple):
 def call(module: str, capsys: pytest.CaptureFixture, *arguments: object) -> Outcome:
     """`python -m llava.eval.<module> arguments`."""
     main = importlib.import_module(f"llava.eval.{module}").main
+    return _outcome(lambda: run(main), capsys, [module, *map(str, arguments)])
+
+
+def call_script(name: str, capsys: pytest.CaptureFixture, *arguments: object) -> Outcome:
+    """`python scripts/<name>.py arguments`."""
+    path = str(SCRIPTS / f"{name}.py")
+    return _outcome(lambda: runpy.run_path(path, run_name="__main__"), capsys, [path, *map(str, arguments)])
+
+
+def _outcome(command: Callable[[], object], capsys: pytest.CaptureFixture, arguments: list[str]) -> Outcome:
     capsys.readouterr()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", [module, *map(str, arguments)])
+        patch.setattr("sys.argv", arguments)
         try:
-            run(main)
+            command()
             code = 0
         except SystemExit as stopped:
             code = int(stopped.code or 0)

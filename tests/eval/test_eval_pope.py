@@ -157,6 +157,7 @@ def _torn_answer(folder: Path) -> None:
         (lambda folder: (folder / "answers.jsonl").unlink(), "No such file"),
         (lambda folder: (folder / "coco/notes.txt").write_text(""), "has notes.txt"),
         (lambda folder: published.lines(folder / "answers.jsonl", [{"question_id": [1], "text": ""}]), "has [1]"),
+        (lambda folder: published.lines(folder / "answers.jsonl", [{"question_id": 1, "text": 7}]), "line 1 has 7;"),
         (lambda folder: (folder / "coco/coco_pope_random.json").write_text('{"image": 1}\n'), "line 1 lacks text"),
     ],
 )
