@@ -15,7 +15,7 @@ from interpreter import serving
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts/v1_5/visiondrop_eval"
-# Answers file and upload file of each benchmark, below its data folder.
+# Answers file of each benchmark and a file made of it for a server or an official scorer, below its data folder.
 MERGED = {
     "gqa": "gqa/answers/llava_gqa_testdev_balanced/{}/merge.jsonl",
     "mmbench": "mmbench/answers/mmbench_dev_20230712/{}.jsonl",
@@ -32,6 +32,9 @@ MERGED = {
 }
 SCORED = ("gqa", "mmbench", "mmbench_cn", "mme", "pope", "sqa", "textvqa", "seed")
 UPLOADED = {
+    "gqa": "gqa/answers/llava_gqa_testdev_balanced/{}/testdev_balanced_predictions.json",
+    "mme": "MME/eval_tool/answers/{}/color.txt",
+    "sqa": "scienceqa/answers/{}_result.json",
     "mmbench": "mmbench/answers_upload/mmbench_dev_20230712/{}.xlsx",
     "mmbench_cn": "mmbench_cn/answers_upload/mmbench_dev_cn_20231003/{}.xlsx",
     "vizwiz": "vizwiz/answers_upload/{}.json",
@@ -72,6 +75,8 @@ def contents(path: Path) -> object:
     if path.suffix == ".xlsx":
         sheet = openpyxl.load_workbook(path)["Sheet1"]
         return [[cell.value for cell in row] for row in sheet.iter_rows()]
+    if path.suffix == ".txt":
+        return path.read_text()
     if path.suffix == ".jsonl":
         return [{key: value for key, value in record.items() if key != "answer_id"} for record in records(path)]
     value = json.loads(path.read_text())
