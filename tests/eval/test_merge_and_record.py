@@ -101,3 +101,18 @@ def test_output_without_a_score_is_refused(tmp_path: Path, capsys: pytest.Captur
     flags = ["--scores", tmp_path / "pope.txt", "--answers-file", answers, "--output", tmp_path / "pope.json"]
     done = call("record", capsys, *flags)
     assert done.code == 2 and "must end in a JSON line with benchmark, metric and score" in done.err
+
+
+def test_a_servers_score_is_kept_like_ours(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    answers, output = piece(tmp_path / "2_0.jsonl", 1), tmp_path / "results/x/vqav2.json"
+    flags = ["--benchmark", "vqav2", "--score", "77.28", "--answers-file", answers, "--output", output]
+    assert call("record", capsys, *flags).code == 0
+    record = json.loads(output.read_text())
+    assert (record["benchmark"], record["score"], record["method"], record["tokens"]) == (
+        "vqav2",
+        77.28,
+        "visiondrop",
+        32.0,
+    )
+    for wrong in (flags[2:], flags[:2] + flags[4:], [*flags, "--scores", "x.txt"]):
+        assert "the score is said by --scores, or by --benchmark and --score" in call("record", capsys, *wrong).err

@@ -100,6 +100,7 @@ def test_script_in_one_chunk_and_in_three(script: Script, tmp_path: Path, name: 
             assert f'"score": {json.dumps(record["score"])}' in done.stdout
         if name not in SCORED or name.startswith("mmbench"):
             assert "to be " in done.stdout and files[1 if name in UPLOADED else 0] in done.stdout
+        assert "Traceback" not in done.stdout + done.stderr
         left_behind.append([contents(tmp_path / file) for file in files])
     assert left_behind[0] == left_behind[1]
 

@@ -116,7 +116,9 @@ score() {
     "$PYTHON" -m llava.eval.record --scores "$output.txt" --answers-file "$answers" --output "$output.json"
 }
 
-# upload FILE WHERE: the last word of a benchmark that a server scores.
+# upload BENCHMARK ANSWERS FILE WHERE: the last word of a benchmark that a server scores.
 upload() {
-    echo "to be scored by its server: upload $1 to $2"
+    echo "to be scored by its server: upload $3 to $4"
+    echo "then keep the score for the report: $PYTHON -m llava.eval.record --benchmark $1 --score SCORE" \
+        "--answers-file $2 --output $DATA/results/$NAME/$1.json"
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# SEED-Bench: multiple choice about pictures and video frames. Score: accuracy on the pictures; an upload file too.
+# SEED-Bench: multiple choice about pictures and video frames. Score: accuracy over both; an upload
+# file too.
 source "$(dirname "$0")/common.sh"
 folder="$DATA/seed_bench"
 answers="$folder/answers/$NAME/merge.jsonl"

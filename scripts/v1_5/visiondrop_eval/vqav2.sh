@@ -6,4 +6,5 @@ answers="$folder/answers/$split/$NAME/merge.jsonl"
 
 answer model_vqa_loader "$answers" --question-file "$folder/$split.jsonl" --image-folder "$folder/test2015"
 "$PYTHON" "$scripts/convert_vqav2_for_submission.py" --dir "$folder" --split "$split" --ckpt "$NAME"
-upload "$folder/answers_upload/$split/$NAME.json" "https://eval.ai/web/challenges/challenge-page/830 (test-dev)"
+upload vqav2 "$answers" "$folder/answers_upload/$split/$NAME.json" \
+    "https://eval.ai/web/challenges/challenge-page/830 (test-dev)"
