@@ -102,6 +102,8 @@ def main() -> None:
     rows = own + ([] if args.no_paper else list(PAPER))
     table = markdown(rows)
     print(table, end="")
+    if len({frozenset(row.scores) for row in own}) > 1:
+        print("\nrows are averaged over different benchmarks, see their number: compare with care")
     if any(row.relative is None for row in own):
         print("\n% of full needs the unreduced run: METHOD=none")
     if args.output:

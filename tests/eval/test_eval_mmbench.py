@@ -1,19 +1,17 @@
 """MMBench's scores, letters read from answers, and the upload file."""
 
 import json
-import runpy
 from pathlib import Path
 
 import openpyxl
 import published
 import pytest
-from commands import Outcome, call
+from commands import Outcome, call, call_script
 
 from llava.eval.eval_mmbench import accuracies, circular
 from llava.eval.mmbench_data import CIRCLE, options_of, read_table
 from llava.eval.mmbench_letters import letter_of
 
-CONVERTER = Path(__file__).parents[2] / "scripts/convert_mmbench_for_submission.py"
 OPTIONS = {"A": "Red", "B": "Dark blue", "C": "Blue", "D": "None of them"}
 
 
@@ -158,72 +156,67 @@ def test_a_test_table_is_for_the_server(folder: Path, capsys: pytest.CaptureFixt
     assert done.code == 2 and "has none for 7 rows, first index 241; a test table is scored by MMBench's" in done.err
 
 
-def convert(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[list]:
-    """The workbook of answers/run.jsonl, its cells by row."""
+def convert(folder: Path, capsys: pytest.CaptureFixture) -> Outcome:
+    """The converter on answers/run.jsonl."""
     flags = ["--annotation-file", folder / "mmbench_dev_20230712.tsv", "--result-dir", folder / "answers"]
     flags += ["--upload-dir", folder / "upload/new", "--experiment", "run"]
-    monkeypatch.setattr("sys.argv", [str(CONVERTER), *map(str, flags)])
-    runpy.run_path(str(CONVERTER), run_name="__main__")
+    return call_script("convert_mmbench_for_submission", capsys, *flags)
+
+
+def cells_of(folder: Path) -> list[list]:
+    """The workbook's cells by row."""
     book = openpyxl.load_workbook(folder / "upload/new/run.xlsx")
     assert book.sheetnames == ["Sheet1"]
     return [[cell.value for cell in cells] for cells in book["Sheet1"].iter_rows()]
 
 
-def test_workbook(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_workbook(folder: Path, capsys: pytest.CaptureFixture) -> None:
     answer(folder, {252: "Blau", 1000241: "C. The ball"})
-    cells = convert(folder, monkeypatch)
+    assert convert(folder, capsys) == (0, "total results: 7, total split: 7, error_line: 0\n", "")
+    cells = cells_of(folder)
     assert cells[0] == ["index", "question", "A", "B", "C", "D", "prediction", "answer", "split"]
     assert len(cells) == 8
     shown = ["None of them", "The ball", "The box", "Both"]
     assert cells[2] == [1000241, "Which is heavier?", *shown, "C. The ball", "C", "dev"]
     assert cells[5] == [252, "Which is heavier?", "Red", "Blue", "Green", None, "Blau", "B", "dev"]
-    said = capsys.readouterr()
-    assert said.out == "total results: 7, total split: 7, error_line: 0\n" and said.err == ""
 
 
-def test_what_is_odd_about_answers_is_said(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_what_is_odd_about_answers_is_said(folder: Path, capsys: pytest.CaptureFixture) -> None:
     path = answer(folder, {})
     lines = path.read_text().splitlines()
     again = lines[4].replace('"text": "B"', '"text": "C"')
     path.write_text("\n".join([*lines[:-1], again, lines[-1][:30]]) + "\n")
-    cells = convert(folder, monkeypatch)
-    assert cells[5][6] == "C" and cells[7][6] is None
-    said = capsys.readouterr()
-    assert said.out == "total results: 6, total split: 7, error_line: 1\n"
-    assert said.err == (
+    assert convert(folder, capsys) == (
+        0,
+        "total results: 6, total split: 7, error_line: 1\n",
         "WARNING: 1 questions have several answers, the last one counts: 252\n"
-        "WARNING: 1 rows have no answer and get none: 2000252\n"
+        "WARNING: 1 rows have no answer and get none: 2000252",
     )
+    cells = cells_of(folder)
+    assert cells[5][6] == "C" and cells[7][6] is None
 
 
-def test_answers_of_another_table_are_not_uploaded(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_answers_of_another_table_are_not_uploaded(folder: Path, capsys: pytest.CaptureFixture) -> None:
     path = answer(folder, {})
     path.write_text(path.read_text().replace('"question_id": 252', '"question_id": 253'))
-    with pytest.raises(SystemExit) as stopped:
-        convert(folder, monkeypatch)
-    said = capsys.readouterr().err
-    assert stopped.value.code == 2 and "is about 253, which is not in" in said and said.count("\n") == 1
+    done = convert(folder, capsys)
+    assert done.code == 2 and "is about 253, which is not in" in done.err and done.err.count("\n") == 0
     assert not (folder / "upload/new/run.xlsx").exists()
 
 
-def test_control_characters_are_left_out(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_control_characters_are_left_out(folder: Path, capsys: pytest.CaptureFixture) -> None:
     answer(folder, {252: "\x0e B\x00\tor\nC", 241: "A"})
-    assert convert(folder, monkeypatch)[5][6] == " B\tor\nC"
-    assert "WARNING: 1 answers hold control characters, which a workbook" in capsys.readouterr().err
+    done = convert(folder, capsys)
+    assert done.code == 0 and "WARNING: 1 answers hold control characters, which a workbook" in done.err
+    assert cells_of(folder)[5][6] == " B\tor\nC"
 
 
-def test_tables_without_the_columns_are_refused(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+@pytest.mark.parametrize(("column", "code"), [("source", 2), ("D", 2), ("answer", 0), ("split", 0)])
+def test_columns_that_the_workbook_needs(folder: Path, capsys: pytest.CaptureFixture, column: str, code: int) -> None:
     answer(folder, {})
     table = folder / "mmbench_dev_20230712.tsv"
-    table.write_text(table.read_text().replace("\tsource\t", "\torigin\t", 1))
-    with pytest.raises(SystemExit) as stopped:
-        convert(folder, monkeypatch)
-    assert stopped.value.code == 2 and f"'{table}' lacks source; take the" in capsys.readouterr().err
+    table.write_text(table.read_text().replace(f"\t{column}\t", "\tother\t", 1).replace("\tsplit\n", "\tother\n", 1))
+    done = convert(folder, capsys)
+    assert done.code == code
+    assert (f"'{table}' lacks {column}; take the" in done.err) == (code == 2)
+    assert ("has no column answer; the server may want one" in done.err) == (column == "answer")

@@ -4,6 +4,7 @@ import fcntl
 import json
 import multiprocessing
 import random
+import re
 import resource
 import signal
 import sys
@@ -22,9 +23,9 @@ from llava.eval.command import run
 SEED = 20261124
 
 
-def without_ids(path: Path) -> list[dict]:
-    """The records but for their random ids."""
-    return [{key: value for key, value in record.items() if key != "answer_id"} for record in records(path)]
+def without_ids(path: Path) -> bytes:
+    """The file but for its random ids."""
+    return re.sub(rb'"answer_id": "\w{22}"', b'"answer_id": ""', path.read_bytes())
 
 
 def answer(arguments: list[str], output: str, room: int | None = None) -> None:
