@@ -93,6 +93,11 @@ def test_a_rank_takes_its_chunk_and_its_gpu(start: Start, tmp_path: Path, names:
     assert calls(tmp_path, "llava.eval.eval_pope")
 
 
+def test_under_torchrun_a_process_takes_the_gpu_of_its_local_rank(start: Start, tmp_path: Path) -> None:
+    assert start("pope", RANK=11, WORLD_SIZE=16, LOCAL_RANK=3).wait() == 0
+    assert calls(tmp_path, "model_vqa_loader")[0][0] == "3"
+
+
 def test_a_batch_script_is_one_task(start: Start, tmp_path: Path) -> None:
     """Under sbatch without srun the job has many tasks, and this is the only process."""
     assert start("pope", SLURM_PROCID=0, SLURM_NTASKS=8).wait() == 0

@@ -36,7 +36,8 @@ rank="${RANK:-${SLURM_PROCID:-0}}"
 world="${WORLD_SIZE:-${SLURM_STEP_NUM_TASKS:-1}}"
 local_rank="${LOCAL_RANK:-${SLURM_LOCALID:-0}}"
 began="$(date +%s)"
-IFS=',' read -ra gpus <<<"${CUDA_VISIBLE_DEVICES:-}"
+# torchrun leaves the choice of GPU to its processes; srun and a person make it in CUDA_VISIBLE_DEVICES.
+IFS=',' read -ra gpus <<<"${CUDA_VISIBLE_DEVICES-${LOCAL_RANK-}}"
 
 schedule=()
 budget=""
