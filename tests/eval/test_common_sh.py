@@ -14,6 +14,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts/v1_5/visiondrop_eval"
 STUB = r"""#!/usr/bin/env bash
 line="$(printf '%s\x1f' "${CUDA_VISIBLE_DEVICES-unset}" "$@")"
 printf '%s\n' "$line" >>"$CALLS"
+[[ "$2" != "${BREAK:-no}" ]] || exit 4
 [[ "$2" == llava.eval.model_vqa* ]] || exit 0
 if [[ -n "${SLEEP:-}" ]]; then echo "$$" >>"$CALLS.pids"; exec sleep "$SLEEP"; fi
 if [[ "$*" == *"--chunk-idx ${FAIL:-no}" ]]; then printf 'a\nwas 1 of 9\rerror: it broke\n\n' >&2; exit 3; fi
@@ -164,6 +165,13 @@ def test_a_failed_chunk_fails_the_script(start: Start, tmp_path: Path) -> None:
     assert len(calls(tmp_path, "model_vqa_loader")) == 3 and not calls(tmp_path, "llava.eval.merge")
     alone = start("pope", FAIL=0)
     assert alone.wait() == 3 and "error: it broke" in alone.stderr.read()
+
+
+@pytest.mark.parametrize("module", ["llava.eval.merge", "llava.eval.eval_textvqa", "llava.eval.record"])
+def test_whatever_fails_behind_the_answers_fails_the_script(start: Start, tmp_path: Path, module: str) -> None:
+    assert start("textvqa", BREAK=module).wait() == 4
+    modules = [line.split("\x1f")[2] for line in (tmp_path / "calls").read_text().splitlines()]
+    assert modules[-1] == module
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

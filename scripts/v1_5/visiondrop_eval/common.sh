@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # Sourced by every benchmark script: settings from the environment, one process per GPU, one merged answers file.
+# Needs bash 4.4 or later.
 #
 #   CKPT            checkpoint, a folder or a hub id (required)
 #   DATA            folder of benchmark data                      playground/data/eval
@@ -97,7 +98,7 @@ answer() {
     done
     ((failed == 0)) || exit 1
     if ((rank > 0)); then exit 0; fi
-    "$PYTHON" -m llava.eval.merge --answers-file "$merged" --wait "$((world > 1 ? 86400 : 0))" --since "$began" \
+    "$PYTHON" -m llava.eval.merge --answers-file "$merged" --wait "$((world > 1 ? 604800 : 0))" --since "$began" \
         "${pieces[@]}"
 }
 
