@@ -9,7 +9,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from llava.errors import InputError
 from llava.eval.files import read_json, write_text
@@ -58,9 +58,7 @@ class AnswersFile:
 
     def __exit__(self, *_: object) -> None:
         try:
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise self._unwritable(error) from error
+            self._to_disk()
         finally:
             self._file.close()
 
@@ -109,17 +107,32 @@ class AnswersFile:
         Raises:
             InputError: when they cannot be written (a full disk); the whole lines before stay.
         """
-        rest = memoryview("".join(json.dumps(record) + "\n" for record in records).encode())
-        try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
-            if time.monotonic() - self._synced > FLUSH_TO_DISK_SECONDS:
-                os.fsync(self._file.fileno())
-                self._synced = time.monotonic()
-        except OSError as error:
-            raise self._unwritable(error) from error
+        append_lines(self._file, self.path, records)
+        if time.monotonic() - self._synced > FLUSH_TO_DISK_SECONDS:
+            self._to_disk()
+            self._synced = time.monotonic()
 
-    def _unwritable(self, error: OSError) -> InputError:
-        return InputError(
-            f"answers must be written: '{self.path}' cannot be ({error.strerror}); make room and run again"
-        )
+    def _to_disk(self) -> None:
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+
+
+def append_lines(file: BinaryIO, path: Path, records: list[dict]) -> None:
+    """Append JSON lines to an open file and hand them to the operating system at once; InputError when they cannot.
+
+    An unbuffered file may take a part of a line before it refuses the rest.
+    """
+    rest = memoryview("".join(json.dumps(record) + "\n" for record in records).encode())
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+        file.flush()
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> InputError:
+    """What to say when answers cannot be kept."""
+    return InputError(f"answers must be written: '{path}' cannot be ({error.strerror}); make room and run again")

@@ -19,6 +19,11 @@ class TableImage:
     data: str
     where: str
 
+    @property
+    def identity(self) -> str:
+        """What is the same for all questions about this picture."""
+        return self.data
+
     def __call__(self) -> Image.Image:
         try:
             return load_image_from_base64(self.data)
