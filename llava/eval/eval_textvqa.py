@@ -132,13 +132,14 @@ def main() -> None:
     if args.result_file:
         score_file(args.result_file, truth)
     names = sorted(os.listdir(args.result_dir)) if args.result_dir else []
-    if args.result_dir and not any(name.endswith(".jsonl") for name in names):
-        raise InputError(f"--result-dir must hold answers files: '{args.result_dir}' has no *.jsonl; check the path")
     for name in names:
-        if name.endswith(".jsonl"):
-            score_file(os.path.join(args.result_dir, name), truth)
-        else:
+        if not name.endswith(".jsonl"):
             print(f"Skipping {name}")
+    files = [name for name in names if name.endswith(".jsonl")]
+    if args.result_dir and not files:
+        raise InputError(f"--result-dir must hold answers files: '{args.result_dir}' has no *.jsonl; check the path")
+    for name in files:
+        score_file(os.path.join(args.result_dir, name), truth)
 
 
 if __name__ == "__main__":

@@ -93,9 +93,9 @@ def test_folder_is_scored_file_by_file_and_other_files_are_named(
     out = capsys.readouterr().out
     shown = [line for line in out.splitlines() if line and not line.startswith("{")]
     assert shown == [
+        "Skipping run.jsonl.settings.json",
         *("best.v2", "Samples: 4", "Accuracy: 100.00%"),
         *("run", "Samples: 4", "Accuracy: 47.50%"),
-        "Skipping run.jsonl.settings.json",
     ]
     found = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     assert [(one["experiment"], one["score"]) for one in found] == [("best.v2", 100.0), ("run", 47.5)]
