@@ -21,8 +21,7 @@ from pathlib import Path
 
 PRELOADED = ["pandas", "openpyxl", "llava.eval.model_vqa_mmbench", "llava.eval.model_vqa_science"]
 
-CLIENT = """#!{python} -IS
-import json, os, socket, struct, sys
+CLIENT = """import json, os, socket, struct, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({socket!r})
     order = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
@@ -32,9 +31,11 @@ with socket.socket(socket.AF_UNIX) as server:
 """
 
 
-def write_client(path: Path, socket_path: str) -> Path:
-    """The executable at `path`."""
-    path.write_text(CLIENT.format(python=sys.executable, socket=socket_path))
+def write_client(folder: Path, socket_path: str) -> Path:
+    """The executable `folder/python`; a shell script, because a long path cannot follow `#!`."""
+    code, path = folder / "client.py", folder / "python"
+    code.write_text(CLIENT.format(socket=socket_path))
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{code}" "$@"\n')
     path.chmod(0o755)
     return path
 
@@ -103,7 +104,7 @@ def serving(folder: Path) -> Iterator[Path]:
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None and server.stdout.readline() == "ready\n"
-            yield write_client(folder / "python", path)
+            yield write_client(folder, path)
         finally:
             server.terminate()
 
