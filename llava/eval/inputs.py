@@ -24,14 +24,16 @@ class PreparedQuestions(Dataset):
     def __len__(self) -> int:
         return len(self.questions)
 
-    def __getitem__(self, index: int) -> Any:
-        question = self.questions[index]
+    def __getitem__(self, index: int | tuple[int, bool]) -> Any:
+        """Item `index`; with (index, False) without reading its picture: pixels and size are None then."""
+        number, with_picture = index if isinstance(index, tuple) else (index, True)
+        question = self.questions[number]
         try:
-            image = question.image() if question.image is not None else None
+            image = question.image() if question.image is not None and with_picture else None
         except InputError as error:
             return error
         start_end = getattr(self.config, "mm_use_im_start_end", False)
-        prompt = render(question.message, image is not None, self.conv_mode, start_end)
+        prompt = render(question.message, question.image is not None, self.conv_mode, start_end)
         ids = tokenizer_image_token(prompt, self.tokenizer, return_tensors="pt")
         if image is None:
             return ids, None, None
@@ -42,6 +44,18 @@ def batches(data: PreparedQuestions, first: int, batch_size: int, workers: int) 
     """Lists of items from question `first` on, `batch_size` at a time, in order."""
     rest = torch.utils.data.Subset(data, range(first, len(data)))
     return DataLoader(rest, batch_size=batch_size, num_workers=workers, collate_fn=list, shuffle=False)
+
+
+def planned_batches(
+    data: PreparedQuestions, plan: list[list[tuple[int, bool]]], workers: int, pin_memory: bool
+) -> DataLoader:
+    """Lists of items as a plan says, read ahead in `workers` processes (0: in this one, when asked for).
+
+    Args:
+        plan: the indices of each batch, as `PreparedQuestions` takes them.
+        pin_memory: hand out tensors in page-locked memory, from which a GPU copies while it computes.
+    """
+    return DataLoader(data, batch_sampler=plan, num_workers=workers, collate_fn=list, pin_memory=pin_memory)
 
 
 def collate(items: list[tuple[torch.Tensor, torch.Tensor | None, Any]]) -> dict[str, Any]:

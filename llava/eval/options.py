@@ -9,7 +9,7 @@ import torch
 
 from llava.conversation import get_conv_template
 from llava.errors import InputError
-from llava.eval.command import Parser
+from llava.eval.command import Parser, at_least
 from llava.mm_utils import get_model_name_from_path
 from llava.reduction import Geometry, Reduction, available, create, method_class
 from llava.reduction.schedule import parse_list
@@ -36,6 +36,26 @@ def add_sampling_options(parser: Parser, max_new_tokens: int) -> None:
     parser.add_argument("--num_beams", type=int, default=1, help="beam search")
     parser.add_argument("--max_new_tokens", type=int, default=max_new_tokens, help="length limit of an answer")
     parser.add_argument("--seed", type=int, default=0, help="of sampling; each batch starts from it and its number")
+
+
+def add_speed_options(parser: Parser) -> None:
+    """How questions are put together; greedy answers do not depend on it."""
+    batch = "questions answered together, or auto: as many as fit; draws of sampling depend on it"
+    parser.add_argument("--batch-size", default="1", metavar="N", help=batch)
+    parser.add_argument("--num-workers", type=int, help="processes that read images; unset: 4, or none on a CPU")
+    store = "MiB of the device for images' shared work; unset: a quarter of what is free"
+    parser.add_argument("--prefix-memory", type=at_least(0), metavar="MIB", help=store)
+    parser.add_argument("--compile", action="store_true", help="decode by a CUDA graph, or compiled on a CPU (greedy)")
+
+
+def batch_size_from(args: argparse.Namespace) -> int | None:
+    """Questions answered together; None: as many as fit."""
+    given = str(args.batch_size)
+    if given == "auto":
+        return None
+    if not given.isdecimal() or int(given) < 1:
+        raise InputError(f"--batch-size must be at least 1: got {given}, expected a whole number or auto")
+    return int(given)
 
 
 def add_method_options(parser: Parser) -> None:

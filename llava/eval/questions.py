@@ -21,7 +21,8 @@ class Question:
     Attributes:
         where: file and line, for complaints.
         message: the user's message without image token.
-        image: opens the picture, RGB; None for a question without one. Called in a worker process.
+        image: opens the picture, RGB; None for a question without one. Called in a worker process. Questions whose
+            images are equal, or have an equal `identity`, are about the same picture, which is then encoded once.
         head: first keys of the answer's record (`question_id`, `prompt`), in order.
         tail: keys between `text` and `answer_id`, in order.
     """
@@ -39,6 +40,11 @@ class FileImage:
 
     path: str
     where: str
+
+    @property
+    def identity(self) -> str:
+        """What is the same for all questions about this picture."""
+        return self.path
 
     def __call__(self) -> Image.Image:
         try:

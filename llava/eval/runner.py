@@ -5,29 +5,36 @@ import os
 from typing import Any
 
 import shortuuid
-import torch
 from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
 from llava.errors import InputError
+from llava.eval.answering import Answering
 from llava.eval.answers import AnswersFile
 from llava.eval.command import Parser
 from llava.eval.files import file_digest
-from llava.eval.inputs import PreparedQuestions, batches, collate
+from llava.eval.inputs import PreparedQuestions, planned_batches
+from llava.eval.memory import cache_bytes, free_bytes, rows_that_fit
 from llava.eval.options import (
     DTYPES,
     add_method_options,
     add_model_options,
     add_sampling_options,
+    add_speed_options,
+    batch_size_from,
     device_from,
     method_from,
     sampling_from,
 )
-from llava.eval.questions import Question, check_images_exist, chunk
+from llava.eval.ordered import OrderedAnswers
+from llava.eval.plan import first_uses, image_key, plan_batches
+from llava.eval.questions import Question, check_images_exist, chunk, render
 from llava.eval.reporting import schedule_report, show_answers
-from llava.mm_utils import get_model_name_from_path
+from llava.mm_utils import get_model_name_from_path, tokenizer_image_token
 from llava.model.builder import load_pretrained_model, model_geometry, prepare_tower
 from llava.model.checkpoint import read_config
+from llava.model.prefix_store import PrefixStore
+from llava.model.static_decoder import StaticDecoder
 from llava.reduction import Reduction, name_of
 from llava.reduction.schedule import average_tokens
 
@@ -42,8 +49,7 @@ def add_runner_options(parser: Parser, questions: str, conv_mode: str = "llava_v
     parser.add_argument("--num-chunks", type=int, default=1, help="parts the questions are cut into")
     parser.add_argument("--chunk-idx", type=int, default=0, help="the part to run, from 0")
     add_sampling_options(parser, max_new_tokens)
-    parser.add_argument("--batch-size", type=int, default=1, help="questions answered together")
-    parser.add_argument("--num-workers", type=int, help="processes that read images; unset: 4, or none on a CPU")
+    add_speed_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="start anew where an answers file is there already")
     parser.add_argument("--show", type=int, default=0, help="print so many questions with their answers at the end")
     add_method_options(parser)
@@ -62,8 +68,7 @@ def run_questions(
         own_settings: of the particular runner, where answers depend on them.
     """
     choice, sampling, device = method_from(args), sampling_from(args), device_from(args)
-    if args.batch_size < 1:
-        raise InputError(f"--batch-size must be at least 1: got {args.batch_size}")
+    batch_size_from(args)
     questions = questions if already_cut else chunk(questions, args.num_chunks, args.chunk_idx)
     check_images_exist(questions)
     config = read_config(args.model_path)
@@ -72,9 +77,9 @@ def run_questions(
     method = choice.build(geometry)
     own_settings |= {"answers": len(questions), "average_tokens": average_tokens(method, geometry)}
 
-    with AnswersFile(args.answers_file, _settings(args, conv_mode, method) | own_settings, args.overwrite) as answers:
-        done = _count_done(answers, questions)
-        if done < len(questions):
+    with AnswersFile(args.answers_file, _settings(args, conv_mode, method) | own_settings, args.overwrite) as file:
+        answers = OrderedAnswers(file, questions)
+        if answers.done < len(questions):
             transformers_logging.disable_progress_bar()
             tokenizer, model, processor, _ = load_pretrained_model(
                 args.model_path,
@@ -89,9 +94,10 @@ def run_questions(
             )
             data = PreparedQuestions(questions, tokenizer, processor, model.config, conv_mode)
             print(schedule_report(method, model, data), flush=True)
-            _answer(args, model, data, answers, done, sampling)
+            _answer(args, *_answering(args, model, data, sampling, method), answers)
     show_answers(args.answers_file, args.show)
-    print(f"{len(questions)} answers in {args.answers_file}" + (f", {done} of them from before" if done else ""))
+    before = f", {len(file.done)} of them from before" if file.done else ""
+    print(f"{len(questions)} answers in {args.answers_file}{before}")
 
 
 def _settings(args: argparse.Namespace, conv_mode: str, method: Reduction) -> dict[str, Any]:
@@ -107,57 +113,48 @@ def _settings(args: argparse.Namespace, conv_mode: str, method: Reduction) -> di
     }
 
 
-def _count_done(answers: AnswersFile, questions: list[Question]) -> int:
-    """Answers that are there already; they must be those to the first questions."""
-    for number, (record, question) in enumerate(zip(answers.done, questions), 1):
-        wrong = [key for key in question.head if record.get(key) != question.head[key]]
-        if wrong:
-            raise InputError(
-                f"answers are continued only for the questions they were begun with: '{answers.path}' line {number} "
-                f"has {wrong[0]} {record.get(wrong[0])!r}, expected {question.head[wrong[0]]!r}; use --overwrite"
-            )
-    if len(answers.done) > len(questions):
-        raise InputError(
-            f"an answers file holds one line per question: '{answers.path}' has {len(answers.done)}, expected at most "
-            f"{len(questions)}; use --overwrite"
-        )
-    return len(answers.done)
-
-
-def _answer(
-    args: argparse.Namespace,
-    model: Any,
-    data: PreparedQuestions,
-    answers: AnswersFile,
-    done: int,
-    sampling: dict[str, Any],
-) -> None:
-    """Answer what is left, in the batches of an uninterrupted run, so that a continued one ends with the same text."""
-    first = done - done % args.batch_size
-    workers = args.num_workers if args.num_workers is not None else (0 if model.device.type == "cpu" else 4)
-    workers = min(workers, os.cpu_count() or 1)
-    model_id = get_model_name_from_path(args.model_path)
+def _answering(
+    args: argparse.Namespace, model: Any, data: PreparedQuestions, sampling: dict[str, Any], method: Reduction
+) -> tuple[Answering, int]:
+    """What answers this run's batches, and how many image prefixes it will be able to keep."""
+    longest = max(data.questions, key=lambda question: len(question.message))
+    prompt = render(longest.message, False, data.conv_mode, False)
+    text_tokens = len(tokenizer_image_token(prompt, data.tokenizer)) + 4  # image tokens may have marks around them
+    free = free_bytes(model.device)
+    limit = args.prefix_memory * 2**20 if args.prefix_memory is not None else free // 4
+    size = batch_size_from(args)
+    if size is None:
+        new, beams = sampling["max_new_tokens"], sampling["num_beams"]
+        size = rows_that_fit(model, method, text_tokens, new, beams, free - limit)
     # transformers pads rows that end early, with the end token where a checkpoint names no padding.
     pad = data.tokenizer.pad_token_id if data.tokenizer.pad_token_id is not None else data.tokenizer.eos_token_id
-    with tqdm(total=len(data), initial=done, unit="question", smoothing=0.05) as progress:
-        for items in batches(data, first, args.batch_size, workers):
-            readable = next((at for at, item in enumerate(items) if isinstance(item, InputError)), len(items))
-            texts = []
-            if readable:
-                if sampling["do_sample"]:
-                    torch.manual_seed(args.seed + first)
-                inputs = collate(items[:readable])
-                inputs["input_ids"] = inputs["input_ids"].to(model.device)
-                output = model.generate(**inputs, **sampling, pad_token_id=pad, use_cache=True)
-                texts = data.tokenizer.batch_decode(output, skip_special_tokens=True)
-            asked = data.questions[first : first + readable]
-            records = [_record(question, text.strip(), model_id) for question, text in zip(asked, texts)]
-            already = max(0, done - first)
-            answers.write(records[already:])
-            progress.update(len(records[already:]))
-            if readable < len(items):
-                raise items[readable]
-            first += len(items)
+    keys = [image_key(question) for question in data.questions]
+    generation = sampling | {"pad_token_id": pad, "use_cache": True}
+    seed = args.seed if sampling["do_sample"] else None
+    decoder = StaticDecoder(model) if args.compile else None
+    answering = Answering(model, data, keys, generation, seed, PrefixStore(limit), size, decoder)
+    return answering, limit // max(1, cache_bytes(model, method, model.geometry, text_tokens))
+
+
+def _answer(args: argparse.Namespace, answering: Answering, kept: int, answers: OrderedAnswers) -> None:
+    """Answer what is left, in the batches of an uninterrupted run, so that a continued one ends with the same text."""
+    model, data = answering.model, answering.data
+    workers = args.num_workers if args.num_workers is not None else (0 if model.device.type == "cpu" else 4)
+    workers = min(workers, os.cpu_count() or 1)
+    whole = plan_batches(answering.keys, answering.limit)
+    plan = [batch for batch in whole if not answers.known.issuperset(batch)]
+    marked = first_uses(plan, answering.keys, kept)
+    model_id = get_model_name_from_path(args.model_path)
+    with tqdm(total=len(data), initial=answers.done, unit="question", smoothing=0.05) as progress:
+        for batch, items in zip(plan, planned_batches(data, marked, workers, model.device.type == "cuda")):
+            unread = {answering.keys[n]: item for n, item in zip(batch, items) if isinstance(item, InputError)}
+            asked = [(n, item) for n, item in zip(batch, items) if answering.keys[n] not in unread]
+            if asked:
+                texts = answering.answer([n for n, _ in asked], [item for _, item in asked])
+                answers.add({n: _record(data.questions[n], text, model_id) for n, text in texts.items()})
+            progress.update(answers.done - progress.n)
+            for error in unread.values():
+                raise error
 
 
 def _record(question: Question, text: str, model_id: str) -> dict[str, Any]:

@@ -142,13 +142,30 @@ class LlavaGeneration:
             images, image_sizes = self._unseen_images(input_ids, attention_mask, images, image_sizes, method)
         embeds, plan = self.prepare_inputs(input_ids, attention_mask, images, image_sizes, method, trace)
         cache.add_surplus(plan.surplus)
+        return self.generate_from(embeds, plan.layout, cache, method, trace, **kwargs)
+
+    def generate_from(
+        self,
+        embeds: torch.Tensor,
+        layout: Layout,
+        cache: StagedCache,
+        method: Reduction,
+        trace: Trace | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """transformers' generation from decoder inputs (B, T, D) that follow what a cache holds; see `generate`."""
+        if cache.stages:
+            config = kwargs.get("generation_config") or self.generation_config
+            copies = [kwargs.get(name) or getattr(config, name) or 1 for name in ("num_beams", "num_return_sequences")]
+            if max(copies) > 1:  # transformers repeats the rows of tensors, not those of a cache it is given
+                cache.batch_repeat_interleave(max(copies))
         # transformers cuts off as many leading embeddings as the cache holds.
         seen = embeds.new_zeros(len(embeds), cache.get_seq_length(), embeds.shape[2])
         whole = torch.cat([seen, embeds], dim=1)
         result = super().generate(
             inputs_embeds=whole,
             attention_mask=torch.ones(whole.shape[:2], dtype=torch.long, device=whole.device),
-            layout=plan.layout.to_tensor(),
+            layout=layout.to_tensor(),
             past_key_values=cache,
             reduction=method,
             trace=trace,

@@ -59,7 +59,10 @@ class LlavaMetaForCausalLM:
         """
         if not views:
             return self.get_model().embed_tokens.weight[:0], []
-        encoded = self.get_vision_tower().encode(torch.cat(views), reduction)
+        # Page-locked pixels are copied while the device computes, if each view goes there by itself.
+        device = self.get_vision_tower().device
+        pixels = torch.cat([view.to(device, non_blocking=True) for view in views])
+        encoded = self.get_vision_tower().encode(pixels, reduction)
         if trace is not None:
             trace.encoder = encoded.selection
         projector = self.get_model().mm_projector
@@ -136,6 +139,7 @@ class LlavaMetaForCausalLM:
         image_sizes: list[tuple[int, int]] | None = None,
         reduction: Reduction | None = None,
         trace: Trace | None = None,
+        encoded: tuple[torch.Tensor, list[int]] | None = None,
     ) -> tuple[torch.Tensor, Plan]:
         """Prompts and images to decoder inputs (B, T, D), and where everything is in them.
 
@@ -143,13 +147,16 @@ class LlavaMetaForCausalLM:
             input_ids: (B, L) int64, -200 where an image goes, padded on any side.
             attention_mask: (B, L), 0 at padding.
             images: see `generate`.
+            encoded: what `encode_images` gave for them earlier; `images` is then not looked at.
         """
         ids = input_ids.cpu()
         mask = attention_mask.cpu() if attention_mask is not None else None
-        views, sizes = sort_images(ids, images, image_sizes)
-        features, lengths = self.encode_images(views, sizes, reduction, trace)
+        if encoded is None:
+            encoded = self.encode_images(*sort_images(ids, images, image_sizes), reduction, trace)
+        features, lengths = encoded
         plan = plan_fusion(ids, mask, lengths, getattr(self.config, "tokenizer_model_max_length", None))
-        text = self.get_model().embed_tokens(input_ids.clamp(min=0))
+        table = self.get_model().embed_tokens
+        text = table(input_ids.clamp(min=0).to(table.weight.device, non_blocking=True))
         embeds = fuse(text, features, plan)
         if trace is not None:
             trace.inputs_embeds, trace.layout = embeds, plan.layout

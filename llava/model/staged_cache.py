@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedConfig
-from transformers.cache_utils import Cache, DynamicCache
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+from llava.model.roomy_layer import RoomyLayer
 
 
 @dataclass
@@ -25,10 +27,18 @@ class Stage:
 
 
 class StagedCache(DynamicCache):
-    """transformers' growing cache plus the stages and their padding. One per request; the model keeps none of it."""
+    """transformers' growing cache plus the stages and their padding. One per request; the model keeps none of it.
 
-    def __init__(self, config: PreTrainedConfig) -> None:
+    Args:
+        room: columns each layer keeps free for new tokens, which then cost no copy of the old ones.
+    """
+
+    def __init__(self, config: PreTrainedConfig, room: int = 0) -> None:
         super().__init__(config=config)
+        self._config = config
+        for number, layer in enumerate(self.layers):
+            if type(layer) is DynamicLayer:
+                self.layers[number] = RoomyLayer(room)
         self.stages: list[Stage] = []
         self.surplus: tuple[int, ...] = ()  # per row, image tokens minus the <image> tokens they stand for
 
@@ -36,6 +46,20 @@ class StagedCache(DynamicCache):
         """Set the stages, once, before the first token."""
         assert not self.stages, "a cache is laid out once"
         self.stages = [Stage(first, stop) for first, stop in bounds]
+
+    def like(self) -> "StagedCache":
+        """An empty cache of the same stages."""
+        other = StagedCache(self._config)
+        other.open([(stage.first, stage.stop) for stage in self.stages])
+        return other
+
+    def known_filler(self, stage: int) -> torch.Tensor:
+        """(B, cached) bool: the stage's padding, False everywhere where there is none."""
+        filler = self.filler_and(stage, None, 0)
+        if filler is not None:
+            return filler
+        keys = self.layers[self.stages[stage].first].keys
+        return torch.zeros(len(keys), keys.shape[2], dtype=torch.bool, device=keys.device)
 
     def length(self, stage: int) -> int:
         """Cached positions of a stage, padding included."""
@@ -71,8 +95,7 @@ class StagedCache(DynamicCache):
         if not cached.any():
             return
         for number, stage in enumerate(self.stages):
-            filler = self.filler_and(number, None, 0)
-            filler = cached.new_zeros((len(cached), self.length(number))) if filler is None else filler
+            filler = self.known_filler(number)
             filler[:, filler.shape[1] - cached.shape[1] :] |= cached
             stage.filler = filler
 

@@ -6,6 +6,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaFor
 from llava.model.generation import LlavaGeneration
 from llava.model.language_model.staged_decoder import StagedDecoder
 from llava.model.llava_arch import LlavaMetaForCausalLM, LlavaMetaModel
+from llava.model.sharing import LlavaSharing
 from llava.reduction import method_class
 
 
@@ -21,7 +22,7 @@ class LlavaLlamaModel(LlavaMetaModel, StagedDecoder, LlamaModel):
     config_class = LlavaConfig
 
 
-class LlavaLlamaForCausalLM(LlavaGeneration, LlavaMetaForCausalLM, LlamaForCausalLM):
+class LlavaLlamaForCausalLM(LlavaSharing, LlavaGeneration, LlavaMetaForCausalLM, LlamaForCausalLM):
     """LLaVA. Weights are named as in the published checkpoints; see `generate`."""
 
     config_class = LlavaConfig

@@ -110,6 +110,9 @@ def _attend(
         positions = ((~filler).cumsum(dim=1) - 1).clamp(min=0)[:, past:]
         if cache is not None and new_filler is not None:
             cache.stages[stage].filler = filler
+    if filler is not None and config._attn_implementation == "sdpa":
+        # transformers would ask the device, for every stage and token, whether anything is padding.
+        return causal_with_filler(filler, count), positions
     mask = create_causal_mask(
         config=config,
         inputs_embeds=hidden,
@@ -119,3 +122,9 @@ def _attend(
         position_ids=None,
     )
     return mask, positions
+
+
+def causal_with_filler(filler: torch.Tensor, count: int) -> torch.Tensor:
+    """(B, T) bool, True at padding -> (B, 1, count, T) bool: what the newest `count` of T tokens may look at."""
+    column = torch.arange(filler.shape[1], device=filler.device)
+    return (column <= column[-count:, None]) & ~filler[:, None, None]

@@ -1,0 +1,57 @@
+"""How much a device can hold: free bytes, bytes of a question, and what running out of them looks like."""
+
+import os
+from typing import Any
+
+import torch
+
+from llava.reduction import Geometry, Reduction
+from llava.reduction.schedule import layers_per_stage
+
+# Rows of a batch beyond which throughput no longer grows: a CPU is busy long before a GPU is.
+MOST_ROWS = {"cpu": 32}
+MOST_ROWS_OF_A_GPU = 64
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free now; on a CPU that of the machine."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error of torch says that an allocation failed; the CPU's has no class of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def token_bytes(model: Any) -> int:
+    """Bytes of one token's keys and values in one layer."""
+    config = model.config
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 2 * config.num_key_value_heads * head * model.dtype.itemsize
+
+
+def cache_bytes(model: Any, method: Reduction, geometry: Geometry, text_tokens: int) -> int:
+    """Bytes of the KV cache of one image of the most views and `text_tokens` of text, by the counts of each stage."""
+    stages = zip(layers_per_stage(method, geometry.layers), method.tokens_per_stage(geometry))
+    return token_bytes(model) * sum(layers * (text_tokens + tokens) for layers, tokens in stages)
+
+
+def rows_that_fit(model: Any, method: Reduction, text_tokens: int, new_tokens: int, beams: int, free: int) -> int:
+    """A first guess at how many questions fit into `free` bytes at once; at least 1.
+
+    A row needs its KV cache twice (its own and, at worst, its image's prefix), the widest activations of one layer over
+    its prompt, its logits, and the encoder's activations over one image.
+    """
+    geometry, config = model.geometry, model.config
+    tower = model.get_vision_tower().config
+    item = model.dtype.itemsize
+    prompt = text_tokens + method.tokens_per_stage(geometry)[0]
+    cache = cache_bytes(model, method, geometry, text_tokens + new_tokens) * (1 + beams)
+    layer = prompt * (8 * config.hidden_size + 3 * config.intermediate_size) * item
+    encoder = geometry.views * geometry.patches * (8 * tower.hidden_size + 2 * tower.intermediate_size) * item
+    logits = beams * config.vocab_size * (item + 4)
+    most = MOST_ROWS.get(model.device.type, MOST_ROWS_OF_A_GPU)
+    return max(1, min(most, int(0.8 * free) // (cache + layer + encoder + logits)))

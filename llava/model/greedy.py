@@ -1,0 +1,76 @@
+"""Greedy decoding without waiting for the device at every token.
+
+transformers' loop asks the device after each token whether all rows have ended. This one asks every few tokens and
+throws the surplus away; the tokens are the same. It does what plain greedy decoding needs and nothing else.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import GenerationConfig
+
+# Generation settings that plain greedy decoding obeys or may ignore; any other setting goes to transformers.
+_PLAIN = {
+    *("max_new_tokens", "max_length", "do_sample", "num_beams", "num_return_sequences", "use_cache"),
+    *("pad_token_id", "bos_token_id", "eos_token_id", "temperature", "top_p", "top_k", "transformers_version"),
+}
+CHECK_EVERY = 4
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """How to decode: at most `max_new_tokens`; a row ends at one of `end` and is filled up with `pad`."""
+
+    max_new_tokens: int
+    end: tuple[int, ...]
+    pad: int
+
+
+def greedy_settings(config: GenerationConfig, kwargs: dict[str, Any]) -> Greedy | None:
+    """Generation arguments as greedy decoding, or None where they ask for anything else (sampling, beams, scores)."""
+    own = dict(kwargs)
+    merged = copy.deepcopy(own.pop("generation_config", None) or config)
+    if merged.update(**own):
+        return None
+    chosen = merged.to_diff_dict().items()
+    more = [name for name, value in chosen if value not in (None, False) and name not in _PLAIN and name[0] != "_"]
+    several = max(merged.num_beams or 1, merged.num_return_sequences or 1) > 1
+    if more or several or merged.do_sample or merged.use_cache is False or not merged.max_new_tokens:
+        return None
+    end = merged.eos_token_id
+    end = tuple(end) if isinstance(end, (list, tuple)) else () if end is None else (end,)
+    pad = merged.pad_token_id if merged.pad_token_id is not None else next(iter(end), 0)
+    return Greedy(merged.max_new_tokens, end, pad)
+
+
+def greedy_tokens(logits: torch.Tensor, step: Callable[[torch.Tensor], torch.Tensor], settings: Greedy) -> torch.Tensor:
+    """Decode from the logits (B, V) of the last prompt token.
+
+    Args:
+        step: tokens (B,) int64 -> the logits (B, V) of the next ones; writes them into a cache.
+
+    Returns:
+        (B, new) int64, as many columns as the longest answer has.
+    """
+    ends = torch.tensor(settings.end, dtype=torch.long, device=logits.device)
+    ended = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
+    check_every = 1 if logits.device.type == "cpu" else CHECK_EVERY
+    tokens: list[torch.Tensor] = []
+    while True:
+        token = logits.argmax(dim=-1).masked_fill(ended, settings.pad)
+        tokens.append(token)
+        if len(tokens) == settings.max_new_tokens:
+            break
+        if settings.end:
+            ended = ended | torch.isin(token, ends)
+            if len(tokens) % check_every == 0 and bool(ended.all()):
+                break
+        logits = step(token)
+    answer = torch.stack(tokens, dim=1)
+    if not settings.end:
+        return answer
+    is_end = torch.isin(answer, ends)
+    return answer[:, : int((is_end.cumsum(dim=1) - is_end.long() == 0).sum(dim=1).max())]
