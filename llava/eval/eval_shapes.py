@@ -79,11 +79,6 @@ def main() -> None:
     check_known(given, set(asked), args.result_file, args.question_file)
     check_answered(asked, given, args.result_file)
     scored = [truth[question_id] for question_id in asked]
-    for question_id, record in given.items():
-        if not isinstance(record["text"], str):
-            raise InputError(
-                f"an answer is text: '{args.result_file}' answers {question_id!r} with {record['text']!r}; mend it"
-            )
     right = [is_right(given[record["question_id"]]["text"], record["answer"]) for record in scored]
     counts = by_category(scored, right)
     print(report(counts))
