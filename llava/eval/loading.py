@@ -2,10 +2,12 @@
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from transformers.utils import logging as transformers_logging
 
+from llava.errors import InputError
 from llava.eval.inputs import PreparedQuestions
 from llava.eval.options import DTYPES, device_from
 from llava.eval.questions import Question
@@ -13,6 +15,7 @@ from llava.mm_utils import get_model_name_from_path
 from llava.model.builder import load_pretrained_model
 from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
 
+# Where commands look for a model that `make shapes` trained, when they are told of no other.
 EMBEDDED = "playground/shapes/llava-shapes"
 
 
@@ -33,6 +36,15 @@ class Loaded:
     def prepare(self, questions: list[Question], conv_mode: str) -> PreparedQuestions:
         """The questions as inputs of this model."""
         return PreparedQuestions(questions, self.tokenizer, self.processor, self.model.config, conv_mode)
+
+
+def check_embedded(model_path: str) -> None:
+    """Refuse the default model where nobody has trained it yet, saying how to."""
+    if model_path == EMBEDDED and not Path(EMBEDDED).is_dir():
+        raise InputError(
+            f"without --model-path the model is one that this repository trains: '{EMBEDDED}' is not there; run make "
+            f"shapes and copy its llava-shapes there, or name another checkpoint"
+        )
 
 
 def load_model(args: argparse.Namespace) -> Loaded:

@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
-# Shapes: a few coloured shapes, six kinds of questions, and a small model that really sees. Score: exact match.
-# Nothing to fetch: questions, pictures and model are in playground/shapes. QUESTIONS and ANSWERS name other files of
-# the same form, for example a part of the questions.
+# Shapes: a few coloured shapes and six kinds of questions, for a small model that `make shapes` trains. Score: exact
+# match. Nothing to fetch: questions and pictures are in playground/shapes, and CKPT is the model there by default.
+# QUESTIONS and ANSWERS name other files of the same form, for example a part of the questions.
 shapes=playground/shapes
+if [[ -z "${CKPT:-}" && ! -d $shapes/llava-shapes ]]; then
+    echo "error: no CKPT and no $shapes/llava-shapes; train one with make shapes, or set CKPT to a checkpoint" >&2
+    exit 2
+fi
 CKPT="${CKPT:-$shapes/llava-shapes}"
 MAX_NEW_TOKENS="${MAX_NEW_TOKENS:-8}"
 BATCH_SIZE="${BATCH_SIZE:-64}"
