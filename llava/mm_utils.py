@@ -23,6 +23,7 @@ from llava.anyres import (
 )
 from llava.constants import DEFAULT_IMAGE_TOKEN, IMAGE_TOKEN_INDEX
 from llava.errors import InputError
+from llava.utils import get_model_name_from_path
 
 __all__ = [
     "KeywordsStoppingCriteria",
@@ -152,15 +153,6 @@ def tokenizer_image_token(
     for piece in pieces[1:]:
         ids += [image_token_index, *piece[len(bos) :]]
     return ids if return_tensors is None else torch.tensor(ids, dtype=torch.long)
-
-
-def get_model_name_from_path(model_path: str) -> str:
-    """Return the last part of the path, with its parent in front when it is a training checkpoint.
-
-    "liuhaotian/llava-v1.5-7b" -> "llava-v1.5-7b"; "out/llava-lora/checkpoint-900" -> "llava-lora_checkpoint-900".
-    """
-    *_, parent, last = ["", *model_path.strip("/").split("/")]
-    return f"{parent}_{last}" if parent and last.startswith("checkpoint-") else last
 
 
 class KeywordsStoppingCriteria(StoppingCriteria):

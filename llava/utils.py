@@ -1,4 +1,4 @@
-"""Small things that LLaVA's users import from `llava.utils`."""
+"""Small things that LLaVA's users import from `llava.utils`, and what needs no torch to be known."""
 
 
 def disable_torch_init() -> None:
@@ -8,3 +8,12 @@ def disable_torch_init() -> None:
     classes. This project assigns to no class it did not write, and transformers 5 builds a model on the meta device
     before it fills in the checkpoint's weights, so there is no initialisation left to skip.
     """
+
+
+def get_model_name_from_path(model_path: str) -> str:
+    """Return the last part of the path, with its parent in front when it is a training checkpoint.
+
+    "liuhaotian/llava-v1.5-7b" -> "llava-v1.5-7b"; "out/llava-lora/checkpoint-900" -> "llava-lora_checkpoint-900".
+    """
+    *_, parent, last = ["", *model_path.strip("/").split("/")]
+    return f"{parent}_{last}" if parent and last.startswith("checkpoint-") else last

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from llava.errors import InputError
+from llava.eval.files import read_json, write_text
 
 FLUSH_TO_DISK_SECONDS = 1.0
 
@@ -39,16 +40,16 @@ class AnswersFile:
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.path, "a+b")
+        # Unbuffered: what a full disk refuses must not be tried again when the file is closed.
+        self._file = open(self.path, "a+b", buffering=0)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            self._take_over()
+        except BlockingIOError:
             self._file.close()
             raise InputError(
                 f"one run writes an answers file at a time: '{self.path}' is in use; wait for it or choose another file"
             ) from None
-        try:
-            self._take_over()
         except BaseException:
             self._file.close()
             raise
@@ -57,7 +58,7 @@ class AnswersFile:
 
     def __exit__(self, *_: object) -> None:
         try:
-            os.fsync(self._file.fileno())
+            self._to_disk()
         finally:
             self._file.close()
 
@@ -72,14 +73,18 @@ class AnswersFile:
             self._compare_settings()
         for number, line in enumerate(whole.splitlines(), 1):
             try:
-                self.done.append(json.loads(line))
-            except json.JSONDecodeError:
+                record = json.loads(line)
+            except ValueError:
+                record = None
+            if not isinstance(record, dict):
                 raise InputError(
-                    f"answers must be JSON lines: '{self.path}' line {number} is not; mend it or use --overwrite"
-                ) from None
+                    f"answers must be JSON objects, one a line: '{self.path}' line {number} is none; mend it or use "
+                    f"--overwrite"
+                )
+            self.done.append(record)
         self._file.truncate(len(whole))
         self._file.seek(0, os.SEEK_END)
-        self.settings_path.write_text(json.dumps(self.settings, indent=2, ensure_ascii=False) + "\n")
+        write_text(str(self.settings_path), json.dumps(self.settings, indent=2, ensure_ascii=False) + "\n")
 
     def _compare_settings(self) -> None:
         if not self.settings_path.exists():
@@ -87,7 +92,7 @@ class AnswersFile:
                 f"answers are continued only with the settings they were begun with: '{self.path}' has no "
                 f"{self.settings_path.name}; use --overwrite to start anew, or another file"
             )
-        before = json.loads(self.settings_path.read_text())
+        before = read_json(str(self.settings_path), "a settings file")
         changed = [name for name in {**before, **self.settings} if before.get(name) != self.settings.get(name)]
         if changed:
             name = changed[0]
@@ -104,16 +109,30 @@ class AnswersFile:
         """
         append_lines(self._file, self.path, records)
         if time.monotonic() - self._synced > FLUSH_TO_DISK_SECONDS:
-            os.fsync(self._file.fileno())
+            self._to_disk()
             self._synced = time.monotonic()
+
+    def _to_disk(self) -> None:
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise unwritable(self.path, error) from error
 
 
 def append_lines(file: BinaryIO, path: Path, records: list[dict]) -> None:
-    """Append JSON lines to an open file and hand them to the operating system at once; InputError when they cannot."""
+    """Append JSON lines to an open file and hand them to the operating system at once; InputError when they cannot.
+
+    An unbuffered file may take a part of a line before it refuses the rest.
+    """
+    rest = memoryview("".join(json.dumps(record) + "\n" for record in records).encode())
     try:
-        file.write("".join(json.dumps(record) + "\n" for record in records).encode())
+        while rest:
+            rest = rest[file.write(rest) :]
         file.flush()
     except OSError as error:
-        raise InputError(
-            f"answers must be written: '{path}' cannot be ({error.strerror}); make room and run again"
-        ) from error
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> InputError:
+    """What to say when answers cannot be kept."""
+    return InputError(f"answers must be written: '{path}' cannot be ({error.strerror}); make room and run again")

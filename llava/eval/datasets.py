@@ -8,6 +8,7 @@ from dataclasses import dataclass
 EVAL_ZIP = "eval.zip of LLaVA, Google Drive id 1atZSBBrAX54yYpxtVVW33zFvcnaHeFPy (see LLaVA's docs/Evaluation.md)"
 POPE_COMMIT = "https://github.com/AoiDragon/POPE/tree/e3e39262c85a6a83f26cf5094022a782cb0df58d/output/coco"
 SCIENCE = "https://github.com/lupantech/ScienceQA/tree/main/data/scienceqa"
+OPENXLAB = "https://opencompass.openxlab.space/utils/MMBench/"
 OPENMMLAB = "https://download.openmmlab.com/mmclassification/datasets/mmbench/"
 
 
@@ -18,6 +19,7 @@ class Source:
     path: str
     origin: str
     sha256: str | None = None
+    optional: bool = False  # its script can do without
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,11 @@ class Benchmark:
     images: str = ""
 
 
-def _mmbench(folder: str, file: str, count: int) -> Benchmark:
-    return Benchmark(folder, (Source(file, OPENMMLAB + file),), file, count)
+def _mmbench(folder: str, file: str, count: int, language: str) -> Benchmark:
+    test = f"MMBench_TEST_{language}_legacy.tsv"  # VisionDrop's; its answers are not public
+    return Benchmark(
+        folder, (Source(file, OPENMMLAB + file), Source(test, OPENXLAB + test, optional=True)), file, count
+    )
 
 
 BENCHMARKS = {
@@ -62,8 +67,8 @@ BENCHMARKS = {
         12578,
         "data/images",
     ),
-    "mmbench": _mmbench("mmbench", "mmbench_dev_20230712.tsv", 4377),
-    "mmbench_cn": _mmbench("mmbench_cn", "mmbench_dev_cn_20231003.tsv", 4329),
+    "mmbench": _mmbench("mmbench", "mmbench_dev_20230712.tsv", 4377, "EN"),
+    "mmbench_cn": _mmbench("mmbench_cn", "mmbench_dev_cn_20231003.tsv", 4329, "CN"),
     "mme": Benchmark(
         "MME",
         (
@@ -160,6 +165,10 @@ BENCHMARKS = {
             Source("llava-seed-bench.jsonl", EVAL_ZIP),
             Source("SEED-Bench.json", "https://huggingface.co/datasets/AILab-CVC/SEED-Bench"),
             Source("SEED-Bench-image/", "https://huggingface.co/datasets/AILab-CVC/SEED-Bench"),
+            Source(
+                "SEED-Bench-video-image/",
+                "extract_video_frames.py of eval.zip, run on the videos that SEED-Bench's DATASET.md names",
+            ),
         ),
         "llava-seed-bench.jsonl",
         19242,
@@ -169,7 +178,7 @@ BENCHMARKS = {
         "mm-vet",
         (
             Source("llava-mm-vet.jsonl", EVAL_ZIP, "ac90c438b58fa867f3e9ff5d1cb0c27be4dd35f167ea129ccceb246e913a65c6"),
-            Source("images/", "https://github.com/yuweihao/MM-Vet (mm-vet.zip)"),
+            Source("images/", "https://github.com/yuweihao/MM-Vet/releases/download/v1/mm-vet.zip"),
         ),
         "llava-mm-vet.jsonl",
         218,

@@ -18,6 +18,7 @@ from llava.eval.files import read_answers, read_jsonl
 from llava.eval.scores import print_scores, ratio
 
 PREFIX, SUFFIX = "coco_pope_", ".json"
+TEXTS = ("image", "text")
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,6 @@ class Counts:
     def f1(self) -> float:
         return ratio(2 * self.precision * self.recall, self.precision + self.recall)
 
-    @property
-    def yes_ratio(self) -> float:
-        return ratio(self.tp + self.fp, self.total)
-
 
 def says_yes(text: str) -> bool:
     """What an answer means: no, if the first sentence has the word No, no or not between single spaces; else yes."""
@@ -71,19 +68,20 @@ def key_of(record: dict[str, Any]) -> tuple[str, str]:
     return record["image"], record["text"].split("\n")[0].replace("imange", "image")
 
 
-def report(category: str, samples: int, counts: Counts) -> str:
-    """The official lines for a category."""
-    values = (counts.f1, counts.accuracy, counts.precision, counts.recall, counts.yes_ratio)
+def report(category: str, said: list[bool], counts: Counts) -> str:
+    """The official lines for a category; `said` are all its answers, also those without a label to compare with."""
+    yes_ratio = ratio(sum(said), len(said))
+    values = (counts.f1, counts.accuracy, counts.precision, counts.recall, yes_ratio)
     return "\n".join(
         [
-            f"Category: {category}, # samples: {samples}",
+            f"Category: {category}, # samples: {len(said)}",
             "TP\tFP\tTN\tFN\t",
             f"{counts.tp}\t{counts.fp}\t{counts.tn}\t{counts.fn}",
             f"Accuracy: {counts.accuracy}",
             f"Precision: {counts.precision}",
             f"Recall: {counts.recall}",
             f"F1 score: {counts.f1}",
-            f"Yes ratio: {counts.yes_ratio}",
+            f"Yes ratio: {yes_ratio}",
             ", ".join(f"{value:.3f}" for value in values),
             "=" * 20,
         ]
@@ -101,7 +99,9 @@ def read_labels(folder: str) -> dict[str, list[dict[str, Any]]]:
         )
     keys = ("image", "text", "label")
     return {
-        file.name[len(PREFIX) : -len(SUFFIX)]: [record for _, record in read_jsonl(str(file), keys, "POPE's labels")]
+        file.name[len(PREFIX) : -len(SUFFIX)]: [
+            record for _, record in read_jsonl(str(file), keys, "POPE's labels", TEXTS)
+        ]
         for file in files
     }
 
@@ -109,19 +109,28 @@ def read_labels(folder: str) -> dict[str, list[dict[str, Any]]]:
 def pair(
     labels: list[dict[str, Any]], asked: list[dict[str, Any]], answers: list[bool], by_text: bool
 ) -> tuple[list[bool], list[bool], int]:
-    """Answers and labels in one order, and how many of them do not belong together.
+    """Answers and labels in one order, and how many labels and answers have no partner or a wrong one.
 
-    By position, labels and answers without a partner count as not belonging together; by text, only questions that
-    have a label are compared, and the others are counted.
+    By text, what has no partner is left out.
     """
     truth = [record["label"] != "no" for record in labels]
     if by_text:
         label_of = dict(zip(map(key_of, labels), truth))
-        keyed = zip(map(key_of, asked), answers)
-        known = [(said, label_of[key]) for key, said in keyed if key in label_of]
-        return [said for said, _ in known], [label for _, label in known], len(labels) - len(known)
+        known = [(said, label_of[key]) for key, said in zip(map(key_of, asked), answers) if key in label_of]
+        lonely = len(labels) + len(asked) - 2 * len(known)
+        return [said for said, _ in known], [label for _, label in known], lonely
     strangers = sum(key_of(label) != key_of(question) for label, question in zip(labels, asked))
     return answers, truth, strangers + abs(len(labels) - len(asked))
+
+
+def read_asked(path: str) -> dict[Any, dict[str, Any]]:
+    """POPE's questions by id; InputError for an id that comes twice."""
+    asked: dict[Any, dict[str, Any]] = {}
+    for where, line in read_jsonl(path, ("question_id", "image", "text", "category"), "a question file", TEXTS):
+        if line["question_id"] in asked:
+            raise InputError(f"a question_id of POPE comes once: {where} has {line['question_id']!r} again; remove it")
+        asked[line["question_id"]] = line
+    return asked
 
 
 def main() -> None:
@@ -133,8 +142,7 @@ def main() -> None:
     parser.add_argument("--pair-by", choices=("position", "text"), default="position", help="answers with labels")
     args = parser.parse_args()
 
-    keys = ("question_id", "image", "text", "category")
-    questions = {line["question_id"]: line for _, line in read_jsonl(args.question_file, keys, "a question file")}
+    questions = read_asked(args.question_file)
     answers = read_answers(args.result_file)
     strange = next((question_id for question_id in answers if question_id not in questions), None)
     if strange is not None:
@@ -146,14 +154,14 @@ def main() -> None:
     for category, labels in read_labels(args.annotation_dir).items():
         asked = [questions[question_id] for question_id in answers if questions[question_id]["category"] == category]
         said = [says_yes(answers[question["question_id"]]["text"]) for question in asked]
-        said, truth, wrong = pair(labels, asked, said, args.pair_by == "text")
-        results[category] = count(said, truth)
+        paired, truth, wrong = pair(labels, asked, said, args.pair_by == "text")
+        results[category] = count(paired, truth)
         mismatches += wrong
-        print(report(category, len(asked), results[category]))
+        print(report(category, said, results[category]))
         if wrong:
             hint = "the score is not POPE's; use --pair-by text" if args.pair_by == "position" else "they are left out"
-            wrongly = f"{category}: {wrong} of {len(labels)} labels are not paired with their answer"
-            print(f"WARNING: {wrongly}; {hint}", file=sys.stderr)
+            what = f"{category}: {wrong} of {len(labels)} labels and {len(asked)} answers are not paired rightly"
+            print(f"WARNING: {what}; {hint}", file=sys.stderr)
     score = 100 * sum(counts.f1 for counts in results.values()) / len(results)
     details = {
         name: asdict(counts) | {"accuracy": counts.accuracy, "f1": counts.f1} for name, counts in results.items()

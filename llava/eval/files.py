@@ -1,5 +1,6 @@
 """Reading and writing the JSON of benchmarks, with complaints that name the file and the line."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -62,16 +63,31 @@ def read_jsonl(
     return records
 
 
-def read_answers(path: str) -> dict[Any, dict[str, Any]]:
-    """An answers file as records by question id, in its order.
+def read_answer_lines(path: str, *texts: str) -> list[tuple[str, dict[str, Any]]]:
+    """The lines of an answers file with their places; a question may be answered several times.
+
+    Args:
+        texts: keys that a line needs besides question_id and text; their values must be strings.
 
     Raises:
-        InputError: as `read_jsonl`, and for a question that is answered twice.
+        InputError: as `read_jsonl`, and for a question_id that is neither text nor a whole number.
     """
-    answers: dict[Any, dict[str, Any]] = {}
-    for where, record in read_jsonl(path, ("question_id", "text"), "an answers file"):
+    texts = ("text", *texts)
+    lines = read_jsonl(path, ("question_id", *texts), "an answers file", texts)
+    for where, record in lines:
         if not isinstance(record["question_id"], str | int):
             raise InputError(f"a question_id is text or a whole number: {where} has {record['question_id']!r}")
+    return lines
+
+
+def read_answers(path: str, *texts: str) -> dict[Any, dict[str, Any]]:
+    """An answers file as records by question id, in its order; `texts` as in `read_answer_lines`.
+
+    Raises:
+        InputError: as `read_answer_lines`, and for a question that is answered twice.
+    """
+    answers: dict[Any, dict[str, Any]] = {}
+    for where, record in read_answer_lines(path, *texts):
         if record["question_id"] in answers:
             raise InputError(
                 f"an answers file holds one answer per question: {where} answers {record['question_id']!r} again; "
@@ -83,11 +99,22 @@ def read_answers(path: str) -> dict[Any, dict[str, Any]]:
 
 def write_text(path: str, text: str) -> None:
     """A UTF-8 file, whole or not at all; its folder is made."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    """A file, whole or not at all; its folder is made."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(target.name + ".part")
-    unfinished.write_text(text, encoding="utf-8", newline="\n")
+    unfinished.write_bytes(content)
     unfinished.replace(target)
+
+
+def file_digest(path: str) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _lines(text: str) -> list[str]:

@@ -6,11 +6,13 @@ A chunk that is missing, unfinished or made with other settings is refused by na
 """
 
 import json
+import math
 import time
 from pathlib import Path
 
 from llava.errors import InputError
 from llava.eval.command import Parser, run
+from llava.eval.files import read_text, write_text
 
 PER_CHUNK = ("chunk_idx", "answers")
 POLL_SECONDS = 2.0
@@ -31,7 +33,7 @@ def read_whole(answers_file: str) -> list[str]:
         InputError: when it holds fewer lines than its settings promise.
     """
     expected = settings_of(answers_file)["answers"]
-    text = Path(answers_file).read_text(encoding="utf-8")
+    text = read_text(answers_file, "a chunk")
     lines = text.splitlines(keepends=True)
     if len(lines) != expected or (text and not text.endswith("\n")):
         raise InputError(
@@ -52,10 +54,17 @@ def merge(pieces: list[str], merged: str) -> int:
                 f"run it again with --overwrite"
             )
     lines = [line for piece in pieces for line in read_whole(piece)]
-    Path(merged).parent.mkdir(parents=True, exist_ok=True)
-    Path(merged).write_text("".join(lines), encoding="utf-8")
-    Path(f"{merged}.settings.json").write_text(json.dumps(shared[0], indent=2) + "\n", encoding="utf-8")
+    write_text(merged, "".join(lines))
+    write_text(f"{merged}.settings.json", json.dumps(shared[0], indent=2) + "\n")
     return len(lines)
+
+
+def check_none_failed(pieces: list[str], since: float) -> None:
+    """Refuse chunks whose process has left the note of a failure, `<piece>.failed`, after `since`, seconds of epoch."""
+    for piece in pieces:
+        note = Path(f"{piece}.failed")
+        if note.is_file() and note.stat().st_mtime >= since:
+            raise InputError(f"every chunk must end well: {note.read_text(encoding='utf-8').removeprefix('error: ')}")
 
 
 def main() -> None:
@@ -64,6 +73,7 @@ def main() -> None:
     parser.add_argument("pieces", nargs="+", help="answers files of all chunks, in order")
     parser.add_argument("--answers-file", required=True, help="the merged file")
     parser.add_argument("--wait", type=float, default=0.0, help="seconds to wait for chunks that other machines run")
+    parser.add_argument("--since", type=float, default=math.inf, help="heed notes of failures from this time on, epoch")
     args = parser.parse_args()
     deadline = time.monotonic() + args.wait
     while True:
@@ -71,6 +81,7 @@ def main() -> None:
             count = merge(args.pieces, args.answers_file)
             break
         except InputError:
+            check_none_failed(args.pieces, args.since)
             if time.monotonic() > deadline:
                 raise
             time.sleep(POLL_SECONDS)

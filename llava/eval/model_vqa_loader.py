@@ -7,6 +7,7 @@ A question line has `question_id`, `image` and `text`. Options are LLaVA's; see 
 """
 
 import os
+import sys
 
 from llava.eval.command import Parser, run
 from llava.eval.files import read_jsonl
@@ -16,7 +17,20 @@ from llava.eval.runner import add_runner_options, run_questions
 
 
 def read_questions(path: str, image_folder: str) -> list[Question]:
-    """LLaVA's question file; every line has a picture."""
+    """LLaVA's question file; every line has a picture.
+
+    Ids may repeat (MME, TextVQA); a whole question that does is answered again, and said on stderr.
+    """
+    lines = read_jsonl(path, ("question_id", "image", "text"), "a question file", ("image", "text"))
+    first: dict[tuple, str] = {}
+    repeated = [
+        (where, asked)
+        for where, record in lines
+        if (asked := first.setdefault((str(record["question_id"]), record["image"], record["text"]), where)) != where
+    ]
+    if repeated:
+        where, asked = repeated[0]
+        print(f"WARNING: {len(repeated)} questions come twice, the first: {where} is that of {asked}", file=sys.stderr)
     return [
         Question(
             where=where,
@@ -24,7 +38,7 @@ def read_questions(path: str, image_folder: str) -> list[Question]:
             image=FileImage(os.path.join(image_folder, record["image"]), where),
             head={"question_id": record["question_id"], "prompt": record["text"]},
         )
-        for where, record in read_jsonl(path, ("question_id", "image", "text"), "a question file", ("image", "text"))
+        for where, record in lines
     ]
 
 

@@ -31,10 +31,14 @@ def read_questions(path: str, image_folder: str, single_pred_prompt: bool) -> li
     records = read_json(path, "a ScienceQA question file")
     if not isinstance(records, list) or not records:
         raise InputError(f"a ScienceQA question file must be a JSON array with questions: '{path}' holds none")
-    return [
-        _question(record, f"{path} record {number}", image_folder, single_pred_prompt)
-        for number, record in enumerate(records, 1)
-    ]
+    questions: dict[Any, Question] = {}
+    for number, record in enumerate(records, 1):
+        question = _question(record, f"{path} record {number}", image_folder, single_pred_prompt)
+        question_id = question.head["question_id"]
+        if question_id in questions:
+            raise InputError(f"an id of ScienceQA comes once: {question.where} has {question_id!r} again; remove it")
+        questions[question_id] = question
+    return list(questions.values())
 
 
 def _question(record: Any, where: str, image_folder: str, single_pred_prompt: bool) -> Question:
@@ -42,8 +46,8 @@ def _question(record: Any, where: str, image_folder: str, single_pred_prompt: bo
         question_id, value = record["id"], record["conversations"][0]["value"]
     except (KeyError, IndexError, TypeError):
         raise InputError(f"a ScienceQA question needs id and conversations[0].value: {where} lacks them") from None
-    if not isinstance(value, str) or not isinstance(record.get("image", ""), str):
-        raise InputError(f"value and image of a ScienceQA question are texts: {where} has others; mend it")
+    if not all(isinstance(text, str) for text in (question_id, value, record.get("image", ""))):
+        raise InputError(f"id, value and image of a ScienceQA question are texts: {where} has others; mend it")
     text = value.replace(DEFAULT_IMAGE_TOKEN, "").strip()
     if single_pred_prompt:
         text += f"\n{LETTER_PROMPT}"

@@ -12,8 +12,7 @@ from pathlib import Path
 from llava.errors import InputError
 from llava.eval.command import Parser, run
 from llava.eval.datasets import BENCHMARKS, Benchmark, Source
-from llava.eval.files import read_json, read_jsonl
-from llava.eval.questions import file_digest
+from llava.eval.files import file_digest, read_json, read_jsonl
 
 
 def is_there(source: Source, folder: Path) -> bool:
@@ -25,7 +24,9 @@ def is_there(source: Source, folder: Path) -> bool:
 def verdict(source: Source, folder: Path) -> tuple[str, str]:
     """One word on a file, and what to know about it."""
     if not is_there(source, folder):
-        return "missing", f"from {source.origin}"
+        return (
+            ("absent", f"optional, from {source.origin}") if source.optional else ("missing", f"from {source.origin}")
+        )
     if source.sha256 is None:
         return "there", ""
     if file_digest(str(folder / source.path)) == source.sha256:
@@ -42,9 +43,11 @@ def count_questions(benchmark: Benchmark, folder: Path) -> tuple[int, list[str]]
         return len(read_table(str(path))), []
     if path.suffix == ".json":
         records = read_json(str(path), "a question file")
+        if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+            raise InputError(f"a question file must be a JSON array of objects: '{path}' is none; fetch it again")
     else:
-        records = [record for _, record in read_jsonl(str(path), ("image",), "a question file")]
-    names = {record["image"] for record in records if "image" in record}
+        records = [record for _, record in read_jsonl(str(path), ("image",), "a question file", ("image",))]
+    names = {str(record["image"]) for record in records if "image" in record}
     missing = sorted(name for name in names if not (folder / benchmark.images / name).is_file())
     return len(records), missing
 

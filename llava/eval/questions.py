@@ -1,6 +1,5 @@
 """Questions as the runners ask them, whatever file they come from."""
 
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -86,9 +85,3 @@ def render(message: str, with_image: bool, conv_mode: str, start_end: bool) -> s
     conversation.append_message(conversation.roles[0], message)
     conversation.append_message(conversation.roles[1], None)
     return conversation.get_prompt()
-
-
-def file_digest(path: str) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,7 +2,8 @@
 
     python -m llava.eval.record --scores SCORER_OUTPUT.txt --answers-file ANSWERS.jsonl --output results/NAME/pope.json
 
-The scorer's output ends in one JSON line with `benchmark`, `metric` and `score`.
+The scorer's output ends in one JSON line with `benchmark`, `metric` and `score`. For a score that came from a
+benchmark's server give `--benchmark vqav2 --score 78.5` instead of `--scores`.
 """
 
 import json
@@ -12,7 +13,7 @@ from llava.errors import InputError
 from llava.eval.command import Parser, run
 from llava.eval.files import read_text, write_text
 from llava.eval.merge import settings_of
-from llava.mm_utils import get_model_name_from_path
+from llava.utils import get_model_name_from_path
 
 
 def last_json(path: str) -> dict[str, Any]:
@@ -32,12 +33,21 @@ def last_json(path: str) -> dict[str, Any]:
 def main() -> None:
     """The command."""
     parser = Parser(prog="python -m llava.eval.record", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--scores", required=True, help="what a scorer printed")
+    parser.add_argument("--scores", help="what a scorer printed")
+    parser.add_argument("--benchmark", help="name of a benchmark that its server has scored")
+    parser.add_argument("--score", type=float, help="the server's score, on the scale of papers")
     parser.add_argument("--answers-file", required=True, help="the answers that were scored")
     parser.add_argument("--output", required=True, help="the record to write, JSON")
     args = parser.parse_args()
+    from_server = args.benchmark is not None and args.score is not None
+    if from_server == (args.scores is not None):
+        parser.error("the score is said by --scores, or by --benchmark and --score")
+    if from_server:
+        scores = {"benchmark": args.benchmark, "metric": "of its server", "score": args.score}
+    else:
+        scores = last_json(args.scores)
     made_with = settings_of(args.answers_file)
-    record = last_json(args.scores) | {
+    record = scores | {
         "method": made_with["method"],
         "settings": made_with["settings"],
         "tokens": made_with["average_tokens"],

@@ -29,7 +29,8 @@ def cells(row: Row, columns: list[str]) -> list[str]:
     scores = [f"{row.scores[name]:.2f}" if name in row.scores else ABSENT for name in columns]
     relative = ABSENT if row.relative is None else f"{row.relative:.2f}"
     count = "9" if row.published else str(len(row.scores))
-    return [row.source, row.method, f"{row.tokens:.0f}", *scores, relative, count, "yes" if row.published else "no"]
+    method = f"{row.method} {row.settings}".strip()
+    return [row.source, method, f"{row.tokens:.0f}", *scores, relative, count, "yes" if row.published else "no"]
 
 
 def header(columns: list[str]) -> list[str]:
@@ -101,6 +102,8 @@ def main() -> None:
     rows = own + ([] if args.no_paper else list(PAPER))
     table = markdown(rows)
     print(table, end="")
+    if len({frozenset(row.scores) for row in own}) > 1:
+        print("\nrows are averaged over different benchmarks, see their number: compare with care")
     if any(row.relative is None for row in own):
         print("\n% of full needs the unreduced run: METHOD=none")
     if args.output:

@@ -1,7 +1,8 @@
 """Scores found on disk as rows: one for every model, method and budget. The paper's own numbers beside them."""
 
 import json
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llava.errors import InputError
@@ -9,7 +10,7 @@ from llava.eval.scores import ratio
 
 # The order of the paper's Table 1; benchmarks that only a server scores appear when somebody enters their score.
 COLUMNS = ("gqa", "mmbench", "mmbench_cn", "mme", "pope", "sqa", "vqav2", "textvqa", "vizwiz")
-KEYS = ("benchmark", "metric", "score", "method", "tokens", "model")
+KEYS = ("benchmark", "metric", "score", "method", "tokens", "model", "settings")
 UNREDUCED = "none"
 
 
@@ -24,6 +25,7 @@ class Row:
         scores: by benchmark, on the papers' scale.
         relative: per cent of the unreduced run; given where a paper gives it, else computed.
         published: from a paper, not from a run.
+        settings: of the method; told only where rows would look the same without.
     """
 
     source: str
@@ -32,6 +34,7 @@ class Row:
     scores: dict[str, float] = field(default_factory=dict)
     relative: float | None = None
     published: bool = False
+    settings: str = ""
 
 
 def _published(method: str, tokens: int, scores: tuple[float, ...], relative: float) -> Row:
@@ -55,18 +58,21 @@ def read_results(folder: str) -> list[Row]:
     Raises:
         InputError: for a record that is no JSON or lacks a key, and for two records of one row and benchmark.
     """
-    rows: dict[tuple[str, str, float], Row] = {}
+    rows: dict[tuple[str, str, float, str], Row] = {}
     for path in sorted(Path(folder).glob("*/*.json")):
         record = _read_record(path)
-        key = (record["model"], record["method"], float(record["tokens"]))
-        scores = rows.setdefault(key, Row(*key)).scores
+        settings = " ".join(json.dumps(value, separators=(",", ":")) for value in record["settings"].values())
+        look = (record["model"], record["method"], float(record["tokens"]))
+        scores = rows.setdefault((*look, settings), Row(*look, settings=settings)).scores
         if record["benchmark"] in scores:
             raise InputError(
-                f"a model, method and budget has one score per benchmark: '{path}' is another {record['benchmark']} "
-                f"of {key[0]}, {key[1]}, {key[2]:.1f} tokens; remove one"
+                f"a model, method and schedule has one score per benchmark: '{path}' is another "
+                f"{record['benchmark']} of {look[0]}, {look[1]}, {look[2]:.1f} tokens; remove one"
             )
         scores[record["benchmark"]] = float(record["score"])
-    order = sorted(rows.values(), key=lambda row: (row.source, row.method != UNREDUCED, row.method, -row.tokens))
+    alike = Counter(key[:3] for key in rows)
+    told = [row if alike[key[:3]] > 1 else replace(row, settings="") for key, row in rows.items()]
+    order = sorted(told, key=lambda row: (row.source, row.method != UNREDUCED, row.method, -row.tokens, row.settings))
     return [_with_relative(row, order) for row in order]
 
 
@@ -78,6 +84,8 @@ def _read_record(path: Path) -> dict:
             f"a result must be one JSON object: '{path}' is none ({error}); run its script again"
         ) from None
     missing = [key for key in KEYS if not isinstance(record, dict) or key not in record]
+    if not missing and not isinstance(record["settings"], dict):
+        missing = ["settings"]
     if missing:
         raise InputError(f"a result needs {', '.join(KEYS)}: '{path}' lacks {missing[0]}; run its script again")
     return record
@@ -90,4 +98,4 @@ def _with_relative(row: Row, rows: list[Row]) -> Row:
     if whole is None or not shared:
         return row
     relative = ratio(sum(100 * row.scores[name] / whole.scores[name] for name in shared), len(shared))
-    return Row(row.source, row.method, row.tokens, row.scores, relative)
+    return replace(row, relative=relative)

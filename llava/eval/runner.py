@@ -12,6 +12,7 @@ from llava.errors import InputError
 from llava.eval.answering import Answering
 from llava.eval.answers import AnswersFile
 from llava.eval.command import Parser
+from llava.eval.files import file_digest
 from llava.eval.inputs import PreparedQuestions, planned_batches
 from llava.eval.memory import cache_bytes, free_bytes, rows_that_fit
 from llava.eval.options import (
@@ -27,7 +28,7 @@ from llava.eval.options import (
 )
 from llava.eval.ordered import OrderedAnswers
 from llava.eval.plan import first_uses, image_key, plan_batches
-from llava.eval.questions import Question, check_images_exist, chunk, file_digest, render
+from llava.eval.questions import Question, check_images_exist, chunk, render
 from llava.eval.reporting import schedule_report, show_answers
 from llava.mm_utils import get_model_name_from_path, tokenizer_image_token
 from llava.model.builder import load_pretrained_model, model_geometry, prepare_tower
@@ -54,18 +55,21 @@ def add_runner_options(parser: Parser, questions: str, conv_mode: str = "llava_v
     add_method_options(parser)
 
 
-def run_questions(args: argparse.Namespace, questions: list[Question], conv_mode: str, **own_settings: Any) -> None:
+def run_questions(
+    args: argparse.Namespace, questions: list[Question], conv_mode: str, already_cut: bool = False, **own_settings: Any
+) -> None:
     """Answer questions into `args.answers_file`.
 
     Args:
         args: parsed `add_runner_options`.
-        questions: all of them; the chunk is cut here.
+        questions: all of them; the chunk is cut here, unless they are the chunk.
         conv_mode: a known conversation mode.
+        already_cut: `questions` are those of the chunk.
         own_settings: of the particular runner, where answers depend on them.
     """
     choice, sampling, device = method_from(args), sampling_from(args), device_from(args)
     batch_size_from(args)
-    questions = chunk(questions, args.num_chunks, args.chunk_idx)
+    questions = questions if already_cut else chunk(questions, args.num_chunks, args.chunk_idx)
     check_images_exist(questions)
     config = read_config(args.model_path)
     prepare_tower(config, args.model_path)

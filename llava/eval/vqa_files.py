@@ -1,6 +1,7 @@
 """The files that VQAv2, VizWiz and TextVQA share: answers in several forms, annotations, and whether they fit."""
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -55,9 +56,7 @@ def read_results(path: str) -> Results:
 
 def read_predictions(path: str) -> dict[Key, str]:
     """An answers file, strictly, with the texts normalised as they would be in an upload file."""
-    answers = read_answers(path)
-    pairs = (_pair(record, "question_id", "text", f"{path} question {key!r}") for key, record in answers.items())
-    return {question_id: normalise_m4c(text) for question_id, text in pairs}
+    return {question_id: normalise_m4c(record["text"]) for question_id, record in read_answers(path).items()}
 
 
 def is_upload(path: str) -> bool:
@@ -66,14 +65,19 @@ def is_upload(path: str) -> bool:
 
 
 def read_upload(path: str, key: str) -> dict[Key, str]:
-    """The answers of an upload file by `key`, as they stand.
+    """The answers of an upload file by `key`, as they stand. Raises as `by_key`, and for broken JSON."""
+    return by_key(read_json(path, "an upload file"), key, "answer", path)
+
+
+def by_key(items: Iterable[Any], key: str, value: str, path: str) -> dict[Key, str]:
+    """The texts under `value` of the items of an upload file by `key`.
 
     Raises:
-        InputError: for broken JSON, an item without `key` or answer, and a key that comes twice.
+        InputError: for an item without `key` or `value`, and a key that comes twice.
     """
     answers: dict[Key, str] = {}
-    for number, item in enumerate(read_json(path, "an upload file"), 1):
-        name, answer = _pair(item, key, "answer", f"{path} item {number}")
+    for number, item in enumerate(items, 1):
+        name, answer = _pair(item, key, value, f"{path} item {number}")
         if name in answers:
             raise InputError(f"an upload file holds one answer per {key}: {path} item {number} repeats {name!r}")
         answers[name] = answer
@@ -141,6 +145,11 @@ def named(keys: Iterable[Key]) -> str:
     """The first of many keys, for a complaint."""
     keys = list(keys)
     return ", ".join(repr(key) for key in keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
+
+
+def repeated(keys: Iterable[Key]) -> list[Key]:
+    """The keys that come more than once, each once."""
+    return [key for key, count in Counter(keys).items() if count > 1]
 
 
 def check_known(keys: Iterable[Key], known: Collection[Key], path: str, known_in: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from llava.eval.vqa_files import Key, Results, named
@@ -13,12 +14,12 @@ def upload(split: list[dict[str, Any]], texts: dict[Key, str], key: str) -> str:
     return json.dumps([{key: line[key], "answer": normalise_m4c(texts.get(line["question_id"], ""))} for line in split])
 
 
-def summary(results: Results, split: list[dict[str, Any]]) -> str:
+def summary(results: Results, split: list[Any]) -> str:
     """LLaVA's line about what a converter found; several answers to one question count once."""
     return f"total results: {len(results.texts)}, total split: {len(split)}, error_line: {results.error_lines}"
 
 
-def warn(what: str, keys: list[Key]) -> None:
+def warn(what: str, keys: Sequence[Key]) -> None:
     """Say on stderr how many `keys` there are that `what` names, and the first ones; nothing where there are none."""
     if keys:
         print(f"WARNING: {len(keys)} {what}: {named(keys)}", file=sys.stderr)

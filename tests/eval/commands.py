@@ -2,6 +2,9 @@
 
 import importlib
 import json
+import re
+import runpy
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +14,9 @@ from conftest import PARITY
 from llava.eval.command import run
 
 TINY = PARITY / "llava-tiny-12l"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+# A bar says `3.2question/s`, `1.05s/question` where the machine is slow, or `?question/s` before it knows.
+PROGRESS = re.compile(r"%\|.*question[]/]")
 
 
 class Outcome(NamedTuple):
@@ -24,18 +30,28 @@ class Outcome(NamedTuple):
 def call(module: str, capsys: pytest.CaptureFixture, *arguments: object) -> Outcome:
     """`python -m llava.eval.<module> arguments`."""
     main = importlib.import_module(f"llava.eval.{module}").main
+    return _outcome(lambda: run(main), capsys, [module, *map(str, arguments)])
+
+
+def call_script(name: str, capsys: pytest.CaptureFixture, *arguments: object) -> Outcome:
+    """`python scripts/<name>.py arguments`."""
+    path = str(SCRIPTS / f"{name}.py")
+    return _outcome(lambda: runpy.run_path(path, run_name="__main__"), capsys, [path, *map(str, arguments)])
+
+
+def _outcome(command: Callable[[], object], capsys: pytest.CaptureFixture, arguments: list[str]) -> Outcome:
     capsys.readouterr()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", [module, *map(str, arguments)])
+        patch.setattr("sys.argv", arguments)
         try:
-            run(main)
+            command()
             code = 0
         except SystemExit as stopped:
             code = int(stopped.code or 0)
     out, err = capsys.readouterr()
     # Progress bars rewrite their line; what they leave is not what a command says.
-    said = [line for line in err.replace("\r", "\n").split("\n") if line.strip() and "question/s" not in line]
-    return Outcome(code, out, "\n".join(line for line in said if "?question" not in line))
+    said = [line for line in err.replace("\r", "\n").split("\n") if line.strip() and not PROGRESS.search(line)]
+    return Outcome(code, out, "\n".join(said))
 
 
 def questions(folder: Path, count: int = 4) -> Path:

@@ -163,6 +163,8 @@ def test_interrupted_with_ctrl_c(
         ("[]", "must be a JSON array with questions"),
         (json.dumps([{"id": "1"}]), "record 1 lacks them"),
         (json.dumps([{"id": "1", "conversations": [{"value": 3}]}]), "record 1 has others"),
+        (json.dumps([{"id": 1, "conversations": [{"value": "a"}]}]), "record 1 has others"),
+        (json.dumps([{"id": "1", "conversations": [{"value": "a"}]}] * 2), "record 2 has '1' again; remove it"),
         (json.dumps([{"id": "1", "conversations": [{"value": "a"}], "image": "gone.png"}]), "gone.png' does not"),
     ],
 )
@@ -171,3 +173,13 @@ def test_science_files(
 ) -> None:
     (tmp_path / "questions.jsonl").write_text(content)
     refused(call("model_vqa_science", capsys, *loader_flags(tmp_path)), complaint)
+
+
+def test_a_question_that_comes_twice_is_said_and_answered_twice(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = questions(tmp_path, 3)
+    lines = file.read_text().splitlines()
+    same_id = lines[0].replace("What color", "What shape")
+    file.write_text("\n".join([*lines, same_id, lines[1]]) + "\n")
+    outcome = call("model_vqa_loader", capsys, *loader_flags(tmp_path))
+    assert outcome.code == 0 and len(records(tmp_path / "answers/a.jsonl")) == 5
+    assert outcome.err == f"WARNING: 1 questions come twice, the first: {file} line 5 is that of {file} line 2"

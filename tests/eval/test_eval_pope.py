@@ -68,26 +68,29 @@ def test_counts_pair_the_shorter_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("counts", "accuracy", "precision", "f1", "yes"),
+    ("counts", "accuracy", "precision", "f1"),
     [
-        (Counts(1182, 117, 1383, 318), 0.8550, 0.9099, 0.8446, 0.4330),
-        (Counts(1182, 59, 1441, 318), 0.8743, 0.9525, 0.8625, 0.4137),
-        (Counts(1182, 31, 1379, 318), 0.8801, 0.9744, 0.8714, 0.4168),
+        (Counts(1182, 117, 1383, 318), 0.8550, 0.9099, 0.8446),
+        (Counts(1182, 59, 1441, 318), 0.8743, 0.9525, 0.8625),
+        (Counts(1182, 31, 1379, 318), 0.8801, 0.9744, 0.8714),
     ],
 )
-def test_published_counts_of_llava_13b(
-    counts: Counts, accuracy: float, precision: float, f1: float, yes: float
-) -> None:
-    values = [counts.accuracy, counts.precision, counts.recall, counts.f1, counts.yes_ratio]
-    assert [round(value, 4) for value in values] == [accuracy, precision, 0.7880, f1, yes]
+def test_published_counts_of_llava_13b(counts: Counts, accuracy: float, precision: float, f1: float) -> None:
+    values = [counts.accuracy, counts.precision, counts.recall, counts.f1]
+    assert [round(value, 4) for value in values] == [accuracy, precision, 0.7880, f1]
 
 
 def test_nothing_to_divide_by_counts_as_zero() -> None:
     assert Counts(0, 0, 3, 0).f1 == Counts(0, 0, 0, 0).accuracy == 0.0
 
 
+def test_published_yes_ratio_of_llava_13b() -> None:
+    lines = report("adversarial", [True] * 1299 + [False] * 1701, Counts(1182, 117, 1383, 318)).splitlines()
+    assert lines[-3] == "Yes ratio: 0.433" and lines[-2] == "0.845, 0.855, 0.910, 0.788, 0.433"
+
+
 def test_printed_form_is_the_official_one() -> None:
-    assert report("random", 4, Counts(1, 1, 1, 1)) == (
+    assert report("random", [True, True, False, False], Counts(1, 1, 1, 1)) == (
         "Category: random, # samples: 4\nTP\tFP\tTN\tFN\t\n1\t1\t1\t1\nAccuracy: 0.5\nPrecision: 0.5\nRecall: 0.5\n"
         "F1 score: 0.5\nYes ratio: 0.5\n0.500, 0.500, 0.500, 0.500, 0.500\n===================="
     )
@@ -117,7 +120,7 @@ def test_annotations_of_another_commit_are_reported_and_pairing_by_text_mends_th
     answer(pope, {2: "No", 4: "No", 10000002: "No", 10000004: "No", 20000002: "No", 20000004: "No"})
     score(pope, monkeypatch)
     out, err = capsys.readouterr()
-    assert "random: 5 of 5 labels are not paired with their answer" in err and "--pair-by text" in err
+    assert "random: 5 of 5 labels and 4 answers are not paired rightly" in err and "--pair-by text" in err
     assert json.loads(out.splitlines()[-1])["mismatches"] == 5
     score(pope, monkeypatch, "--pair-by", "text")
     out, err = capsys.readouterr()
@@ -125,12 +128,24 @@ def test_annotations_of_another_commit_are_reported_and_pairing_by_text_mends_th
     assert last["score"] == 100.0 and last["mismatches"] == 1 and "left out" in err
 
 
+def test_by_text_answers_without_label_are_counted_too(
+    pope: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    labels = pope / "coco/coco_pope_random.json"
+    labels.write_text("".join(labels.read_text().splitlines(keepends=True)[1:3]))
+    answer(pope, {2: "No", 4: "No", 10000002: "No", 10000004: "No", 20000002: "No", 20000004: "No"})
+    score(pope, monkeypatch, "--pair-by", "text")
+    out, err = capsys.readouterr()
+    assert json.loads(out.splitlines()[-1])["score"] == 100.0
+    assert "random: 2 of 2 labels and 4 answers are not paired rightly; they are left out" in err
+
+
 def test_missing_answers_are_reported(
     pope: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     answer(pope, {}, leave_out=(1,))
     score(pope, monkeypatch)
-    assert "adversarial: 4 of 4 labels" in capsys.readouterr().err
+    assert "adversarial: 4 of 4 labels and 3 answers" in capsys.readouterr().err
 
 
 def _other_question_file(folder: Path) -> None:
@@ -139,6 +154,11 @@ def _other_question_file(folder: Path) -> None:
 
 def _doubled_answer(folder: Path) -> None:
     file = folder / "answers.jsonl"
+    file.write_text(file.read_text() + file.read_text().splitlines()[0] + "\n")
+
+
+def _doubled_question(folder: Path) -> None:
+    file = folder / "llava_pope_test.jsonl"
     file.write_text(file.read_text() + file.read_text().splitlines()[0] + "\n")
 
 
@@ -157,7 +177,9 @@ def _torn_answer(folder: Path) -> None:
         (lambda folder: (folder / "answers.jsonl").unlink(), "No such file"),
         (lambda folder: (folder / "coco/notes.txt").write_text(""), "has notes.txt"),
         (lambda folder: published.lines(folder / "answers.jsonl", [{"question_id": [1], "text": ""}]), "has [1]"),
+        (lambda folder: published.lines(folder / "answers.jsonl", [{"question_id": 1, "text": 7}]), "line 1 has 7;"),
         (lambda folder: (folder / "coco/coco_pope_random.json").write_text('{"image": 1}\n'), "line 1 lacks text"),
+        (_doubled_question, "llava_pope_test.jsonl line 13 has 1 again; remove it"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

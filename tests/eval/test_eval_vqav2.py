@@ -141,7 +141,7 @@ def _answers(folder: Path, *records: dict) -> None:
         (lambda folder: _answers(folder, answer(0, "a"), answer(2, "b")), "has none to 2 (262148001, 262148003); run"),
         (lambda folder: _answers(folder, answer(9, "a")), "answers.jsonl' is about 262148009, which is not in"),
         (lambda folder: _answers(folder, answer(0, "a"), answer(0, "a")), "line 2 answers 262148000 again"),
-        (lambda folder: _answers(folder, answer(0, 7)), "question 262148000 has 7"),
+        (lambda folder: _answers(folder, answer(0, 7)), "line 1 has 7; mend it"),
         (lambda folder: _answers(folder, {"question_id": 262148000}), "line 1 lacks text"),
         (lambda folder: (folder / "answers.jsonl").write_text('{"question_id": 1, "te\n'), "line 1 is none"),
         (lambda folder: (folder / "answers.jsonl").write_text(""), "answers.jsonl' is empty"),

@@ -60,6 +60,24 @@ def test_chunks_of_other_machines_are_waited_for(tmp_path: Path, capsys: pytest.
     assert done.code == 0 and done.out.startswith("3 answers")
 
 
+def test_a_chunk_that_failed_on_another_machine_is_not_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    first, second = piece(tmp_path / "2_0.jsonl", 1), piece(tmp_path / "2_1.jsonl", 2, promised=3)
+    note = Path(f"{second}.failed")
+    note.write_text("error: a chunk failed with exit code 1, see LOG: error: no room\n")
+    flags = ["--answers-file", tmp_path / "merged.jsonl", "--wait", 60, "--since"]
+    done = call("merge", capsys, first, second, *flags, note.stat().st_mtime)
+    assert done.code == 2
+    assert done.err == "error: every chunk must end well: a chunk failed with exit code 1, see LOG: error: no room"
+    # The note of an earlier start counts for nothing: the chunk may be running again.
+    late = threading.Thread(target=lambda: (time.sleep(0.5), piece(second, 1, promised=3)))
+    late.start()
+    done = call("merge", capsys, first, second, *flags, note.stat().st_mtime + 1)
+    late.join()
+    assert done.code == 0 and done.out.startswith("4 answers")
+
+
 def test_a_score_is_kept_with_its_settings(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     answers = piece(tmp_path / "2_0.jsonl", 1)
     (tmp_path / "pope.txt").write_text('Accuracy: 1\n{"benchmark": "pope", "metric": "mean F1", "score": 86.8}\n')
@@ -83,3 +101,18 @@ def test_output_without_a_score_is_refused(tmp_path: Path, capsys: pytest.Captur
     flags = ["--scores", tmp_path / "pope.txt", "--answers-file", answers, "--output", tmp_path / "pope.json"]
     done = call("record", capsys, *flags)
     assert done.code == 2 and "must end in a JSON line with benchmark, metric and score" in done.err
+
+
+def test_a_servers_score_is_kept_like_ours(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    answers, output = piece(tmp_path / "2_0.jsonl", 1), tmp_path / "results/x/vqav2.json"
+    flags = ["--benchmark", "vqav2", "--score", "77.28", "--answers-file", answers, "--output", output]
+    assert call("record", capsys, *flags).code == 0
+    record = json.loads(output.read_text())
+    assert (record["benchmark"], record["score"], record["method"], record["tokens"]) == (
+        "vqav2",
+        77.28,
+        "visiondrop",
+        32.0,
+    )
+    for wrong in (flags[2:], flags[:2] + flags[4:], [*flags, "--scores", "x.txt"]):
+        assert "the score is said by --scores, or by --benchmark and --score" in call("record", capsys, *wrong).err

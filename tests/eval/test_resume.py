@@ -4,6 +4,8 @@ import fcntl
 import json
 import multiprocessing
 import random
+import re
+import resource
 import signal
 import sys
 import time
@@ -21,17 +23,26 @@ from llava.eval.command import run
 SEED = 20261124
 
 
-def without_ids(path: Path) -> list[dict]:
-    """The records but for their random ids."""
-    return [{key: value for key, value in record.items() if key != "answer_id"} for record in records(path)]
+def without_ids(path: Path) -> bytes:
+    """The file but for its random ids."""
+    return re.sub(rb'"answer_id": "\w{22}"', b'"answer_id": ""', path.read_bytes())
 
 
-def answer(arguments: list[str], output: str) -> None:
-    """The loader, in a process of its own: what it prints goes to a file."""
+def answer(arguments: list[str], output: str, room: int | None = None) -> None:
+    """The loader, in a process of its own: what it prints goes to a file. `room`: bytes that any file may have."""
     torch.set_num_threads(1)
+    if room is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
     with open(output, "w", encoding="utf-8") as file:
         sys.argv, sys.stdout, sys.stderr = ["model_vqa_loader", *arguments], file, file
         run(model_vqa_loader.main)
+
+
+def forked() -> multiprocessing.context.ForkServerContext:
+    """A server that has imported torch forks the runs: they start at once, and they are real processes to kill."""
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["llava.eval.model_vqa_loader"])
+    return processes
 
 
 @pytest.mark.slow
@@ -42,9 +53,7 @@ def test_killed_twenty_times_and_continued(tmp_path: Path, capsys: pytest.Captur
     whole = [*common, "--answers-file", tmp_path / "whole.jsonl", "--batch-size", 8]
     assert call("model_vqa_loader", capsys, *whole).code == 0
     path, chance, lengths = tmp_path / "a.jsonl", random.Random(SEED), [0]
-    # A server that has imported torch forks the runs: they start at once, and they are real processes to kill.
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["llava.eval.model_vqa_loader"])
+    processes = forked()
     arguments = [str(flag) for flag in (*common, "--answers-file", path)]
 
     def start() -> multiprocessing.Process:
@@ -179,6 +188,49 @@ def test_a_full_disk_keeps_the_whole_lines(tmp_path: Path, monkeypatch: pytest.M
     assert path.read_text() == json.dumps({"question_id": 1}) + "\n"
     with AnswersFile(str(path), {"a": 1}) as answers:
         assert answers.done == [{"question_id": 1}]
+
+
+@pytest.mark.slow
+def test_a_file_that_may_not_grow_ends_the_run_and_is_continued(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """As on a full disk, the system takes a part of a line and refuses the rest."""
+    questions(tmp_path, 12)
+    flags = loader_flags(tmp_path, "--batch-size", 2)
+    assert call("model_vqa_loader", capsys, *loader_flags(tmp_path, answers="whole.jsonl")).code == 0
+    path, output = tmp_path / "answers/a.jsonl", tmp_path / "output.txt"
+    process = forked().Process(target=answer, args=([str(flag) for flag in flags], str(output), 1500))
+    process.start()
+    process.join()
+    assert process.exitcode == 2 and path.stat().st_size == 1500
+    assert output.read_text().splitlines()[-1] == (
+        f"error: answers must be written: '{path}' cannot be (File too large); make room and run again"
+    )
+    kept = path.read_bytes()
+    kept = kept[: kept.rfind(b"\n") + 1]
+    again = call("model_vqa_loader", capsys, *flags)
+    assert (
+        again.code == 0
+        and f"{kept.count(10)} of them from before" in again.out
+        and path.read_bytes()[: len(kept)] == kept
+    )
+    assert without_ids(path) == without_ids(tmp_path / "whole.jsonl")
+
+
+@pytest.mark.parametrize(("line", "number"), [(b"3", 2), (b"\xff\xfe", 2), (b'{"question_id": "q1", "te', 2)])
+def test_a_spoilt_line_in_the_middle_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture, line: bytes, number: int
+) -> None:
+    questions(tmp_path)
+    call("model_vqa_loader", capsys, *loader_flags(tmp_path))
+    path = tmp_path / "answers/a.jsonl"
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([lines[0], line, *lines[2:]]) + b"\n")
+    before = path.read_bytes()
+    outcome = call("model_vqa_loader", capsys, *loader_flags(tmp_path))
+    assert outcome.code == 2 and f"line {number} is none; mend it or use --overwrite" in outcome.err
+    assert path.read_bytes() == before
+    Path(f"{path}.settings.json").write_text('{"model_path": "a')
+    outcome = call("model_vqa_loader", capsys, *loader_flags(tmp_path))
+    assert outcome.code == 2 and "a settings file must be JSON" in outcome.err and path.read_bytes() == before
 
 
 def test_answers_reach_the_file_at_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from commands import TINY, call, loader_flags, questions, records, texts
 from conftest import CASES, METHOD_OF_CASE, PARITY, Load, reference
 
-from llava.eval import model_vqa, model_vqa_loader, model_vqa_science
+from llava.eval import model_vqa, model_vqa_loader, model_vqa_mmbench, model_vqa_science
 from llava.eval.command import Parser
 from llava.eval.runner import add_runner_options
 
@@ -173,6 +173,7 @@ def options_of(module: object) -> dict[str, argparse.Action]:
     [
         (model_vqa_loader, {}),
         (model_vqa, {"max_new_tokens": (int, 1024)}),
+        (model_vqa_mmbench, {"max_new_tokens": (int, 1024), "lang": (str, "en")}),
         (
             model_vqa_science,
             {
@@ -189,6 +190,18 @@ def test_flags_and_defaults_are_llavas(module: object, changed: dict) -> None:
         spelling = f"--{name}" if name in ("top_p", "num_beams", "max_new_tokens") else f"--{name.replace('_', '-')}"
         assert found[name].option_strings == [spelling]
         assert (found[name].type or str, found[name].default) == (kind, default), name
+
+
+@pytest.mark.parametrize(
+    ("module", "flags"),
+    [
+        (model_vqa_mmbench, ["--all-rounds", "--single-pred-prompt"]),
+        (model_vqa_science, ["--single-pred-prompt", "--answer-prompter"]),
+    ],
+)
+def test_switches_are_llavas(module: object, flags: list[str]) -> None:
+    found = {spelling: action for action in options_of(module).values() for spelling in action.option_strings}
+    assert all((found[flag].nargs, found[flag].default) == (0, False) for flag in flags)
 
 
 def test_every_setting_of_a_method_is_a_flag() -> None:

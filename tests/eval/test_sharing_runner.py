@@ -10,7 +10,7 @@ import torch
 from commands import call, loader_flags, records, texts
 from conftest import PARITY, Load
 
-from llava.eval import answering, memory
+from llava.eval import answering, memory, runner
 from llava.eval.answers import AnswersFile
 from llava.eval.inputs import PreparedQuestions
 from llava.eval.model_vqa_loader import read_questions
@@ -77,6 +77,21 @@ def test_answers_do_not_depend_on_what_is_shared(
         ids, pixels, _ = data[number]
         new = loaded.model.generate(ids[None], images=[pixels], reduction=chosen, do_sample=False, max_new_tokens=3)
         assert loaded.tokenizer.decode(new[0], skip_special_tokens=True).strip() == text
+
+
+def test_prefixes_let_go_in_the_middle_are_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, encoded: list[int]
+) -> None:
+    """The plan thinks that more prefixes are kept than are, so that pictures have to be read when they are missed."""
+    interleaved(tmp_path, 12)
+    call("model_vqa_loader", capsys, *loader_flags(tmp_path, "--retain", 32))
+    assert sum(encoded) == 4
+    encoded.clear()
+    one = 12 * 2 * 48 * 4 * 70  # bytes: layers, keys and values, width, float32, about as many tokens
+    monkeypatch.setattr(runner, "PrefixStore", lambda _: PrefixStore(2 * one))
+    assert call("model_vqa_loader", capsys, *loader_flags(tmp_path, "--retain", 32, answers="b.jsonl")).code == 0
+    assert 4 < sum(encoded) < 12
+    assert texts(tmp_path / "b.jsonl") == texts(tmp_path / "answers/a.jsonl")
 
 
 def test_held_answers_survive_a_killed_run(

@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import Load, Loaded, Sample, sample
 from test_batches import DROP, DROP_NEXT, PYRAMID, ZIP
+from test_decoder import snapshot
 
 from llava.errors import InputError
 from llava.model.prefix import ImagePrefix
@@ -71,13 +72,17 @@ def test_a_prefix_holds_the_tokens_of_its_stages_and_no_byte_more(load: Load) ->
             torch.testing.assert_close(one.states, other.states, atol=1e-4, rtol=0)
 
 
-def test_asking_leaves_a_prefix_as_it_was(load: Load) -> None:
+def test_asking_leaves_prefix_and_model_as_they_were(load: Load) -> None:
     loaded = load("llava-tiny-12l", "visiondrop", **DROP)
     asked = sample(loaded, QUESTIONS[0], "0.png")
+    model, config = snapshot(loaded.model), loaded.model.config.to_dict()
     prefix = encoded(loaded, asked)
     before = [block.states.clone() for block in prefix.blocks]
     for _ in range(2):
         loaded.model.ask(prefix, [asked.input_ids], **GREEDY)
+    after = snapshot(loaded.model)
+    assert [key for key in model if model[key] is not after[key] and model[key] != after[key]] == []
+    assert loaded.model.config.to_dict() == config
     assert all(torch.equal(old, block.states) for old, block in zip(before, prefix.blocks))
 
 

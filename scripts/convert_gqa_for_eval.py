@@ -1,0 +1,33 @@
+"""Make the file that GQA's evaluation reads: `{"questionId", "prediction"}` for every answer, in their order.
+
+    python scripts/convert_gqa_for_eval.py --src gqa/answers/SPLIT/NAME/merge.jsonl \\
+        --dst gqa/data/testdev_balanced_predictions.json
+
+A prediction is the answer without full stops at its end, in lower case.
+"""
+
+import json
+
+from llava.eval.command import Parser, run
+from llava.eval.files import read_answer_lines, write_text
+from llava.eval.vqa_files import repeated
+from llava.eval.vqa_upload import warn
+
+
+def main() -> None:
+    """The command."""
+    parser = Parser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--src", required=True, help="answers file")
+    parser.add_argument("--dst", required=True, help="written; its folder is made")
+    args = parser.parse_args()
+
+    answers = [record for _, record in read_answer_lines(args.src)]
+    warn("questions have several answers, all are written", repeated(answer["question_id"] for answer in answers))
+    predictions = [
+        {"questionId": answer["question_id"], "prediction": answer["text"].rstrip(".").lower()} for answer in answers
+    ]
+    write_text(args.dst, json.dumps(predictions))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# MM-Vet: open answers, graded by GPT-4. Ends in the file to be graded; nothing is sent anywhere.
+source "$(dirname "$0")/common.sh"
+folder="$DATA/mm-vet"
+answers="$folder/answers/$NAME.jsonl"
+
+answer model_vqa "$answers" --question-file "$folder/llava-mm-vet.jsonl" --image-folder "$folder/images"
+"$PYTHON" "$scripts/convert_mmvet_for_eval.py" --src "$answers" --dst "$folder/results/$NAME.json" \
+    --question-file "$folder/llava-mm-vet.jsonl"
+echo "to be graded by GPT-4: give $folder/results/$NAME.json to https://huggingface.co/spaces/whyu/MM-Vet_Evaluator"

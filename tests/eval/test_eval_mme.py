@@ -1,0 +1,240 @@
+"""MME: its folder of text files to the byte, its calculation as published for LLaVA-1.5-13B, and complaints."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import published
+import pytest
+from commands import Outcome, call, records
+
+from llava.eval.eval_mme import Result, calculate, meaning
+from llava.eval.mme_files import INSTRUCTION, SUBTASKS, place_of, restore
+
+# Questions, right answers and pictures with both right of LLaVA-1.5-13B: what its published percentages amount to.
+PUBLISHED = {
+    **{"existence": (60, 57, 27), "count": (60, 51, 21), "position": (60, 46, 17), "color": (60, 54, 24)},
+    **{"posters": (294, 254, 109), "celebrity": (340, 284, 118), "scene": (400, 347, 149)},
+    **{"landmark": (400, 360, 161), "artwork": (400, 283, 94), "OCR": (40, 30, 10)},
+    **{"commonsense_reasoning": (140, 103, 38), "numerical_calculation": (40, 15, 1)},
+    **{"text_translation": (40, 23, 4), "code_reasoning": (40, 17, 1)},
+}
+SCORES = {"position": "133.33", "posters": "160.54", "celebrity": "152.94", "scene": "161.25", "landmark": "170.50"}
+SCORES |= {"artwork": "117.75", "commonsense_reasoning": "127.86", "numerical_calculation": "42.50"}
+
+
+@pytest.fixture
+def mme(tmp_path: Path) -> Path:
+    """The benchmark's folder with right answers to everything."""
+    published.mme(tmp_path)
+    asked = records(tmp_path / "MME/llava_mme.jsonl")
+    answers = [
+        {"question_id": line["question_id"], "prompt": line["text"], "text": ("Yes", "No")[at % 2]}
+        for at, line in enumerate(asked)
+    ]
+    published.lines(tmp_path / "MME/answers/run.jsonl", answers)
+    return tmp_path / "MME"
+
+
+def answers_with(folder: Path, at: int, **changes: object) -> None:
+    """Change one line of the answers."""
+    lines = records(folder / "answers/run.jsonl")
+    lines[at] |= changes
+    published.lines(folder / "answers/run.jsonl", lines)
+
+
+def evaluate(folder: Path, capsys: pytest.CaptureFixture) -> Outcome:
+    """Conversion and calculation, as mme.sh does it."""
+    where = ("--data", folder / "MME_Benchmark_release_version", "--output-dir", folder / "eval_tool/answers/run")
+    return call("eval_mme", capsys, "--result-file", folder / "answers/run.jsonl", *where)
+
+
+def write_result(path: Path, counts: tuple[int, int, int]) -> None:
+    """A subtask's file of so many questions, right ones and pictures with both right."""
+    questions, right, both = counts
+    marks = [(True, True)] * both + [(True, False)] * (right - 2 * both)
+    marks += [(False, False)] * (questions // 2 - len(marks))
+    rows = [
+        f"{number}.txt\tIs it? Please answer yes or no.\t{truth}\t{truth if mark else 'Maybe'}\n"
+        for number, pair in enumerate(marks)
+        for mark, truth in zip(pair, ("Yes", "No"))
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(rows))
+
+
+def test_published_scores_of_llava_13b(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for name, counts in PUBLISHED.items():
+        write_result(tmp_path / f"{name}.txt", counts)
+    done = call("eval_mme", capsys, "--results_dir", tmp_path)
+    lines = done.out.splitlines()
+    assert (done.code, done.err) == (0, "")
+    assert lines[:4] == [
+        *("=========== Perception ===========", "total score: 1531.3187274909965 ", ""),
+        "\t existence  score: 185.0",
+    ]
+    assert lines[13:18] == ["", "", "=========== Cognition ===========", "total score: 295.3571428571429 ", ""]
+    last = json.loads(lines[-1])
+    assert (
+        list(last)[:3] == ["benchmark", "metric", "score"] and last["score"] == 1531.3187274909965 + 295.3571428571429
+    )
+    assert (last["perception"], last["cognition"]) == (1531.3187274909965, 295.3571428571429)
+    assert {name: f"{last['subtasks'][name]['score']:.2f}" for name in SCORES} == SCORES
+    assert list(last["subtasks"]) == [*SUBTASKS["Perception"], *SUBTASKS["Cognition"]]
+    assert last["subtasks"]["artwork"]["other"] == 400 - 283
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [
+        ("Yes", "yes"),
+        ("NO\n", "no"),
+        ("yes.", "yes"),
+        ("No, it is", "no"),
+        (" yes", "yes"),
+        ("oh yes", "other"),
+        ("not", "no"),
+        ("know", "no"),
+        ("None", "no"),
+        ("I do", "other"),
+        ("", "other"),
+        ("y", "other"),
+        ("eyes", "yes"),
+        ("ye s", "other"),
+    ],
+)
+def test_first_four_characters_of_an_answer_count(text: str, means: str) -> None:
+    assert meaning(text) == means
+
+
+def test_a_picture_counts_when_both_answers_are_right_and_other_is_wrong() -> None:
+    right, wrong, other = ("yes", "yes"), ("no", "yes"), ("no", "other")
+    result = calculate([(right, right), (right, wrong), (wrong, other), (right, other)])
+    assert result == Result(accuracy=0.5, accuracy_plus=0.25, other=2) and result.score == 75.0
+
+
+def test_folder_of_text_files_to_the_byte(mme: Path, capsys: pytest.CaptureFixture) -> None:
+    answers_with(mme, 0, text="Yes, it is.")
+    done = evaluate(mme, capsys)
+    assert (done.code, done.err) == (0, "") and json.loads(done.out.splitlines()[-1])["score"] == 2800.0
+    folder = mme / "eval_tool/answers/run"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(f"{name}.txt" for name in PUBLISHED)
+    assert (folder / "artwork.txt").read_bytes() == (
+        b"14770.txt\tIs there a dog in this artwork? Please answer yes or no.\tYes\tYes, it is.\n"
+        b"14770.txt\tIs there a car in this artwork? Please answer yes or no.\tNo\tNo\n"
+    )
+    assert b"color?  Please answer yes or no.\tYes\tYes\n" in (folder / "color.txt").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "question"),
+    [
+        (f"Is it red?\n{INSTRUCTION}", "Is it red? Please answer yes or no."),
+        (f"Is it blue?\n{INSTRUCTION}", "Is it blue?  Please answer yes or no."),
+        (f"Is it red? Please answer yes or no.\n{INSTRUCTION}", "Is it red? Please answer yes or no."),
+        ("Is it blue? Please answer yes or no.", "Is it blue?  Please answer yes or no."),
+        (f"Is it green?\n{INSTRUCTION}", None),
+    ],
+)
+def test_mme_s_question_is_found_again(prompt: str, question: str | None) -> None:
+    known = {"Is it red? Please answer yes or no.": "Yes", "Is it blue?  Please answer yes or no.": "No"}
+    assert restore(prompt, known) == question
+
+
+def test_text_file_of_a_picture() -> None:
+    assert place_of("artwork/images/14777.jpg") == ("artwork", "14777.txt")
+    assert place_of("code_reasoning/0020.final.png") == ("code_reasoning", "0020.txt")
+
+
+def test_answers_that_would_break_a_line_are_mended_and_reported(mme: Path, capsys: pytest.CaptureFixture) -> None:
+    answers_with(mme, 0, text="Yes\tor\nno\r")
+    done = evaluate(mme, capsys)
+    assert done.err == (
+        "WARNING: 1 answers hold a tab or line break, which is written as a space: 'artwork/images/14770.jpg'"
+    )
+    assert (mme / "eval_tool/answers/run/artwork.txt").read_text().splitlines()[0].endswith("\tYes\tYes or no ")
+    assert json.loads(done.out.splitlines()[-1])["score"] == 2800.0
+
+
+def test_blank_lines_of_mme_s_files_are_nothing(mme: Path, capsys: pytest.CaptureFixture) -> None:
+    path = mme / "MME_Benchmark_release_version/artwork/questions_answers_YN/14770.txt"
+    path.write_bytes(b"\r\n".join(path.read_bytes().splitlines()) + b"\r\n\r\n")
+    assert evaluate(mme, capsys).code == 0
+
+
+def test_a_question_that_mme_asks_twice_is_answered_twice(mme: Path, capsys: pytest.CaptureFixture) -> None:
+    path = mme / "MME_Benchmark_release_version/artwork/questions_answers_YN/14770.txt"
+    path.write_text(2 * (path.read_text().splitlines()[0] + "\n"))
+    answers_with(mme, 1, prompt=records(mme / "answers/run.jsonl")[0]["prompt"], text="Yes")
+    assert evaluate(mme, capsys).code == 0
+    _lines(mme, lambda lines: lines[1:])
+    assert "has none to 1 ('artwork/14770.txt: Is there a dog" in evaluate(mme, capsys).err
+
+
+def _lines(folder: Path, change: Callable[[list[dict]], list[dict]]) -> None:
+    published.lines(folder / "answers/run.jsonl", change(records(folder / "answers/run.jsonl")))
+
+
+def _truth(folder: Path, text: str) -> None:
+    (folder / "MME_Benchmark_release_version/artwork/questions_answers_YN/14770.txt").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda folder: _lines(folder, lambda lines: lines[1:]), "has none to 1 ('artwork/14770.txt: Is there a dog"),
+        (lambda folder: _lines(folder, lambda lines: [*lines, lines[3]]), "run.jsonl line 29 answers 'Is there a car"),
+        (lambda folder: answers_with(folder, 2, prompt="Is it?"), "line 3 asks 'Is it?' about 'celebrity/images/1477"),
+        (lambda folder: answers_with(folder, 2, question_id="201307251"), "about '201307251', which MME does not"),
+        (lambda folder: answers_with(folder, 2, question_id=7), "about 7, which MME does not"),
+        (lambda folder: answers_with(folder, 2, text=None), "run.jsonl line 3 has None; mend it"),
+        (lambda folder: (folder / "answers/run.jsonl").write_text('{"question_id": "a', "utf-8"), "line 1 is none"),
+        (lambda folder: (folder / "answers/run.jsonl").write_text(""), "run.jsonl' is empty"),
+        (lambda folder: (folder / "answers/run.jsonl").unlink(), "an answers file must be readable"),
+        (lambda folder: _truth(folder, "Is it?\tYes\nIs it\n"), "14770.txt line 2 is 'Is it'; fetch"),
+        (lambda folder: _truth(folder, "Is it?\tMaybe\n"), "line 1 is 'Is it?\\tMaybe'"),
+        (
+            lambda folder: (folder / "MME_Benchmark_release_version").rename(folder / "elsewhere"),
+            "MME_Benchmark_release_version' has none; give",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2_and_nothing_is_written(
+    mme: Path, capsys: pytest.CaptureFixture, spoil: Callable[[Path], None], complaint: str
+) -> None:
+    spoil(mme)
+    refused = evaluate(mme, capsys)
+    assert refused.code == 2 and complaint in refused.err and "\n" not in refused.err and refused.out == ""
+    assert not (mme / "eval_tool").exists()
+
+
+ROW = "1.txt\tIs it? Please answer yes or no.\tYes\tYes\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "a subtask's answers must be readable"),
+        ("", "code_reasoning.txt' has 0 lines"),
+        (3 * ROW, "code_reasoning.txt' has 3 lines"),
+        (ROW + ROW.replace("1.txt", "2.txt"), "code_reasoning.txt' has one for 1.txt; answer in"),
+        (ROW + "1.txt\tIs it?\tYes\n", "code_reasoning.txt line 2 is '1.txt"),
+        (ROW + ROW.replace("\tYes\tYes", "\tMaybe\tYes"), "code_reasoning.txt line 2 is '1.txt"),
+        (ROW + ROW.replace("\n", "\tmore\n"), "code_reasoning.txt line 2 is '1.txt"),
+    ],
+)
+def test_bad_files_of_a_subtask(
+    tmp_path: Path, capsys: pytest.CaptureFixture, content: str | None, complaint: str
+) -> None:
+    for name, counts in PUBLISHED.items():
+        write_result(tmp_path / f"{name}.txt", counts)
+    last = tmp_path / "code_reasoning.txt"
+    last.unlink() if content is None else last.write_text(content)
+    refused = call("eval_mme", capsys, "--results_dir", tmp_path)
+    assert refused.code == 2 and complaint in refused.err and "\n" not in refused.err and refused.out == ""
+
+
+@pytest.mark.parametrize("flags", [[], ["--result-file", "a", "--data", "b"], ["--results_dir", "a", "--data", "b"]])
+def test_what_to_score_is_said_in_one_way(capsys: pytest.CaptureFixture, flags: list[str]) -> None:
+    refused = call("eval_mme", capsys, *flags)
+    assert refused.code == 2 and "or by --results_dir alone" in refused.err
