@@ -94,6 +94,20 @@ def test_counted_operations_are_those_of_torch(per_image: int) -> None:
     assert counter.get_total_flops() == pytest.approx(counted.per_question(), rel=0.02)
 
 
+def test_published_sizes_are_counted_without_being_there(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "paper.json"
+    flags = ["--on-paper", "--preset", "7b", "--dtype", "float16", "--retain", 64, "--json", path]
+    done = call("benchmark", capsys, *flags)
+    assert done.code == 0 and done.out.count("\n| ") == 2
+    whole, reduced = json.loads(path.read_text())["rows"]
+    # LLaVA-1.5-7B keeps 16 KiB of keys and values per token and layer.
+    assert whole["prefix_bytes"] == 32 * (36 + 576) * 2 * 4096 * 2
+    # The paper counts 9.06 and 2.11 TFLOPs for everything before the first new token.
+    assert whole["prefix_flops"] + whole["image_flops"] == pytest.approx(8.7e12, rel=0.1)
+    assert reduced["prefix_flops"] + reduced["image_flops"] == pytest.approx(1.85e12, rel=0.1)
+    assert reduced["flops_per_question"]["GQA"] < reduced["flops_per_question"]["VizWiz"] / 3
+
+
 def test_workloads_have_the_questions_of_the_benchmarks() -> None:
     """GQA 12,578 on 398 images, POPE 9,000 on 500, VQAv2 107,394 on 36,807, MME 2,374 on 1,187, VizWiz 8,000."""
     assert WORKLOADS == {"GQA": 12578 // 398 + 1, "POPE": 9000 // 500, "VQAv2": 3, "MME": 2, "VizWiz": 1}
