@@ -27,7 +27,6 @@ from llava.eval.bench_throughput import WORKLOADS, Questions, measure_throughput
 from llava.eval.command import Parser, at_least, run
 from llava.eval.options import DTYPES, device_from
 from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
-from llava.model.static_decoder import StaticDecoder
 from llava.reduction import Reduction, method_class
 
 
@@ -93,14 +92,13 @@ def measure_all(args: argparse.Namespace) -> dict[str, Any]:
     methods += [method_class("visiondrop").from_budget(retain, model.geometry) for retain in args.retain]
     for method in methods:
         method.check(model.geometry)
-    decoder = StaticDecoder(model) if args.compile else None
-    asked = [OneQuestion(model, method, args.text_tokens, args.new_tokens, decoder) for method in methods]
+    asked = [OneQuestion(model, method, args.text_tokens, args.new_tokens, args.compile) for method in methods]
     rows = measure_latency(asked, args.repeats, args.clock)
     result = about(args, shape, model) | {"rows": rows, "throughput": [], "parts": {}}
     if args.workloads:
         model.reduction = methods[-1]
         sizes = (args.batch_size, args.answer_tokens, args.repeats, args.clock)
-        result["throughput"] = measure_throughput(model, args.workloads, *sizes, decoder)
+        result["throughput"] = measure_throughput(model, args.workloads, *sizes, args.compile)
         load = Questions(model, WORKLOADS[args.workloads[0]], 1, args.answer_tokens)
         labels = dict.fromkeys([(0, "no reduction, one at a time"), (len(rows) - 1, "reduced, one at a time")])
         parts = {label: parts_of_one(rows[at], args.new_tokens, args.answer_tokens) for at, label in labels}

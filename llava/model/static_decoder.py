@@ -1,7 +1,7 @@
 """Decoding without launch overhead: one step over buffers of fixed shape, captured as a CUDA graph or compiled.
 
-Buffers belong to the decoder, are reused by later batches of the same shape, and are
-filled from the cache of an ordinary prefill; nothing is kept on the model.
+Buffers belong to the decoder, are reused by later batches of the same shape, and are filled from the cache of an
+ordinary prefill; nothing is kept on the model.
 """
 
 import logging
@@ -18,6 +18,7 @@ from llava.model.static_step import StepState, empty_state, fill, run_layer, run
 # Capacities are rounded up, so that prompts of similar length share one captured or compiled step.
 ROUND_TO = 64
 SHAPES_KEPT = 4
+SHAPES_COMPILED = 64
 logger = logging.getLogger(__name__)
 
 
@@ -101,7 +102,9 @@ class StaticDecoder:
         if self._model.device.type == "cuda":
             return captured(self._model, state)
         layer_step = torch.compile(run_layer, dynamic=False, fullgraph=True)
-        run_step(self._model, state, layer_step)
+        # Every batch size and capacity is a graph of its own; torch gives up after eight of them.
+        with torch._dynamo.config.patch(recompile_limit=SHAPES_COMPILED):
+            run_step(self._model, state, layer_step)
         return lambda: run_step(self._model, state, layer_step)
 
 
