@@ -1,6 +1,7 @@
 """Batches of prepared questions to texts: images encoded once and kept, batches halved where memory runs out."""
 
-from collections.abc import Hashable
+import sys
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,27 +40,26 @@ class Answering:
     limit: int
     decoder: StaticDecoder | None = None
 
-    def answer(self, numbers: list[int], items: list[Item]) -> dict[int, str]:
-        """Answers, without outer white space, by the number of the question.
+    def answer(self, numbers: list[int], items: list[Item]) -> Iterator[dict[int, str]]:
+        """Answers, without outer white space, by the number of the question; in parts where not all fit at once.
 
         Raises:
             InputError: for a picture that cannot be read, or one question that does not fit into memory.
         """
-        texts: dict[int, str] = {}
         at = 0
         while at < len(numbers):
             part = slice(at, at + self.limit)
+            texts: dict[int, str] = {}
             try:
-                texts |= self._answer_at_once(numbers[part], items[part])
+                texts = self._answer_at_once(numbers[part], items[part])
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                failed = len(numbers[part])
-            else:
-                at += self.limit
-                continue
-            self._make_room(failed)  # outside the handler, whose traceback keeps tensors alive
-        return texts
+            if texts:
+                at += len(texts)
+                yield texts
+            else:  # outside the handler, whose traceback keeps tensors alive
+                self._make_room(len(numbers[part]))
 
     def _make_room(self, rows: int) -> None:
         """After running out of memory: let go of all prefixes and try half as many questions."""
@@ -74,7 +74,7 @@ class Answering:
                 )
             self.store.limit = 0  # keep nothing from here on
         self.limit = max(1, rows // 2)
-        tqdm.write(f"out of memory with {rows} questions at once; going on with {self.limit}")
+        tqdm.write(f"out of memory with {rows} questions at once; going on with {self.limit}", file=sys.stderr)
 
     def _answer_at_once(self, numbers: list[int], items: list[Item]) -> dict[int, str]:
         prefixes = self._prefixes(numbers, items)

@@ -24,7 +24,7 @@ class OneQuestion:
     Args:
         text_tokens: prompt tokens besides the image.
         new_tokens: length of the answer.
-        decoder: adds the time to the last token with it.
+        compiled: also time the whole with a `StaticDecoder`; each question has its own, so that none is made anew.
     """
 
     def __init__(
@@ -33,9 +33,10 @@ class OneQuestion:
         method: Reduction,
         text_tokens: int,
         new_tokens: int,
-        decoder: StaticDecoder | None = None,
+        compiled: bool = False,
     ) -> None:
-        self.model, self.method, self.new_tokens, self.decoder = model, method, new_tokens, decoder
+        self.model, self.method, self.new_tokens = model, method, new_tokens
+        self.decoder = StaticDecoder(model) if compiled else None
         side = model.get_vision_tower().config.image_size
         self.pixels = torch.randn(1, 3, side, side, device=model.device)
         self.ids, self.text_tokens = prompt_ids(text_tokens, model.config.vocab_size, model.device.type), text_tokens

@@ -80,6 +80,7 @@ def machine(device: str) -> str:
         info = Path("/proc/cpuinfo")
         lines = info.read_text().splitlines() if info.is_file() else []
         model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
-        name = f"{model or platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+        count = torch.get_num_threads()
+        name = f"{model or platform.processor() or platform.machine()}, {count} thread{'s' if count > 1 else ''}"
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}"
     return f"{name}; {versions}"

@@ -82,7 +82,7 @@ def measure_throughput(
     new_tokens: int,
     repeats: int,
     clock: str,
-    decoder: StaticDecoder | None,
+    compiled: bool = False,
     singles: int = 4,
 ) -> list[dict[str, Any]]:
     """A row for each workload, all ways of all workloads timed in turn, under the model's method.
@@ -91,6 +91,7 @@ def measure_throughput(
     on `singles` and `batch_size` questions of the first one.
     """
     loads = {name: Questions(model, WORKLOADS[name], batch_size, new_tokens) for name in names}
+    decoder = StaticDecoder(model) if compiled else None
     first, singles = loads[names[0]], min(singles, batch_size)
     works = {
         "single": Work(lambda _: first.one_at_a_time(singles)),

@@ -20,13 +20,13 @@ from llava.errors import InputError
 from llava.eval.bench_clock import CLOCKS
 from llava.eval.bench_latency import OneQuestion, measure_latency
 from llava.eval.bench_model import PRESETS, Shape, machine, random_model
+from llava.eval.bench_paper import on_paper, paper_table
 from llava.eval.bench_parts import measure_shared_parts, parts_of_one
 from llava.eval.bench_report import draw, latency_table, parts_table, throughput_table
 from llava.eval.bench_throughput import WORKLOADS, Questions, measure_throughput
 from llava.eval.command import Parser, at_least, run
 from llava.eval.options import DTYPES, device_from
 from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
-from llava.model.static_decoder import StaticDecoder
 from llava.reduction import Reduction, method_class
 
 
@@ -48,6 +48,7 @@ def build_parser() -> Parser:
     parser.add_argument("--repeats", type=at_least(1), default=5, help="runs a median is taken of")
     parser.add_argument("--clock", default="wall", choices=CLOCKS, help="cpu: processor time, for a machine in use")
     parser.add_argument("--compile", action="store_true", help="also decode by a CUDA graph, or compiled on a CPU")
+    parser.add_argument("--on-paper", action="store_true", help="count operations and bytes of the model, run nothing")
     parser.add_argument("--json", help="also write the rows, the machine and the command here")
     parser.add_argument("--figure", help="also draw a picture here, PNG")
     parser.add_argument("--preset", default="small", choices=tuple(PRESETS), help="model size: 7b is LLaVA-1.5-7B's")
@@ -74,7 +75,7 @@ def about(args: argparse.Namespace, shape: Shape, model: LlavaLlamaForCausalLM) 
             f"{shape.vision_layers} layers x {shape.vision_width}, {args.text_tokens} text tokens, random weights"
         ),
         "machine": machine(model.device.type),
-        "command": f"python -m llava.eval.benchmark {shlex.join(sys.argv[1:])}".strip(),
+        "command": command(),
         "dtype": dtype,
         "shape": dataclasses.asdict(shape),
         "llm_parameters": parameters,
@@ -91,14 +92,13 @@ def measure_all(args: argparse.Namespace) -> dict[str, Any]:
     methods += [method_class("visiondrop").from_budget(retain, model.geometry) for retain in args.retain]
     for method in methods:
         method.check(model.geometry)
-    decoder = StaticDecoder(model) if args.compile else None
-    asked = [OneQuestion(model, method, args.text_tokens, args.new_tokens, decoder) for method in methods]
+    asked = [OneQuestion(model, method, args.text_tokens, args.new_tokens, args.compile) for method in methods]
     rows = measure_latency(asked, args.repeats, args.clock)
     result = about(args, shape, model) | {"rows": rows, "throughput": [], "parts": {}}
     if args.workloads:
         model.reduction = methods[-1]
         sizes = (args.batch_size, args.answer_tokens, args.repeats, args.clock)
-        result["throughput"] = measure_throughput(model, args.workloads, *sizes, decoder)
+        result["throughput"] = measure_throughput(model, args.workloads, *sizes, args.compile)
         load = Questions(model, WORKLOADS[args.workloads[0]], 1, args.answer_tokens)
         labels = dict.fromkeys([(0, "no reduction, one at a time"), (len(rows) - 1, "reduced, one at a time")])
         parts = {label: parts_of_one(rows[at], args.new_tokens, args.answer_tokens) for at, label in labels}
@@ -107,12 +107,13 @@ def measure_all(args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def main() -> None:
-    """The command."""
-    args = build_parser().parse_args()
-    if args.figure and not args.workloads:
-        raise InputError("--figure draws the throughput table: got no --workloads; leave that option out")
-    result = measure_all(args)
+def command() -> str:
+    """This command as it was typed."""
+    return f"python -m llava.eval.benchmark {shlex.join(sys.argv[1:])}".strip()
+
+
+def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Print the tables of a measurement and draw it."""
     print(result["about"])
     print(f"\n{latency_table(result['rows'])}")
     if args.workloads:
@@ -120,6 +121,21 @@ def main() -> None:
     if args.figure:
         draw(result, args.figure)
         print(f"\ndrawn in {args.figure}")
+
+
+def main() -> None:
+    """The command."""
+    args = build_parser().parse_args()
+    if args.figure and not args.workloads:
+        raise InputError("--figure draws the throughput table: got no --workloads; leave that option out")
+    if args.on_paper:
+        dtype = DTYPES[args.dtype] or torch.float16
+        result: dict[str, Any] = {"shape": dataclasses.asdict(shape_from(args)), "command": command()}
+        result["rows"] = on_paper(shape_from(args), dtype, args.retain, args.answer_tokens)
+        print(paper_table(result["rows"]))
+    else:
+        result = measure_all(args)
+        show(args, result)
     if args.json:
         Path(args.json).parent.mkdir(parents=True, exist_ok=True)
         Path(args.json).write_text(json.dumps(result, indent=1) + "\n")

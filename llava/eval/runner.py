@@ -149,10 +149,9 @@ def _answer(args: argparse.Namespace, answering: Answering, kept: int, answers: 
         for batch, items in zip(plan, planned_batches(data, marked, workers, model.device.type == "cuda")):
             unread = {answering.keys[n]: item for n, item in zip(batch, items) if isinstance(item, InputError)}
             asked = [(n, item) for n, item in zip(batch, items) if answering.keys[n] not in unread]
-            if asked:
-                texts = answering.answer([n for n, _ in asked], [item for _, item in asked])
+            for texts in answering.answer([n for n, _ in asked], [item for _, item in asked]):
                 answers.add({n: _record(data.questions[n], text, model_id) for n, text in texts.items()})
-            progress.update(answers.done - progress.n)
+                progress.update(answers.done - progress.n)
             for error in unread.values():
                 raise error
 

@@ -47,7 +47,7 @@ class LlavaSharing(PrefixEncoding):
             raise InputError(
                 f"ask needs a prefix for each question: got {len(prefixes)} for {len(questions)} questions"
             )
-        asked = [question_after(own, listed(question)) for own, question in zip(prefixes, questions)]
+        asked = [self._question(own, question) for own, question in zip(prefixes, questions)]
         settings = greedy_settings(self.generation_config, kwargs)
         if settings is None:
             if decoder is not None:
@@ -61,6 +61,14 @@ class LlavaSharing(PrefixEncoding):
         tokens = self._greedy(*start, settings, decoder)
         back = sorted(range(len(asked)), key=lambda place: order[place])
         return tokens[torch.tensor(back, device=tokens.device)]
+
+    def _question(self, prefix: ImagePrefix | None, ids: Ids) -> tuple[int, ...]:
+        """What is to be run after a prefix, cut off at the configuration's `tokenizer_model_max_length`."""
+        question = question_after(prefix, listed(ids))
+        longest = getattr(self.config, "tokenizer_model_max_length", None)
+        if longest is None or (prefix is not None and not prefix.blocks):
+            return question
+        return question[: longest - (prefix.lengths[0] if prefix is not None else 0)]
 
     def _greedy(
         self,
@@ -97,12 +105,8 @@ class LlavaSharing(PrefixEncoding):
             )
         method = next(iter(methods.values()), self.reduction)
         device = self.get_model().embed_tokens.weight.device
-        longest = getattr(self.config, "tokenizer_model_max_length", None)
         if any(not prefix.blocks for prefix in known):
             return self._start_from_tokens(prefixes, asked, room, method)
-        if longest is not None:
-            used = [prefix.lengths[0] if prefix is not None else 0 for prefix in prefixes]
-            asked = [question[: longest - length] for question, length in zip(asked, used)]
         ids, _ = padded(asked)
         cache = start_cache(self.config, prefixes, max(map(len, asked)) + room)
         embeds = self.get_model().embed_tokens(ids.to(device, non_blocking=True))

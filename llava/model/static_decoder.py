@@ -1,85 +1,25 @@
 """Decoding without launch overhead: one step over buffers of fixed shape, captured as a CUDA graph or compiled.
 
-Whatever changes from token to token (columns, positions, masks) is a tensor that the step itself moves on, so that a
-captured step can be replayed. Buffers belong to the decoder, are reused by later batches of the same shape, and are
-filled from the cache of an ordinary prefill; nothing is kept on the model.
+Buffers belong to the decoder, are reused by later batches of the same shape, and are filled from the cache of an
+ordinary prefill; nothing is kept on the model.
 """
 
 import logging
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from llava.model.staged_cache import StagedCache
+from llava.model.static_step import StepState, empty_state, fill, run_layer, run_step
 
 # Capacities are rounded up, so that prompts of similar length share one captured or compiled step.
 ROUND_TO = 64
 SHAPES_KEPT = 4
+SHAPES_COMPILED = 64
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class StepState:
-    """What one decoding step reads and moves on. B rows, S stages, c(s) columns in stage s.
-
-    Attributes:
-        tokens: (B,) int64, the newest tokens.
-        columns: for each stage (1,) int64, where their keys and values go.
-        positions: for each stage (B, 1) int64.
-        fillers: for each stage (B, c(s)) bool, True at padding.
-        buffers: for each layer keys and values, (B, G, c(s), d).
-        bounds: for each stage first and last + 1 layer.
-    """
-
-    tokens: torch.Tensor
-    columns: list[torch.Tensor]
-    positions: list[torch.Tensor]
-    fillers: list[torch.Tensor]
-    buffers: list[tuple[torch.Tensor, torch.Tensor]]
-    bounds: list[tuple[int, int]]
-
-
-class OneLayer:
-    """What a transformers layer needs of a cache: somewhere to put the new token, and all tokens back."""
-
-    def __init__(self, buffers: tuple[torch.Tensor, torch.Tensor], column: torch.Tensor) -> None:
-        self._buffers, self._column = buffers, column
-
-    def update(self, keys: torch.Tensor, values: torch.Tensor, *_: object, **__: object) -> tuple[torch.Tensor, ...]:
-        """Write (B, G, 1, d) and return the whole buffers."""
-        return tuple(buffer.index_copy_(2, self._column, new) for buffer, new in zip(self._buffers, (keys, values)))
-
-
-def run_layer(
-    layer: Any,
-    hidden: torch.Tensor,
-    mask: torch.Tensor,
-    rotary: tuple[torch.Tensor, torch.Tensor],
-    buffers: tuple[torch.Tensor, torch.Tensor],
-    column: torch.Tensor,
-) -> torch.Tensor:
-    """One host layer over one new token of each row."""
-    cache = OneLayer(buffers, column)
-    return layer(hidden, attention_mask=mask, past_key_values=cache, use_cache=True, position_embeddings=rotary)
-
-
-def run_step(model: Any, state: StepState, layer_step: Callable[..., torch.Tensor] = run_layer) -> torch.Tensor:
-    """Logits (B, V) after `state.tokens`; the state is moved on by one column in place."""
-    decoder = model.model
-    hidden = decoder.embed_tokens(state.tokens)[:, None]
-    for stage, (first, stop) in enumerate(state.bounds):
-        column, filler = state.columns[stage], state.fillers[stage]
-        mask = ((torch.arange(filler.shape[1], device=filler.device) <= column) & ~filler)[:, None, None]
-        rotary = decoder.rotary_emb(hidden, position_ids=state.positions[stage])
-        for number in range(first, stop):
-            hidden = layer_step(decoder.layers[number], hidden, mask, rotary, state.buffers[number], column)
-        state.columns[stage].add_(1)
-        state.positions[stage].add_(1)
-    return model.lm_head(decoder.norm(hidden))[:, -1]
 
 
 class StaticDecoder:
@@ -162,7 +102,9 @@ class StaticDecoder:
         if self._model.device.type == "cuda":
             return captured(self._model, state)
         layer_step = torch.compile(run_layer, dynamic=False, fullgraph=True)
-        run_step(self._model, state, layer_step)
+        # Every batch size and capacity is a graph of its own; torch gives up after eight of them.
+        with torch._dynamo.config.patch(recompile_limit=SHAPES_COMPILED):
+            run_step(self._model, state, layer_step)
         return lambda: run_step(self._model, state, layer_step)
 
 
@@ -182,37 +124,3 @@ def captured(model: Any, state: StepState) -> Callable[[], torch.Tensor]:
         return logits
 
     return replay
-
-
-def empty_state(cache: StagedCache, batch: int, capacities: list[int], device: torch.device) -> StepState:
-    """Buffers of fixed shape for the stages of a cache; zeros, because what is masked must still be a number."""
-    buffers = []
-    for stage, capacity in zip(cache.stages, capacities):
-        for number in range(stage.first, stage.stop):
-            keys = cache.layers[number].keys
-            shape = (batch, keys.shape[1], capacity, keys.shape[3])
-            buffers.append((keys.new_zeros(shape), keys.new_zeros(shape)))
-    return StepState(
-        tokens=torch.zeros(batch, dtype=torch.long, device=device),
-        columns=[torch.zeros(1, dtype=torch.long, device=device) for _ in capacities],
-        positions=[torch.zeros(batch, 1, dtype=torch.long, device=device) for _ in capacities],
-        fillers=[torch.zeros(batch, capacity, dtype=torch.bool, device=device) for capacity in capacities],
-        buffers=buffers,
-        bounds=[(stage.first, stage.stop) for stage in cache.stages],
-    )
-
-
-def fill(state: StepState, cache: StagedCache) -> None:
-    """Copy a cache into a state, in place."""
-    for number, stage in enumerate(cache.stages):
-        length = cache.length(number)
-        filler = cache.filler_and(number, None, 0)
-        state.columns[number].fill_(length)
-        state.fillers[number].zero_()
-        state.positions[number].fill_(length)
-        if filler is not None:
-            state.fillers[number][:, :length] = filler
-            state.positions[number].sub_(filler.sum(dim=1, keepdim=True))
-        for layer in range(stage.first, stage.stop):
-            for buffer, held in zip(state.buffers[layer], (cache.layers[layer].keys, cache.layers[layer].values)):
-                buffer[:, :, :length] = held

@@ -10,7 +10,7 @@ import torch
 from commands import call, loader_flags, records, texts
 from conftest import PARITY, Load
 
-from llava.eval import answering, memory
+from llava.eval import answering, memory, runner
 from llava.eval.answers import AnswersFile
 from llava.eval.inputs import PreparedQuestions
 from llava.eval.model_vqa_loader import read_questions
@@ -79,6 +79,21 @@ def test_answers_do_not_depend_on_what_is_shared(
         assert loaded.tokenizer.decode(new[0], skip_special_tokens=True).strip() == text
 
 
+def test_prefixes_let_go_in_the_middle_are_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, encoded: list[int]
+) -> None:
+    """The plan thinks that more prefixes are kept than are, so that pictures have to be read when they are missed."""
+    interleaved(tmp_path, 12)
+    call("model_vqa_loader", capsys, *loader_flags(tmp_path, "--retain", 32))
+    assert sum(encoded) == 4
+    encoded.clear()
+    one = 12 * 2 * 48 * 4 * 70  # bytes: layers, keys and values, width, float32, about as many tokens
+    monkeypatch.setattr(runner, "PrefixStore", lambda _: PrefixStore(2 * one))
+    assert call("model_vqa_loader", capsys, *loader_flags(tmp_path, "--retain", 32, answers="b.jsonl")).code == 0
+    assert 4 < sum(encoded) < 12
+    assert texts(tmp_path / "b.jsonl") == texts(tmp_path / "answers/a.jsonl")
+
+
 def test_held_answers_survive_a_killed_run(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, encoded: list[int]
 ) -> None:
@@ -88,7 +103,7 @@ def test_held_answers_survive_a_killed_run(
     assert call("model_vqa_loader", capsys, *flags, "--answers-file", tmp_path / "whole.jsonl").code == 0
     whole, answer, batches = texts(tmp_path / "whole.jsonl"), answering.Answering.answer, []
 
-    def two_then_stop(self: Any, numbers: list[int], items: Any) -> dict[int, str]:
+    def two_then_stop(self: Any, numbers: list[int], items: Any) -> Any:
         if len(batches) == 2:
             raise KeyboardInterrupt
         batches.append(numbers)
@@ -183,6 +198,29 @@ def test_running_out_of_memory_halves_the_batch(
     small_device(0, RuntimeError("a bug"))
     with pytest.raises(RuntimeError, match="a bug"):
         call("model_vqa_loader", capsys, *loader_flags(tmp_path, "--retain", 32, answers="d.jsonl"))
+
+
+def test_what_was_answered_before_memory_ran_out_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interleaved(tmp_path, 9)
+    ask, sizes = LlavaLlamaForCausalLM.ask, []
+
+    def shrinking(self: Any, prefix: Any, asked: Any, **kwargs: Any) -> Any:
+        sizes.append(len(asked))
+        if len(asked) > 2 or len(sizes) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return ask(self, prefix, asked, **kwargs)
+
+    monkeypatch.setattr(LlavaLlamaForCausalLM, "ask", shrinking)
+    flags = loader_flags(tmp_path, "--retain", 32, "--batch-size", 9)
+    done = call("model_vqa_loader", capsys, *flags)
+    path = tmp_path / "answers/a.jsonl"
+    assert done.code == 2 and sizes == [9, 4, 2, 2, 2, 1, 1]
+    held = Path(f"{path}.held.jsonl")
+    assert len(records(path)) + (held.read_text().count("\n") if held.exists() else 0) == 4
+    monkeypatch.setattr(LlavaLlamaForCausalLM, "ask", ask)
+    assert call("model_vqa_loader", capsys, *flags).code == 0 and len(records(path)) == 9
 
 
 def test_a_store_lets_go_of_what_was_not_used_longest() -> None:

@@ -64,3 +64,20 @@ def test_answers_in_parts_are_those_of_the_questions_alone(load: Load, monkeypat
     got = loaded.model.ask(prefix, [row.input_ids for row in shown], **arguments)
     for row, alone in zip(got, shown):
         assert torch.equal(row, loaded.model.generate(**alone._asdict(), **arguments)[0])
+
+
+def test_rows_are_put_in_order_after_they_were_cut(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longest question follows the longest prefix, so that the configuration's limit makes it the shortest."""
+    loaded = load("llava-tiny-12l", "visionzip", **ZIP)
+    monkeypatch.setattr(parts.parts_of, "__defaults__", (1,))
+    shown = [sample(loaded, question, "0.png") for question in QUESTIONS[2:4]]
+    shown.append(sample(loaded, QUESTIONS[4], "0.png", "1.png"))
+    arguments = {"do_sample": False, "eos_token_id": None, "max_new_tokens": 3}
+    prefixes = [loaded.model.encode_image(row.input_ids, row.images) for row in shown]
+    loaded.model.config.tokenizer_model_max_length = prefixes[2].lengths[0] + 2
+    try:
+        got = loaded.model.ask(prefixes, [row.input_ids for row in shown], **arguments)
+        wanted = [loaded.model.generate(**row._asdict(), **arguments)[0] for row in shown]
+    finally:
+        del loaded.model.config.tokenizer_model_max_length
+    assert all(torch.equal(row, alone) for row, alone in zip(got, wanted))
