@@ -6,8 +6,8 @@ LOWEST := .venv-lowest
 DEMO := playground/demo
 SHAPES := playground/shapes
 SCORES := playground/data/demo
+MODEL := $(if $(CKPT),--model-path $(CKPT))
 BENCHMARK := scripts/v1_5/visiondrop_eval/shapes.sh
-CKPT ?= $(SHAPES)/llava-shapes
 
 .PHONY: demo demo-shapes curve figures shapes test check test-lowest install clean
 
@@ -26,20 +26,20 @@ demo: install
 		--conv-mode vicuna_v1 --temperature 0 --max_new_tokens 8 --retain 32
 	@echo 'This checkpoint has random weights, so its answers mean nothing; they are the ones the official code gives.'
 
-# The shapes benchmark on a model that `make shapes` trained: all visual tokens, then a ninth of them.
+# The shapes benchmark on a model that `make shapes` trained (CKPT, or playground/shapes/llava-shapes): all visual tokens, then a ninth of them.
 demo-shapes: export OMP_WAIT_POLICY = PASSIVE
 demo-shapes: install
 	rm -rf $(SCORES)
-	CKPT=$(CKPT) DATA=$(SCORES) METHOD=none PYTHON=$(BIN)/python bash $(BENCHMARK)
-	CKPT=$(CKPT) DATA=$(SCORES) METHOD=visiondrop RETAIN=28 PYTHON=$(BIN)/python bash $(BENCHMARK)
+	DATA=$(SCORES) METHOD=none PYTHON=$(BIN)/python bash $(BENCHMARK)
+	DATA=$(SCORES) METHOD=visiondrop RETAIN=28 PYTHON=$(BIN)/python bash $(BENCHMARK)
 	$(BIN)/python -m llava.eval.report --results $(SCORES)/results --no-paper
-	$(BIN)/python -m llava.eval.visualize --model-path $(CKPT) --image $(SHAPES)/images/00000.png \
+	$(BIN)/python -m llava.eval.visualize $(MODEL) --image $(SHAPES)/images/00000.png \
 		--question 'Where is the red cross?' --retain 28 --output $(SCORES)/kept.png
 
 # Every method at four budgets on that model: table, JSON and picture; some minutes.
 curve: export OMP_WAIT_POLICY = PASSIVE
 curve: install
-	$(BIN)/python -m llava.eval.curve --model-path $(CKPT) --device cpu --dtype float32
+	$(BIN)/python -m llava.eval.curve $(MODEL) --device cpu --dtype float32
 
 figures: install
 	$(BIN)/python -m llava.eval.diagram --output figures/method.png

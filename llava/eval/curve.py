@@ -2,10 +2,10 @@
 
     python -m llava.eval.curve --output figures/shapes_accuracy
 
-asks a model that `make shapes` trained all questions of the shapes benchmark and writes `.md`, `.json` and `.png`. Each method's
-schedule is what `--retain` gives it. Methods that draw lots run with several seeds; the model also runs blind, with
-every picture blanked, which shows what guessing from the question alone is worth. On one machine, in float32 on a CPU
-and with as many threads, the numbers come out the same each time.
+asks a model that `make shapes` trained all questions of the shapes benchmark and writes `.md`, `.json` and `.png`.
+Each method's schedule is what `--retain` gives it. Methods that draw lots run with several seeds; the model also runs
+blind, with every picture blanked, which shows what guessing from the question alone is worth. On one machine, in
+float32 on a CPU and with as many threads, the numbers come out the same each time.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from llava.eval.curve_report import as_json, draw, markdown
 from llava.eval.curve_runs import answer_all, plan_runs
 from llava.eval.eval_shapes import FOLDER, is_right, read_truth
 from llava.eval.files import write_text
-from llava.eval.loading import EMBEDDED, check_embedded, load_model
+from llava.eval.loading import TRAINED, check_trained, load_model
 from llava.eval.model_vqa_loader import read_questions
 from llava.eval.options import add_model_options, conversation_from
 from llava.eval.questions import Question, check_images_exist
@@ -60,7 +60,7 @@ def build_parser() -> Parser:
     """The command's options."""
     parser = Parser(prog="python -m llava.eval.curve", description=(__doc__ or "").split("\n")[0])
     add_model_options(parser)
-    parser.set_defaults(model_path=EMBEDDED)
+    parser.set_defaults(model_path=TRAINED)
     parser.add_argument("--question-file", default=f"{FOLDER}/questions.jsonl", help="LLaVA's question file")
     parser.add_argument("--annotation-file", default=f"{FOLDER}/answers.jsonl", help="the right answers")
     parser.add_argument("--image-folder", default=f"{FOLDER}/images", help="what image names are relative to")
@@ -81,7 +81,7 @@ def measure(args: argparse.Namespace) -> None:
     """Run everything and write it down."""
     if any(divisor < 1 for divisor in args.divisors):
         raise InputError(f"--divisors must be at least 1: got {min(args.divisors):g}; 3 keeps a third of the tokens")
-    check_embedded(args.model_path)
+    check_trained(args.model_path)
     conv_mode = conversation_from(args)
     questions, records = read_benchmark(args)
     loaded = load_model(args)

@@ -1,4 +1,4 @@
-"""Score the shapes benchmark of the embedded model: answers that are right to the letter, overall and by kind.
+"""Score the shapes benchmark: answers that are right to the letter, overall and by kind.
 
     python -m llava.eval.eval_shapes --question-file playground/shapes/questions.jsonl \\
         --annotation-file playground/shapes/answers.jsonl --result-file ANSWERS.jsonl

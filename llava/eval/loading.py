@@ -16,7 +16,7 @@ from llava.model.builder import load_pretrained_model
 from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
 
 # Where commands look for a model that `make shapes` trained, when they are told of no other.
-EMBEDDED = "playground/shapes/llava-shapes"
+TRAINED = "playground/shapes/llava-shapes"
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Loaded:
         return PreparedQuestions(questions, self.tokenizer, self.processor, self.model.config, conv_mode)
 
 
-def check_embedded(model_path: str) -> None:
+def check_trained(model_path: str) -> None:
     """Refuse the default model where nobody has trained it yet, saying how to."""
-    if model_path == EMBEDDED and not Path(EMBEDDED).is_dir():
+    if model_path == TRAINED and not Path(TRAINED).is_dir():
         raise InputError(
-            f"without --model-path the model is one that this repository trains: '{EMBEDDED}' is not there; run make "
+            f"without --model-path the model is one that this repository trains: '{TRAINED}' is not there; run make "
             f"shapes and copy its llava-shapes there, or name another checkpoint"
         )
 

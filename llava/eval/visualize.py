@@ -1,10 +1,10 @@
 """See which parts of a picture a method keeps, stage by stage, and what it merges into what.
 
-    python -m llava.eval.visualize --image photo.png --question "What is it?" --retain 28 \\
+    python -m llava.eval.visualize --model-path CHECKPOINT --image photo.png --question "What is it?" --retain 64 \\
         --method visiondrop --compare visionzip,pyramiddrop --output kept.png
 
-Without --model-path it is the embedded model that looks. A PNG with a row for every method and a column for every
-stage: the scores that the stage went by, and what it left.
+Without --model-path it is a model that `make shapes` trained that looks. A PNG with a row for every method and a column
+for every stage: the scores that the stage went by, and what it left.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from PIL import Image
 from llava.errors import InputError
 from llava.eval.command import Parser, at_least, run
 from llava.eval.inputs import collate
-from llava.eval.loading import EMBEDDED, Loaded, load_model
+from llava.eval.loading import TRAINED, Loaded, check_trained, load_model
 from llava.eval.options import MethodChoice, add_method_options, add_model_options, conversation_from, method_from
 from llava.eval.questions import Question
 from llava.eval.results import UNREDUCED
@@ -80,7 +80,7 @@ def build_parser() -> Parser:
     """The command's options."""
     parser = Parser(prog="python -m llava.eval.visualize", description=(__doc__ or "").split("\n")[0])
     add_model_options(parser)
-    parser.set_defaults(model_path=EMBEDDED)
+    parser.set_defaults(model_path=TRAINED)
     parser.add_argument("--image", required=True, help="the picture")
     parser.add_argument("--question", required=True, help="what is asked about it")
     parser.add_argument(
@@ -98,6 +98,7 @@ def build_parser() -> Parser:
 def main() -> None:
     """The command."""
     args = build_parser().parse_args()
+    check_trained(args.model_path)
     choices, picture = methods_to_show(args), open_image(args.image)
     args.conv_mode = conversation_from(args)
     config = read_config(args.model_path)

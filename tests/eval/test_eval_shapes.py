@@ -93,7 +93,10 @@ def _drop_last(path: Path) -> None:
         (lambda f: (f / "given.jsonl").unlink(), "No such file"),
         (lambda f: (f / "truth.jsonl").write_text('{"question_id": 1}\n'), "line 1 lacks image"),
         (lambda f: (f / "truth.jsonl").write_text(2 * (f / "truth.jsonl").read_text()), "line 5 is about 0 again"),
-        (lambda f: lines(f / "given.jsonl", [{"question_id": at, "text": 3} for at in range(4)]), "text in an answers file is text"),
+        (
+            lambda f: lines(f / "given.jsonl", [{"question_id": at, "text": 3} for at in range(4)]),
+            "text in an answers file is text",
+        ),
         (lambda f: lines(f / "questions.jsonl", [{"question_id": [0]}]), "question_id must be text or a whole number"),
     ],
 )

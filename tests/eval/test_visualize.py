@@ -192,6 +192,18 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [("curve", []), ("visualize", ["--image", "a.png", "--question", "What?", "--output", "b.png", "--retain", 64])],
+)
+def test_without_a_trained_model_commands_say_how_to_get_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, command: str, flags: list[object]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = call(command, capsys, *flags)
+    assert done.code == 2 and "'playground/shapes/llava-shapes' is not there; run make shapes" in done.err
+
+
 def test_diagram_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     done = call("diagram", capsys, "--output", tmp_path / "method.png", "--retain", 28, "--layers", 8, "--patches", 256)
     assert done == (0, f"written to {tmp_path}/method.png\n", "")
