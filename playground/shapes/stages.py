@@ -42,7 +42,7 @@ STAGES = (
     Stage("tower", steps=700, batch=32, rate=1.5e-3, easy=300, easy_things=(2, 6), things=(6, 9)),
     Stage("projector", steps=500, batch=32, rate=3e-3),
     Stage("captions", steps=300, batch=16, rate=1e-3, easy=30, things=(2, 8), slower=0.0, decay=0.1),
-    Stage("questions", steps=700, batch=8, rate=1e-3, shapes=ASKED, slower=0.05),
+    Stage("questions", steps=1000, batch=8, rate=1e-3, shapes=ASKED, slower=0.05, decay=0.6),
 )
 
 
