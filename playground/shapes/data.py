@@ -12,7 +12,7 @@ from llava.model.tokenizer import LlamaTokenizer
 from playground.shapes.captions import caption
 from playground.shapes.pictures import covered, draw
 from playground.shapes.questions import ask
-from playground.shapes.scene import CELL, COLORS, SHAPES, SIDE, SIZES, Scene, make_scene, random_source
+from playground.shapes.scene import ASKED, CELL, COLORS, SHAPES, SIDE, SIZES, Scene, make_scene, random_source
 from playground.shapes.text import conversation, encode_caption, encode_conversation
 
 MEAN, STD = 0.5, 0.25
@@ -41,11 +41,12 @@ class Samples(Dataset):
         easy: int = 0,
         things: tuple[int, int] = (2, 6),
         easy_things: tuple[int, int] = (1, 3),
+        shapes: tuple[str, ...] = ASKED,
         split: str = "train",
     ) -> None:
         self.make, self.tokenizer, self.length = make, tokenizer, length
         self.seed, self.stage, self.easy, self.split = seed, stage, easy, split
-        self.things, self.easy_things = things, easy_things
+        self.things, self.easy_things, self.shapes = things, easy_things, shapes
 
     def __len__(self) -> int:
         return self.length
@@ -53,7 +54,7 @@ class Samples(Dataset):
     def __getitem__(self, number: int) -> Sample:
         place = self.stage * _STRIDE + number
         fewest, most = self.easy_things if number < self.easy else self.things
-        scene = make_scene(self.seed, self.split, place, fewest, most)
+        scene = make_scene(self.seed, self.split, place, fewest, most, self.shapes)
         source = random_source(self.seed, 200 + self.stage, number)
         pixels = torch.from_numpy(draw(scene)).permute(2, 0, 1).float()
         return {"images": (pixels / 255 - MEAN) / STD} | self.make(scene, source, self.tokenizer)

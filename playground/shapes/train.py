@@ -48,7 +48,7 @@ class Report(TrainerCallback):
 def stage_samples(stage: Stage, make: Maker, tokenizer: LlamaTokenizer, seed: int, number: int) -> Samples:
     """As many samples as a stage takes."""
     length, easy = stage.steps * stage.batch, stage.easy * stage.batch
-    return Samples(make, tokenizer, length, seed, number, easy, stage.things, stage.easy_things)
+    return Samples(make, tokenizer, length, seed, number, easy, stage.things, stage.easy_things, stage.shapes)
 
 
 def train_tower(stage: Stage, folder: Path, tokenizer: LlamaTokenizer, seed: int, **settings: Any) -> TowerWithTeacher:
@@ -56,7 +56,7 @@ def train_tower(stage: Stage, folder: Path, tokenizer: LlamaTokenizer, seed: int
     set_seed(seed)
     model = TowerWithTeacher()
     samples = stage_samples(stage, matched, tokenizer, seed, number=0)
-    unseen = Samples(matched, tokenizer, stage.batch, seed, split="validation")
+    unseen = Samples(matched, tokenizer, stage.batch, seed, shapes=stage.shapes, split="validation")
     batch = collate([unseen[number] for number in range(stage.batch)])
     report = Report(folder / f"{stage.name}.held_out.jsonl", lambda model: tower_accuracy(model, batch))
     log = run_stage(stage, model, samples, folder / stage.name, [report], **settings)
@@ -86,8 +86,8 @@ def train_llava(
     taught = Taught(model, tower.teacher)
     held = held_out(tokenizer, pictures=24)
     for number, (stage, make) in enumerate(zip(stages[1:], (described, questioned)), start=1):
-        for eye in (model.model.vision_tower, model.model.mm_projector):
-            eye.requires_grad_(stage.slower > 0)
+        model.model.vision_tower.requires_grad_(False)
+        model.model.mm_projector.requires_grad_(stage.slower > 0)
         samples = stage_samples(stage, make, tokenizer, seed, number)
         report = Report(folder / f"{stage.name}.held_out.jsonl", lambda taught: accuracy(taught.llava, held))
         log = run_stage(stage, taught, samples, folder / stage.name, [report])

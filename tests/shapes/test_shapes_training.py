@@ -14,10 +14,10 @@ from llava.model.tokenizer import LlamaTokenizer
 from playground.shapes.check import accuracy, held_out
 from playground.shapes.data import Samples, collate, described, matched, patch_targets, questioned
 from playground.shapes.export import export
-from playground.shapes.models import Taught, TowerWithTeacher, build_llava
+from playground.shapes.models import WORDS, Aligned, Taught, TowerWithTeacher, build_llava
 from playground.shapes.pictures import draw
 from playground.shapes.questions import SHORT, ask
-from playground.shapes.scene import COLORS, make_scene, random_source
+from playground.shapes.scene import COLORS, PLACES, make_scene, random_source
 from playground.shapes.stages import Stage, run_stage
 from playground.shapes.text import conversation, encode_conversation, read_tokenizer, train_tokenizer
 
@@ -106,6 +106,32 @@ def test_the_exported_model_is_the_trained_one(tokenizer: LlamaTokenizer, vocabu
     with torch.no_grad():
         assert torch.equal(loaded.model(**batch).logits, model(**batch).logits)
     assert loaded.tokenizer("Is there a red star?").input_ids == tokenizer("Is there a red star?").input_ids
+
+
+def test_patches_are_called_by_their_words() -> None:
+    scene = make_scene(5, "train", 2)
+    patches = patch_targets(scene)[None]
+    numbers = Aligned(miniature(), list(range(len(WORDS)))).numbers(patches)[0]
+
+    for thing in scene.things:
+        patch = int(thing.y) // 8 * 16 + int(thing.x) // 8
+        said = {WORDS[number] for number in numbers[patch].tolist() if number < len(WORDS)}
+        assert {"1", *PLACES[thing.place].split()} <= said
+        assert thing.shape == "ring" or {thing.color, thing.shape, thing.size} <= said
+
+
+def test_aligning_changes_the_projector_alone(tokenizer: LlamaTokenizer, tmp_path: Path) -> None:
+    model = miniature()
+    words = [tokenizer(word, add_special_tokens=False).input_ids for word in WORDS]
+    assert {len(ids) for ids in words} == {1}
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    samples = Samples(matched, tokenizer, length=4 * 3)
+
+    stage = Stage("mini", steps=3, batch=4, rate=1e-3)
+    run_stage(stage, Aligned(model, [ids[0] for ids in words]), samples, tmp_path / "mini", [])
+
+    changed = {name for name, weight in model.state_dict().items() if not torch.equal(weight, before[name])}
+    assert changed == {name for name in before if "mm_projector" in name}
 
 
 @pytest.mark.parametrize("make", [described, questioned])
