@@ -34,7 +34,7 @@ demo-shapes: install
 	DATA=$(SCORES) METHOD=visiondrop RETAIN=28 PYTHON=$(BIN)/python bash $(BENCHMARK)
 	$(BIN)/python -m llava.eval.report --results $(SCORES)/results --no-paper
 	$(BIN)/python -m llava.eval.visualize $(MODEL) --image $(SHAPES)/images/00000.png \
-		--question 'Where is the red cross?' --retain 28 --output $(SCORES)/kept.png
+		--question 'Where is the red ring?' --retain 28 --output $(SCORES)/kept.png
 
 # Every method at four budgets on that model: table, JSON and picture; some minutes.
 curve: export OMP_WAIT_POLICY = PASSIVE
