@@ -50,7 +50,7 @@ def pope_questions(scenes: list[Scene], seed: int) -> tuple[list[Record], dict[s
             yes = scene.things[source.randint(len(scene.things))].name
             absent = _absent(scene, category)
             for name, label in ((yes, "yes"), (absent[source.randint(len(absent))], "no")):
-                key = {"question_id": len(records) + 1, "image": image_name(number), "text": is_there(name)}
+                key = {"question_id": len(asked), "image": image_name(number), "text": is_there(name)}
                 records.append(key | {"label": label})
                 asked.append(key | {"text": key["text"] + SHORT, "category": category})
     return asked, labels

@@ -101,4 +101,6 @@ def test_pope_asks_for_as_many_that_are_there_as_not() -> None:
             "yes": POPE_PICTURES,
             "no": POPE_PICTURES,
         }
+    asked = lines("pope/llava_pope_test.jsonl")
+    assert [question["question_id"] for question in asked] == list(range(6 * POPE_PICTURES))
     assert sorted((SHAPES / "pope/val2014").iterdir())[0].name == "00000.png"
