@@ -59,7 +59,10 @@ def load(_checkpoints: dict[str, Loaded]) -> Load:
     def load_checkpoint(name: str, method: str = "none", **settings: object) -> Loaded:
         if name not in _checkpoints:
             arguments = {"device": "cpu", "torch_dtype": torch.float32}
-            _checkpoints[name] = Loaded(*load_pretrained_model(str(PARITY / name), None, "llava-tiny", **arguments))
+            # Whichever test comes first: weights made in inference mode would count no versions for the later ones.
+            with torch.inference_mode(False):
+                loaded = load_pretrained_model(str(PARITY / name), None, "llava-tiny", **arguments)
+            _checkpoints[name] = Loaded(*loaded)
         _checkpoints[name].model.reduction = llava.reduction.create(method, **settings)
         return _checkpoints[name]
 
