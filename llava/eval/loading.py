@@ -1,4 +1,4 @@
-"""A model and everything that its questions need, loaded once for a command that tries several methods on it."""
+"""A model and everything that its questions need, loaded as the options of a command say."""
 
 import argparse
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from llava.eval.questions import Question
 from llava.mm_utils import get_model_name_from_path
 from llava.model.builder import load_pretrained_model
 from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
+from llava.reduction import Reduction
 
 # Where commands look for a model that `make shapes` trained, when they are told of no other.
 TRAINED = "playground/shapes/llava-shapes"
@@ -47,8 +48,8 @@ def check_trained(model_path: str) -> None:
         )
 
 
-def load_model(args: argparse.Namespace) -> Loaded:
-    """The model that `add_model_options` describe, without reduction.
+def load_model(args: argparse.Namespace, reduction: Reduction | None = None) -> Loaded:
+    """The model that `add_model_options` describe, with this method; None: without reduction.
 
     Raises:
         InputError: as `load_pretrained_model`, and for a device that is not there.
@@ -61,6 +62,7 @@ def load_model(args: argparse.Namespace) -> Loaded:
         args.load_8bit,
         args.load_4bit,
         device=device_from(args),
+        reduction=reduction,
         torch_dtype=DTYPES[args.dtype],
         attn_implementation=args.attn_implementation,
     )

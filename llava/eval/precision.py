@@ -12,25 +12,22 @@ import json
 from typing import Any
 
 import torch
-from transformers.utils import logging as transformers_logging
 
 from llava.errors import InputError
 from llava.eval.command import Parser, at_least, run
 from llava.eval.files import write_text
-from llava.eval.inputs import PreparedQuestions
+from llava.eval.loading import load_model
 from llava.eval.model_vqa_loader import read_questions
 from llava.eval.options import (
-    DTYPES,
     add_method_options,
     add_model_options,
     conversation_from,
-    device_from,
     method_from,
 )
 from llava.eval.plan import image_key
 from llava.eval.questions import Question, check_images_exist
 from llava.mm_utils import get_model_name_from_path
-from llava.model.builder import load_pretrained_model, model_geometry, prepare_tower
+from llava.model.builder import model_geometry, prepare_tower
 from llava.model.checkpoint import read_config
 from llava.model.trace import Trace
 from llava.reduction import Reduction, name_of
@@ -67,15 +64,8 @@ def agreement(exact: list[list[object]], other: list[list[object]]) -> list[floa
 @torch.no_grad()
 def choices_of_all(args: argparse.Namespace, dtype: str, questions: list[Question], method: Reduction) -> list:
     """`choices` about every question, of the model loaded in a dtype."""
-    tokenizer, model, processor, _ = load_pretrained_model(
-        args.model_path,
-        args.model_base,
-        get_model_name_from_path(args.model_path),
-        device=device_from(args),
-        torch_dtype=DTYPES[dtype],
-        attn_implementation=args.attn_implementation,
-    )
-    data = PreparedQuestions(questions, tokenizer, processor, model.config, args.conv_mode)
+    loaded = load_model(argparse.Namespace(**vars(args) | {"dtype": dtype}))
+    data = loaded.prepare(questions, args.conv_mode)
     found = []
     for number in range(len(data)):
         item = data[number]
@@ -84,7 +74,7 @@ def choices_of_all(args: argparse.Namespace, dtype: str, questions: list[Questio
         ids, pixels, size = item
         trace = Trace()
         shown = {"images": [pixels], "image_sizes": [size]}
-        model(ids[None].to(model.device), reduction=method, trace=trace, logits_to_keep=1, **shown)
+        loaded.model(ids[None].to(loaded.model.device), reduction=method, trace=trace, logits_to_keep=1, **shown)
         found.append(choices(trace))
     return found
 
@@ -165,7 +155,6 @@ def main() -> None:
     add_method_options(parser)
     args = parser.parse_args()
     conversation_from(args)
-    transformers_logging.disable_progress_bar()
     result = measure(args)
     print(f"{result['model']}, {result['method']} {result['settings']}, {result['pictures']} pictures\n")
     print(report(result))

@@ -11,14 +11,13 @@ import sys
 from typing import Any
 
 import torch
-from transformers.utils import logging as transformers_logging
 
 from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_TOKEN, IMAGE_PLACEHOLDER
 from llava.conversation import get_conv_template
 from llava.errors import InputError
 from llava.eval.command import Parser, run
+from llava.eval.loading import load_model
 from llava.eval.options import (
-    DTYPES,
     add_method_options,
     add_model_options,
     add_sampling_options,
@@ -27,7 +26,7 @@ from llava.eval.options import (
     sampling_from,
 )
 from llava.mm_utils import get_model_name_from_path, open_image, process_images, tokenizer_image_token
-from llava.model.builder import load_pretrained_model, model_geometry, prepare_tower
+from llava.model.builder import model_geometry, prepare_tower
 from llava.model.checkpoint import read_config
 
 # Parts of a model's name, in LLaVA's order, and the conversation mode they stand for.
@@ -68,9 +67,9 @@ def eval_model(args: Any) -> str:
     """
     defaults = vars(build_parser().parse_args(["--image-file", "", "--query", ""]))
     args = argparse.Namespace(**{name: getattr(args, name, default) for name, default in defaults.items()})
-    choice, sampling, device = method_from(args), sampling_from(args), device_from(args)
-    model_name = get_model_name_from_path(args.model_path)
-    inferred = infer_conv_mode(model_name)
+    choice, sampling = method_from(args), sampling_from(args)
+    device_from(args)
+    inferred = infer_conv_mode(get_model_name_from_path(args.model_path))
     if args.conv_mode is not None and args.conv_mode != inferred:
         print(f"conversation mode {args.conv_mode} as asked for; the model's name suggests {inferred}", file=sys.stderr)
     conversation = get_conv_template(args.conv_mode or inferred)
@@ -80,18 +79,8 @@ def eval_model(args: Any) -> str:
     query = place_images(args.query, len(images), getattr(config, "mm_use_im_start_end", False))
     method = choice.build(model_geometry(config))
 
-    transformers_logging.disable_progress_bar()
-    tokenizer, model, processor, _ = load_pretrained_model(
-        args.model_path,
-        args.model_base,
-        model_name,
-        args.load_8bit,
-        args.load_4bit,
-        device=device,
-        reduction=method,
-        torch_dtype=DTYPES[args.dtype],
-        attn_implementation=args.attn_implementation,
-    )
+    loaded = load_model(args, method)
+    tokenizer, model = loaded.tokenizer, loaded.model
     conversation.append_message(conversation.roles[0], query)
     conversation.append_message(conversation.roles[1], None)
     ids = tokenizer_image_token(conversation.get_prompt(), tokenizer, return_tensors="pt")[None].to(model.device)
@@ -99,7 +88,7 @@ def eval_model(args: Any) -> str:
         torch.manual_seed(args.seed)
     output = model.generate(
         ids,
-        images=process_images(images, processor, model.config),
+        images=process_images(images, loaded.processor, model.config),
         image_sizes=[image.size for image in images],
         **sampling,
     )

@@ -6,7 +6,6 @@ from typing import Any
 
 import shortuuid
 from tqdm import tqdm
-from transformers.utils import logging as transformers_logging
 
 from llava.errors import InputError
 from llava.eval.answering import Answering
@@ -14,9 +13,9 @@ from llava.eval.answers import AnswersFile
 from llava.eval.command import Parser
 from llava.eval.files import file_digest
 from llava.eval.inputs import PreparedQuestions, planned_batches
+from llava.eval.loading import Loaded, load_model
 from llava.eval.memory import cache_bytes, free_bytes, rows_that_fit
 from llava.eval.options import (
-    DTYPES,
     add_method_options,
     add_model_options,
     add_sampling_options,
@@ -31,7 +30,7 @@ from llava.eval.plan import first_uses, image_key, plan_batches
 from llava.eval.questions import Question, check_images_exist, chunk, render
 from llava.eval.reporting import schedule_report, show_answers
 from llava.mm_utils import get_model_name_from_path, tokenizer_image_token
-from llava.model.builder import load_pretrained_model, model_geometry, prepare_tower
+from llava.model.builder import model_geometry, prepare_tower
 from llava.model.checkpoint import read_config
 from llava.model.prefix_store import PrefixStore
 from llava.model.static_decoder import StaticDecoder
@@ -67,8 +66,8 @@ def run_questions(
         already_cut: `questions` are those of the chunk.
         own_settings: of the particular runner, where answers depend on them.
     """
-    choice, sampling, device = method_from(args), sampling_from(args), device_from(args)
-    batch_size_from(args)
+    choice, sampling = method_from(args), sampling_from(args)
+    device_from(args), batch_size_from(args)
     questions = questions if already_cut else chunk(questions, args.num_chunks, args.chunk_idx)
     check_images_exist(questions)
     config = read_config(args.model_path)
@@ -80,21 +79,10 @@ def run_questions(
     with AnswersFile(args.answers_file, _settings(args, conv_mode, method) | own_settings, args.overwrite) as file:
         answers = OrderedAnswers(file, questions)
         if answers.done < len(questions):
-            transformers_logging.disable_progress_bar()
-            tokenizer, model, processor, _ = load_pretrained_model(
-                args.model_path,
-                args.model_base,
-                get_model_name_from_path(args.model_path),
-                args.load_8bit,
-                args.load_4bit,
-                device=device,
-                reduction=method,
-                torch_dtype=DTYPES[args.dtype],
-                attn_implementation=args.attn_implementation,
-            )
-            data = PreparedQuestions(questions, tokenizer, processor, model.config, conv_mode)
-            print(schedule_report(method, model, data), flush=True)
-            _answer(args, *_answering(args, model, data, sampling, method), answers)
+            loaded = load_model(args, method)
+            data = loaded.prepare(questions, conv_mode)
+            print(schedule_report(method, loaded.model, data), flush=True)
+            _answer(args, *_answering(args, loaded, data, sampling, method), answers)
     show_answers(args.answers_file, args.show)
     before = f", {len(file.done)} of them from before" if file.done else ""
     print(f"{len(questions)} answers in {args.answers_file}{before}")
@@ -114,9 +102,10 @@ def _settings(args: argparse.Namespace, conv_mode: str, method: Reduction) -> di
 
 
 def _answering(
-    args: argparse.Namespace, model: Any, data: PreparedQuestions, sampling: dict[str, Any], method: Reduction
+    args: argparse.Namespace, loaded: Loaded, data: PreparedQuestions, sampling: dict[str, Any], method: Reduction
 ) -> tuple[Answering, int]:
     """What answers this run's batches, and how many image prefixes it will be able to keep."""
+    model = loaded.model
     longest = max(data.questions, key=lambda question: len(question.message))
     prompt = render(longest.message, False, data.conv_mode, False)
     text_tokens = len(tokenizer_image_token(prompt, data.tokenizer)) + 4  # image tokens may have marks around them
@@ -126,10 +115,8 @@ def _answering(
     if size is None:
         new, beams = sampling["max_new_tokens"], sampling["num_beams"]
         size = rows_that_fit(model, method, text_tokens, new, beams, free - limit)
-    # transformers pads rows that end early, with the end token where a checkpoint names no padding.
-    pad = data.tokenizer.pad_token_id if data.tokenizer.pad_token_id is not None else data.tokenizer.eos_token_id
     keys = [image_key(question) for question in data.questions]
-    generation = sampling | {"pad_token_id": pad, "use_cache": True}
+    generation = sampling | {"pad_token_id": loaded.padding, "use_cache": True}
     seed = args.seed if sampling["do_sample"] else None
     decoder = StaticDecoder(model) if args.compile else None
     answering = Answering(model, data, keys, generation, seed, PrefixStore(limit), size, decoder)

@@ -16,7 +16,7 @@ FOUR = ["--dominant", 42, "--contextual", 6, "--layer_list", "[3,6,9]", "--image
 @pytest.fixture
 def no_loading(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading weights would be a failure."""
-    monkeypatch.setattr(runner, "load_pretrained_model", lambda *_, **__: pytest.fail("weights were read"))
+    monkeypatch.setattr(runner, "load_model", lambda *_, **__: pytest.fail("weights were read"))
 
 
 def refused(outcome: object, complaint: str) -> None:

@@ -157,7 +157,7 @@ def broken() -> str:
 def test_bad_tables_are_refused_before_weights_are_read(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, rows: list, complaint: str
 ) -> None:
-    monkeypatch.setattr(runner, "load_pretrained_model", lambda *_, **__: pytest.fail("weights were read"))
+    monkeypatch.setattr(runner, "load_model", lambda *_, **__: pytest.fail("weights were read"))
     path = table(tmp_path, *rows)
     done = ask(capsys, path)
     assert done.code == 2 and complaint in done.err and str(path) in done.err

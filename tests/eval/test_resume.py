@@ -99,7 +99,7 @@ def test_a_finished_run_is_not_repeated(
     call("model_vqa_loader", capsys, *loader_flags(tmp_path))
     before = (tmp_path / "answers/a.jsonl").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "load_pretrained_model", lambda *_, **__: pytest.fail("weights were read"))
+        patch.setattr(runner, "load_model", lambda *_, **__: pytest.fail("weights were read"))
         again = call("model_vqa_loader", capsys, *loader_flags(tmp_path))
     assert again.code == 0 and "4 of them from before" in again.out
     assert (tmp_path / "answers/a.jsonl").read_bytes() == before
