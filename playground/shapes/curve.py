@@ -1,6 +1,8 @@
 """Draw a run: the loss of each stage, and what held-out data said meanwhile.
 
-python -m playground.shapes.curve --run playground/shapes/run --output playground/shapes/llava-shapes
+    python -m playground.shapes.curve --run playground/shapes/run --output playground/shapes/llava-shapes
+
+With --attempts also draw the held-out accuracy of earlier runs' last stage beside this one's.
 """
 
 import json
@@ -59,6 +61,26 @@ def plot(log: Log, path: Path, title: str) -> None:
     figure.savefig(path, dpi=100)
 
 
+def plot_attempts(log: Log, earlier: list[dict[str, Any]], path: Path, name: str) -> None:
+    """Held-out accuracy over the last stage's steps, a line for every attempt.
+
+    Args:
+        earlier: records with `name` and `held_out`, the latter with `step` and `all` (per cent).
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    attempts = [*earlier, {"name": name, "held_out": log[STAGES[-1].name]["held_out"]}]
+    for attempt in attempts:
+        entries = attempt["held_out"]
+        steps, right = ([entry[key] for entry in entries] for key in ("step", "all"))
+        axes.plot(steps, right, marker=".", label=attempt["name"])
+    axes.set(xlabel=f"step of stage {STAGES[-1].name}", ylabel="held out, % right", ylim=(0, 101))
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=100)
+
+
 def _percentages(entries: list[dict[str, Any]]) -> list[str]:
     return [key for key in (entries[0] if entries else {}) if key not in ("step", "seconds", "contrast", "seen")]
 
@@ -69,10 +91,13 @@ def main() -> None:
     parser.add_argument("--run", default="playground/shapes/run", help="the --output of the training")
     parser.add_argument("--output", default="playground/shapes/llava-shapes", help="folder to write to")
     parser.add_argument("--name", default="training", help="stem of the files NAME.json and NAME.png")
+    parser.add_argument("--attempts", help="JSON list of earlier runs, each with name and held_out; also drawn")
     args = parser.parse_args()
     log = read_run(Path(args.run))
     (Path(args.output) / f"{args.name}.json").write_text(json.dumps(log) + "\n")
     plot(log, Path(args.output) / f"{args.name}.png", f"llava-shapes: {args.name}")
+    if args.attempts:
+        plot_attempts(log, read_json(args.attempts, "earlier runs"), Path(args.output) / "attempts.png", "this model")
 
 
 if __name__ == "__main__":

@@ -12,11 +12,14 @@ from llava.model.tokenizer import LlamaTokenizer
 from playground.shapes.captions import caption
 from playground.shapes.pictures import covered, draw
 from playground.shapes.questions import ask
-from playground.shapes.scene import ASKED, CELL, COLORS, SHAPES, SIDE, SIZES, Scene, make_scene, random_source
-from playground.shapes.text import conversation, encode_caption, encode_conversation
+from playground.shapes.scene import CELL, COLORS, SHAPES, SIDE, SIZES, Scene, make_scene, random_source
+from playground.shapes.text import VOCABULARY, conversation, encode_caption, encode_conversation
 
 MEAN, STD = 0.5, 0.25
 PATCH = 8
+# A caption's end for the text tower. Were it LLaMA's 2, transformers' CLIP would read the caption's feature at the
+# caption's highest id instead, which is somewhere in the middle.
+CAPTION_END = VOCABULARY
 Sample = dict[str, torch.Tensor]
 Maker = Callable[[Scene, np.random.RandomState, LlamaTokenizer], Sample]
 # Numbers of scenes: every stage sees scenes of its own.
@@ -41,12 +44,11 @@ class Samples(Dataset):
         easy: int = 0,
         things: tuple[int, int] = (2, 6),
         easy_things: tuple[int, int] = (1, 3),
-        shapes: tuple[str, ...] = ASKED,
         split: str = "train",
     ) -> None:
         self.make, self.tokenizer, self.length = make, tokenizer, length
         self.seed, self.stage, self.easy, self.split = seed, stage, easy, split
-        self.things, self.easy_things, self.shapes = things, easy_things, shapes
+        self.things, self.easy_things = things, easy_things
 
     def __len__(self) -> int:
         return self.length
@@ -54,7 +56,7 @@ class Samples(Dataset):
     def __getitem__(self, number: int) -> Sample:
         place = self.stage * _STRIDE + number
         fewest, most = self.easy_things if number < self.easy else self.things
-        scene = make_scene(self.seed, self.split, place, fewest, most, self.shapes)
+        scene = make_scene(self.seed, self.split, place, fewest, most)
         source = random_source(self.seed, 200 + self.stage, number)
         pixels = torch.from_numpy(draw(scene)).permute(2, 0, 1).float()
         return {"images": (pixels / 255 - MEAN) / STD} | self.make(scene, source, self.tokenizer)
@@ -63,18 +65,18 @@ class Samples(Dataset):
 def described(scene: Scene, source: np.random.RandomState, tokenizer: LlamaTokenizer) -> Sample:
     """A caption to be written."""
     ids, labels = encode_caption(caption(scene, source), tokenizer)
-    return {"input_ids": ids, "labels": labels, "patches": patch_targets(scene)}
+    return {"input_ids": ids, "labels": labels}
 
 
 def questioned(scene: Scene, source: np.random.RandomState, tokenizer: LlamaTokenizer) -> Sample:
-    """A conversation of three questions of each kind, as far as the scene has them."""
-    ids, labels = encode_conversation(conversation(ask(scene, source, per_kind=3), source), tokenizer)
-    return {"input_ids": ids, "labels": labels, "patches": patch_targets(scene)}
+    """A conversation of two questions of each kind, as far as the scene has them."""
+    ids, labels = encode_conversation(conversation(ask(scene, source, per_kind=2), source), tokenizer)
+    return {"input_ids": ids, "labels": labels}
 
 
 def matched(scene: Scene, source: np.random.RandomState, tokenizer: LlamaTokenizer) -> Sample:
     """A caption to be told from those of other pictures, and what every patch shows."""
-    ids = torch.tensor([*tokenizer(caption(scene, source)).input_ids, tokenizer.eos_token_id])
+    ids = torch.tensor([*tokenizer(caption(scene, source)).input_ids, CAPTION_END])
     return {"input_ids": ids, "patches": patch_targets(scene)}
 
 

@@ -17,8 +17,9 @@ from llava.errors import InputError
 from llava.eval.command import Parser, run
 from llava.model import LlavaLlamaForCausalLM
 from playground.shapes.data import MEAN, STD
-from playground.shapes.models import ROPE_THETA, TowerWithTeacher, build_llava
+from playground.shapes.models import ROPE_THETA, build_llava
 from playground.shapes.stages import STAGES
+from playground.shapes.tower import TowerWithTeacher
 
 _TOWER = "model.vision_tower.vision_tower."
 _SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<unk>"}

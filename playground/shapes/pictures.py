@@ -45,26 +45,13 @@ def inside(thing: Thing, across: np.ndarray, down: np.ndarray) -> np.ndarray:
     """Which of the pixels with these centres a thing covers; bool, the shape of `across`."""
     x, y = (across - thing.x) / thing.radius, (down - thing.y) / thing.radius
     distance = x * x + y * y
-    if thing.shape == "circle":
-        return distance <= 0.92
     if thing.shape == "ring":
         return (distance <= 0.96) & (distance >= 0.3)
     if thing.shape == "square":
         return (abs(x) <= 0.82) & (abs(y) <= 0.82)
     if thing.shape == "cross":
         return (np.minimum(abs(x), abs(y)) <= 0.3) & (np.maximum(abs(x), abs(y)) <= 0.95)
-    if thing.shape == "triangle":
-        return (y <= 0.8) & (2 * abs(x) <= y + 1)
-    return _in_star(x, y)
-
-
-def _in_star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Five points: what lies on the inner side of at least four of the five lines through them."""
-    held = np.zeros(x.shape, dtype=np.int64)
-    for corner in range(5):
-        angle = np.pi * (0.5 + 0.4 * corner)
-        held += x * np.cos(angle) + y * np.sin(angle) <= 0.38
-    return (held >= 4) & (x * x + y * y <= 1.05)
+    return (y <= 0.8) & (2 * abs(x) <= y + 1)
 
 
 def _background(source: np.random.RandomState) -> np.ndarray:

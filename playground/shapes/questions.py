@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from playground.shapes.scene import COLORS, PLACES, Scene, Thing
+from playground.shapes.scene import COLORS, PLACES, SHAPES, Scene, Thing
 
 SHORT = "\nAnswer the question using a single word or phrase."
 # Higher numbers are asked for more often, because fewer scenes have them.
@@ -66,7 +66,7 @@ def ask_place(scene: Scene, source: np.random.RandomState) -> Asked:
 def ask_count(scene: Scene, source: np.random.RandomState) -> Asked:
     """Of a shape or a color: the number is chosen first, so that the answers are spread."""
     by_shape = source.rand() < 0.5
-    names = scene.shapes if by_shape else COLORS
+    names = SHAPES if by_shape else COLORS
     seen = Counter(thing.shape if by_shape else thing.color for thing in scene.things)
     wanted = COUNTS[source.randint(len(COUNTS))]
     fitting = [name for name in names if seen[name] == wanted]
@@ -86,7 +86,7 @@ def ask_existence(scene: Scene, source: np.random.RandomState) -> Asked:
     if not absent or source.rand() < 0.2:
         # A color or a shape of the scene, with a partner that may be of no thing at all.
         thing = _pick(scene, source)
-        absent = [f"{thing.color} {shape}" for shape in scene.shapes] + [f"{color} {thing.shape}" for color in COLORS]
+        absent = [f"{thing.color} {shape}" for shape in SHAPES] + [f"{color} {thing.shape}" for color in COLORS]
         absent = [name for name in absent if name not in present]
     return is_there(absent[source.randint(len(absent))]), "no"
 

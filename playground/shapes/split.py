@@ -15,7 +15,7 @@ from tqdm import tqdm
 from llava.eval.command import Parser, at_least, run
 from playground.shapes.pictures import draw
 from playground.shapes.questions import SHORT, ask, is_there
-from playground.shapes.scene import COLORS, Scene, make_scene, random_source
+from playground.shapes.scene import COLORS, SHAPES, Scene, make_scene, random_source
 
 PICTURES = 360
 POPE_PICTURES = 100
@@ -59,7 +59,7 @@ def pope_questions(scenes: list[Scene], seed: int) -> tuple[list[Record], dict[s
 def _absent(scene: Scene, category: str) -> list[str]:
     present = {thing.name for thing in scene.things}
     colors, shapes = ({getattr(thing, part) for thing in scene.things} for part in ("color", "shape"))
-    absent = [(color, shape) for color in COLORS for shape in scene.shapes if f"{color} {shape}" not in present]
+    absent = [(color, shape) for color in COLORS for shape in SHAPES if f"{color} {shape}" not in present]
     if category == "adversarial":
         both = [(color, shape) for color, shape in absent if color in colors and shape in shapes]
         absent = both or [(color, shape) for color, shape in absent if color in colors or shape in shapes]

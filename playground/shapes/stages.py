@@ -11,7 +11,6 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from playground.shapes.data import collate
-from playground.shapes.scene import ASKED, SHAPES
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,6 @@ class Stage:
 
     Attributes:
         easy: that many steps at the start show `easy_things`, fewest and most; the others show `things`.
-        shapes: what things can be.
         slower: learning rate of the projector as a share of `rate`; 0: it is frozen.
         decay: share of the steps at the end over which the rate falls to zero; before that it is constant.
     """
@@ -32,17 +30,16 @@ class Stage:
     easy: int = 0
     easy_things: tuple[int, int] = (1, 3)
     things: tuple[int, int] = (2, 6)
-    shapes: tuple[str, ...] = SHAPES
     slower: float = 1.0
     warmup: int = 50
     decay: float = 0.25
 
 
 STAGES = (
-    Stage("tower", steps=700, batch=32, rate=1.5e-3, easy=300, easy_things=(2, 6), things=(6, 9)),
-    Stage("projector", steps=500, batch=32, rate=3e-3),
-    Stage("captions", steps=300, batch=16, rate=1e-3, easy=30, things=(2, 8), slower=0.0, decay=0.1),
-    Stage("questions", steps=1000, batch=8, rate=1e-3, shapes=ASKED, slower=0.05, decay=0.6),
+    Stage("tower", steps=900, batch=32, rate=1.5e-3, things=(3, 9), decay=0.3),
+    Stage("projector", steps=300, batch=32, rate=2e-3),
+    Stage("captions", steps=400, batch=16, rate=1e-3, easy=30, things=(2, 8), slower=0.0, decay=0.1),
+    Stage("questions", steps=1800, batch=16, rate=1e-3, slower=0.05, decay=0.6),
 )
 
 

@@ -13,7 +13,7 @@ from llava.mm_utils import tokenizer_image_token
 from llava.model.tokenizer import LlamaTokenizer
 from playground.shapes.captions import caption
 from playground.shapes.questions import SHORT, Question, ask
-from playground.shapes.scene import SHAPES, make_scene, random_source
+from playground.shapes.scene import make_scene, random_source
 
 VOCABULARY = 640
 # How often a question after the first repeats the request for a short answer; LLaVA's own data says it once.
@@ -24,7 +24,7 @@ def train_tokenizer(folder: Path, seed: int = 0, scenes: int = 3000) -> None:
     """Write `tokenizer.model` (SentencePiece, byte pairs, LLaMA's special ids) made from training texts."""
     lines = []
     for number in range(scenes):
-        scene, source = make_scene(seed, "train", number, shapes=SHAPES), random_source(seed, 100, number)
+        scene, source = make_scene(seed, "train", number), random_source(seed, 100, number)
         lines += [caption(scene, source), conversation(ask(scene, source, per_kind=2), source)]
     corpus = (line.replace(DEFAULT_IMAGE_TOKEN, "").replace("</s>", "\n") for line in lines)
     model = io.BytesIO()

@@ -19,9 +19,10 @@ from llava.model.tokenizer import LlamaTokenizer
 from playground.shapes.check import accuracy, held_out, tower_accuracy
 from playground.shapes.data import Maker, Samples, collate, described, matched, questioned
 from playground.shapes.export import export
-from playground.shapes.models import WORDS, Aligned, Taught, TowerWithTeacher, build_llava
+from playground.shapes.models import WORDS, Aligned, Answering, build_llava, fit_projector
 from playground.shapes.stages import STAGES, Stage, run_stage
 from playground.shapes.text import read_tokenizer, train_tokenizer
+from playground.shapes.tower import TowerWithTeacher
 
 Judge = Callable[[Any], dict[str, float]]
 
@@ -48,7 +49,7 @@ class Report(TrainerCallback):
 def stage_samples(stage: Stage, make: Maker, tokenizer: LlamaTokenizer, seed: int, number: int) -> Samples:
     """As many samples as a stage takes."""
     length, easy = stage.steps * stage.batch, stage.easy * stage.batch
-    return Samples(make, tokenizer, length, seed, number, easy, stage.things, stage.easy_things, stage.shapes)
+    return Samples(make, tokenizer, length, seed, number, easy, stage.things, stage.easy_things)
 
 
 def train_tower(stage: Stage, folder: Path, tokenizer: LlamaTokenizer, seed: int, **settings: Any) -> TowerWithTeacher:
@@ -56,7 +57,7 @@ def train_tower(stage: Stage, folder: Path, tokenizer: LlamaTokenizer, seed: int
     set_seed(seed)
     model = TowerWithTeacher()
     samples = stage_samples(stage, matched, tokenizer, seed, number=0)
-    unseen = Samples(matched, tokenizer, stage.batch, seed, shapes=stage.shapes, split="validation")
+    unseen = Samples(matched, tokenizer, stage.batch, seed, split="validation")
     batch = collate([unseen[number] for number in range(stage.batch)])
     report = Report(folder / f"{stage.name}.held_out.jsonl", lambda model: tower_accuracy(model, batch))
     log = run_stage(stage, model, samples, folder / stage.name, [report], **settings)
@@ -69,6 +70,7 @@ def align(stage: Stage, model: LlavaLlamaForCausalLM, folder: Path, tokenizer: L
     words = [tokenizer(word, add_special_tokens=False).input_ids for word in WORDS]
     assert all(len(ids) == 1 for ids in words), "every word is one token"
     samples = stage_samples(stage, matched, tokenizer, seed, number=3)
+    fit_projector(model, collate([samples[number] for number in range(stage.batch)])["images"])
     log = run_stage(stage, Aligned(model, [ids[0] for ids in words]), samples, folder / stage.name, [])
     model.requires_grad_(True)
     (folder / f"{stage.name}.json").write_text(json.dumps(log))
@@ -83,14 +85,13 @@ def train_llava(
     model = build_llava(vision.config)
     model.model.vision_tower.vision_tower.load_state_dict(vision.state_dict())
     align(stages[0], model, folder, tokenizer, seed)
-    taught = Taught(model, tower.teacher)
-    held = held_out(tokenizer, pictures=24)
+    held = held_out(tokenizer, pictures=60)
     for number, (stage, make) in enumerate(zip(stages[1:], (described, questioned)), start=1):
         model.model.vision_tower.requires_grad_(False)
         model.model.mm_projector.requires_grad_(stage.slower > 0)
         samples = stage_samples(stage, make, tokenizer, seed, number)
-        report = Report(folder / f"{stage.name}.held_out.jsonl", lambda taught: accuracy(taught.llava, held))
-        log = run_stage(stage, taught, samples, folder / stage.name, [report])
+        report = Report(folder / f"{stage.name}.held_out.jsonl", lambda answering: accuracy(answering.llava, held))
+        log = run_stage(stage, Answering(model), samples, folder / stage.name, [report])
         (folder / f"{stage.name}.json").write_text(json.dumps(log))
     return model
 

@@ -12,14 +12,15 @@ from llava.model import LlavaLlamaForCausalLM
 from llava.model.builder import load_pretrained_model
 from llava.model.tokenizer import LlamaTokenizer
 from playground.shapes.check import accuracy, held_out
-from playground.shapes.data import Samples, collate, described, matched, patch_targets, questioned
+from playground.shapes.data import CAPTION_END, Samples, collate, described, matched, patch_targets, questioned
 from playground.shapes.export import export
-from playground.shapes.models import WORDS, Aligned, Taught, TowerWithTeacher, build_llava
+from playground.shapes.models import WORDS, Aligned, Answering, build_llava, fit_projector
 from playground.shapes.pictures import draw
 from playground.shapes.questions import SHORT, ask
 from playground.shapes.scene import COLORS, PLACES, make_scene, random_source
 from playground.shapes.stages import Stage, run_stage
 from playground.shapes.text import conversation, encode_conversation, read_tokenizer, train_tokenizer
+from playground.shapes.tower import TowerWithTeacher
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +36,11 @@ def tokenizer(vocabulary: Path) -> LlamaTokenizer:
     return read_tokenizer(vocabulary)
 
 
-def taught() -> Taught:
-    """The smallest LLaVA of the recipe's kind with its teacher, always with the same weights."""
+def miniature() -> LlavaLlamaForCausalLM:
+    """The smallest LLaVA of the recipe's kind, always with the same weights."""
     torch.manual_seed(0)
     tower = TowerWithTeacher(width=32, layers=2)
-    return Taught(build_llava(tower.clip.config.vision_config, width=32, layers=2), tower.teacher)
-
-
-def miniature() -> LlavaLlamaForCausalLM:
-    """That LLaVA alone."""
-    return taught().llava
+    return build_llava(tower.clip.config.vision_config, width=32, layers=2)
 
 
 def test_the_same_vocabulary_is_made_again(vocabulary: Path, tmp_path: Path) -> None:
@@ -101,7 +97,6 @@ def test_the_exported_model_is_the_trained_one(tokenizer: LlamaTokenizer, vocabu
     loaded = Loaded(*load_pretrained_model(str(tmp_path), None, "llava-shapes", device="cpu"))
     samples = Samples(questioned, tokenizer, length=2)
     batch = collate([samples[0], samples[1]])
-    del batch["patches"]
 
     with torch.no_grad():
         assert torch.equal(loaded.model(**batch).logits, model(**batch).logits)
@@ -116,8 +111,10 @@ def test_patches_are_called_by_their_words() -> None:
     for thing in scene.things:
         patch = int(thing.y) // 8 * 16 + int(thing.x) // 8
         said = {WORDS[number] for number in numbers[patch].tolist() if number < len(WORDS)}
-        assert {"1", *PLACES[thing.place].split()} <= said
-        assert thing.shape == "ring" or {thing.color, thing.shape, thing.size} <= said
+        told = {"1", thing.color, thing.shape, thing.size, *PLACES[thing.place].split()}
+        assert thing.shape == "ring" or said == told  # a ring has nothing in its middle
+    bare = numbers[patches[0, :, 0] == 0]
+    assert bare[:, 0].unique().tolist() == [len(WORDS)] and bare[:, 1:].unique().tolist() == [len(WORDS) + 1]
 
 
 def test_aligning_changes_the_projector_alone(tokenizer: LlamaTokenizer, tmp_path: Path) -> None:
@@ -134,11 +131,43 @@ def test_aligning_changes_the_projector_alone(tokenizer: LlamaTokenizer, tmp_pat
     assert changed == {name for name in before if "mm_projector" in name}
 
 
+def test_the_projector_begins_at_the_size_of_its_features() -> None:
+    model = miniature()
+    images = 3 * torch.randn(2, 3, 128, 128)
+    features = model.get_vision_tower().encode(images).features
+    before = model.get_model().mm_projector[0](features).detach()
+
+    fit_projector(model, images)
+
+    fitted = model.get_model().mm_projector[0](features)  # the bias is zero
+    assert torch.allclose(fitted * features.square().mean().sqrt(), before, atol=1e-5)
+
+
+def test_the_text_tower_reads_a_caption_at_its_end(tokenizer: LlamaTokenizer) -> None:
+    torch.manual_seed(0)
+    text = TowerWithTeacher(width=32, layers=2).clip.text_model
+    samples = Samples(matched, tokenizer, length=3)
+    ids = collate([samples[number] for number in range(3)])["input_ids"]
+    ends = (ids == CAPTION_END).int().argmax(dim=1)
+
+    read = text(ids)
+
+    assert torch.equal(read.pooler_output, read.last_hidden_state[torch.arange(3), ends])
+
+
+def test_patches_begin_by_looking_at_the_like_in_the_first_half_of_the_tower() -> None:
+    layers = TowerWithTeacher(width=32, layers=4).clip.vision_model.encoder.layers
+
+    equal = [torch.equal(layer.self_attn.q_proj.weight, layer.self_attn.k_proj.weight) for layer in layers]
+
+    assert equal == [True, True, False, False]
+
+
 @pytest.mark.parametrize("make", [described, questioned])
 def test_stopped_and_started_again_gives_equal_weights(make: object, tokenizer: LlamaTokenizer, tmp_path: Path) -> None:
     stage = Stage("mini", steps=4, batch=2, rate=1e-3, easy=2, slower=0.3)
     samples = Samples(make, tokenizer, stage.steps * stage.batch, stage=1, easy=4)
-    whole, torn, rest, ended = taught(), taught(), taught(), taught()
+    whole, torn, rest, ended = (Answering(miniature()) for _ in range(4))
     start = {name: weight.clone() for name, weight in whole.state_dict().items()}
 
     run_stage(stage, whole, samples, tmp_path / "whole", [])
@@ -151,6 +180,15 @@ def test_stopped_and_started_again_gives_equal_weights(make: object, tokenizer: 
         assert torch.equal(weight, rest.state_dict()[name]), name
         assert torch.equal(weight, ended.state_dict()[name]), name
     assert any(not torch.equal(weight, torn.state_dict()[name]) for name, weight in whole.state_dict().items())
+
+
+def test_the_loss_is_the_one_with_a_mask(tokenizer: LlamaTokenizer) -> None:
+    model = miniature()
+    samples = Samples(questioned, tokenizer, length=3)
+    batch = collate([samples[number] for number in range(3)])
+    assert not bool(batch["attention_mask"].all()), "one of the texts is padded"
+
+    assert torch.allclose(Answering(model)(**batch)["loss"], model(**batch).loss, atol=1e-5)
 
 
 def test_a_few_steps_lower_both_losses_of_the_tower(tokenizer: LlamaTokenizer, tmp_path: Path) -> None:
