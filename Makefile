@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
-DEMO := playground/demo
 SHAPES := playground/shapes
 SCORES := playground/data/demo
 MODEL := $(if $(CKPT),--model-path $(CKPT))
 BENCHMARK := scripts/v1_5/visiondrop_eval/shapes.sh
+PICTURE := $(SHAPES)/images/00000.png
+QUESTION := 'Where is the white ring?'
 
-.PHONY: demo demo-shapes curve figures shapes test check test-lowest install clean
+.PHONY: demo curve figures shapes test check test-lowest install clean
 
 install: $(VENV)/installed
 
@@ -19,22 +20,16 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# The shapes benchmark on the model that ships with the project (CKPT: on another): all visual tokens, then a ninth.
+demo: export OMP_WAIT_POLICY = PASSIVE
 demo: install
-	$(BIN)/python -m llava.eval.model_vqa_loader --model-path tests/parity/llava-tiny \
-		--question-file $(DEMO)/questions.jsonl --image-folder tests/parity/images \
-		--answers-file $(DEMO)/answers/answers.jsonl --overwrite --show 4 \
-		--conv-mode vicuna_v1 --temperature 0 --max_new_tokens 8 --retain 32
-	@echo 'This checkpoint has random weights, so its answers mean nothing; they are the ones the official code gives.'
-
-# The shapes benchmark on a model that `make shapes` trained (CKPT, or playground/shapes/llava-shapes): all visual tokens, then a ninth of them.
-demo-shapes: export OMP_WAIT_POLICY = PASSIVE
-demo-shapes: install
 	rm -rf $(SCORES)
 	DATA=$(SCORES) METHOD=none PYTHON=$(BIN)/python bash $(BENCHMARK)
 	DATA=$(SCORES) METHOD=visiondrop RETAIN=28 PYTHON=$(BIN)/python bash $(BENCHMARK)
+	$(BIN)/python -m llava.eval.visualize $(MODEL) --image $(PICTURE) --question $(QUESTION) \
+		--retain 28 --output $(SCORES)/kept.png
 	$(BIN)/python -m llava.eval.report --results $(SCORES)/results --no-paper
-	$(BIN)/python -m llava.eval.visualize $(MODEL) --image $(SHAPES)/images/00000.png \
-		--question 'Where is the red ring?' --retain 28 --output $(SCORES)/kept.png
+	@echo 'What was kept of one picture: $(SCORES)/kept.png'
 
 # Every method at four budgets on that model: table, JSON and picture; some minutes.
 curve: export OMP_WAIT_POLICY = PASSIVE
@@ -43,6 +38,8 @@ curve: install
 
 figures: install
 	$(BIN)/python -m llava.eval.diagram --output figures/method.png
+	$(BIN)/python -m llava.eval.visualize $(MODEL) --image $(PICTURE) --question $(QUESTION) \
+		--method visiondrop --retain 28 --compare visionzip,random --output figures/shapes_kept.png
 
 # Train the small LLaVA from nothing: under two hours on two idle cores, minutes on a GPU. Interrupt it as you like;
 # started again, it goes on from its last checkpoint. Waiting threads sleep, or a busy machine would be slowed by them.
@@ -69,4 +66,4 @@ $(LOWEST)/installed: pyproject.toml constraints-lowest.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(LOWEST) $(DEMO)/answers $(SCORES)
+	rm -rf $(VENV) $(LOWEST) $(SCORES)

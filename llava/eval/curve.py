@@ -2,7 +2,7 @@
 
     python -m llava.eval.curve --output figures/shapes_accuracy
 
-asks a model that `make shapes` trained all questions of the shapes benchmark and writes `.md`, `.json` and `.png`.
+asks the small model of the shapes all questions of its benchmark and writes `.md`, `.json` and `.png`.
 Each method's schedule is what `--retain` gives it. Methods that draw lots run with several seeds; the model also runs
 blind, with every picture blanked, which shows what guessing from the question alone is worth. On one machine, in
 float32 on a CPU and with as many threads, the numbers come out the same each time.

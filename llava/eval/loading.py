@@ -16,7 +16,7 @@ from llava.model.builder import load_pretrained_model
 from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
 from llava.reduction import Reduction
 
-# Where commands look for a model that `make shapes` trained, when they are told of no other.
+# The small model that ships with the repository, for commands that are told of no other.
 TRAINED = "playground/shapes/llava-shapes"
 
 
@@ -40,11 +40,11 @@ class Loaded:
 
 
 def check_trained(model_path: str) -> None:
-    """Refuse the default model where nobody has trained it yet, saying how to."""
+    """Refuse the default model where it is not there, saying where it is."""
     if model_path == TRAINED and not Path(TRAINED).is_dir():
         raise InputError(
-            f"without --model-path the model is one that this repository trains: '{TRAINED}' is not there; run make "
-            f"shapes and copy its llava-shapes there, or name another checkpoint"
+            f"without --model-path the model is the repository's own: '{TRAINED}' is not in '{Path.cwd()}'; run this "
+            f"in the repository's root, or name a checkpoint"
         )
 
 

@@ -3,7 +3,7 @@
     python -m llava.eval.visualize --model-path CHECKPOINT --image photo.png --question "What is it?" --retain 64 \\
         --method visiondrop --compare visionzip,pyramiddrop --output kept.png
 
-Without --model-path it is a model that `make shapes` trained that looks. A PNG with a row for every method and a column
+Without --model-path it is the small model of the shapes that looks. A PNG with a row for every method and a column
 for every stage: the scores that the stage went by, and what it left.
 """
 

@@ -43,12 +43,12 @@ def test_seed_is_that_of_sampling_and_of_the_lots(tmp_path: Path, capsys: pytest
     assert foreign.code == 2 and "--keep belongs to random" in foreign.err
 
 
-def test_script_says_how_to_get_a_model(tmp_path: Path) -> None:
+def test_away_from_the_repository_the_script_asks_for_a_model(tmp_path: Path) -> None:
     script = ROOT / "scripts/v1_5/visiondrop_eval/shapes.sh"
     environment = {name: value for name, value in os.environ.items() if name != "CKPT"}
     done = subprocess.run(["bash", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stderr.startswith("error: no CKPT and no playground/shapes/llava-shapes")
-    assert "make shapes" in done.stderr and list(tmp_path.iterdir()) == []
+    assert "set CKPT" in done.stderr and list(tmp_path.iterdir()) == []
 
 
 def test_script_goes_from_questions_to_a_score(tmp_path: Path) -> None:

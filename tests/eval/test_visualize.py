@@ -196,12 +196,12 @@ def test_bad_input_is_one_line_and_exit_code_2(
     ("command", "flags"),
     [("curve", []), ("visualize", ["--image", "a.png", "--question", "What?", "--output", "b.png", "--retain", 64])],
 )
-def test_without_a_trained_model_commands_say_how_to_get_one(
+def test_away_from_the_repository_commands_say_where_the_model_is(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, command: str, flags: list[object]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = call(command, capsys, *flags)
-    assert done.code == 2 and "'playground/shapes/llava-shapes' is not there; run make shapes" in done.err
+    assert done.code == 2 and "'playground/shapes/llava-shapes' is not in" in done.err
 
 
 def test_diagram_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Shapes: a few coloured shapes and six kinds of questions, for a small model that `make shapes` trains. Score: exact
-# match. Nothing to fetch: questions and pictures are in playground/shapes, and CKPT is the model there by default.
+# Shapes: a few coloured shapes and six kinds of questions, for the small model that ships with the repository. Score:
+# exact match. Nothing to fetch: questions and pictures are in playground/shapes, and CKPT is the model there by default.
 # QUESTIONS and ANSWERS name other files of the same form, for example a part of the questions.
 shapes=playground/shapes
 if [[ -z "${CKPT:-}" && ! -d $shapes/llava-shapes ]]; then
-    echo "error: no CKPT and no $shapes/llava-shapes; train one with make shapes, or set CKPT to a checkpoint" >&2
+    echo "error: no CKPT and no $shapes/llava-shapes; run this in the repository, or set CKPT to a checkpoint" >&2
     exit 2
 fi
 CKPT="${CKPT:-$shapes/llava-shapes}"

@@ -1,0 +1,79 @@
+"""The embedded model still sees what it saw when the curve was measured: exact counts on a part of the benchmark."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from llava.eval.curve import all_methods, build_parser, read_benchmark
+from llava.eval.curve_runs import answer_all, plan_runs
+from llava.eval.eval_shapes import is_right
+from llava.eval.loading import TRAINED, load_model
+
+ROOT = Path(__file__).parents[2]
+CARD = ROOT / TRAINED / "README.md"
+EVERY = 20  # pictures; 18 of the 360
+# Right answers of `ASKED`, float32 on a CPU, by method and budget. PyramidDrop cannot come down to 28.
+ASKED = 106
+RIGHT: dict[tuple[str, int | None], int] = {
+    ("none", None): 95,
+    ("blind", None): 27,
+    ("visiondrop", 85): 79,
+    ("visiondrop", 28): 66,
+    ("visionzip", 85): 76,
+    ("visionzip", 28): 53,
+    ("pyramiddrop", 85): 83,
+    ("pyramiddrop", 57): 87,
+    ("random", 85): 85,
+    ("random", 28): 67,
+}
+
+
+@pytest.fixture
+def arguments(monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
+    """The curve's own, for a part of the pictures."""
+    monkeypatch.chdir(ROOT)
+    return build_parser().parse_args(["--every", str(EVERY), "--device", "cpu", "--dtype", "float32"])
+
+
+@pytest.mark.slow
+def test_counts_are_those_that_were_measured(arguments: argparse.Namespace) -> None:
+    questions, truth = read_benchmark(arguments)
+    loaded = load_model(arguments)
+    runs, _ = plan_runs(loaded.model.geometry, all_methods(), [3, 4.5, 9], seeds=1)
+    runs = [run for run in runs if (run.name, run.retain) in RIGHT]
+    texts = answer_all(loaded, loaded.prepare(questions, arguments.conv_mode), runs, 64, arguments.max_new_tokens)
+    found = {
+        (run.name, run.retain): sum(is_right(text, record["answer"]) for text, record in zip(answers, truth))
+        for run, answers in zip(runs, texts)
+    }
+    assert (len(questions), found) == (ASKED, RIGHT)
+
+
+def test_tables_that_are_shown_are_those_that_were_measured() -> None:
+    table = (ROOT / "figures/shapes_accuracy.md").read_text()
+    measured = json.loads((ROOT / "figures/shapes_accuracy.json").read_text())
+    assert table.split("\n\n")[0] in (ROOT / "docs/shapes.md").read_text()
+    for point in measured["points"]:
+        assert f"{', '.join(map(str, point['right']))} of {point['asked']} |" in table
+        assert point["accuracy"] == pytest.approx(100 * sum(point["right"]) / point["asked"] / len(point["right"]))
+
+
+def test_the_model_card_says_what_was_measured() -> None:
+    measured = json.loads((ROOT / "figures/shapes_accuracy.json").read_text())
+    for label, name in (("all tokens", "none"), ("blind", "blind")):
+        [point] = [point for point in measured["points"] if point["name"] == name]
+        cells = [point["accuracy"], *point["kinds"].values()]
+        row = f"| {label} | {' | '.join(f'{cell:.1f}' for cell in cells)} | {point['right'][0]} of {point['asked']} |"
+        assert row in CARD.read_text()
+
+
+def test_the_model_is_small_and_in_llavas_layout() -> None:
+    files = {str(path.relative_to(CARD.parent)): path.stat().st_size for path in CARD.parent.rglob("*.*")}
+    assert sum(files.values()) <= 16 * 2**20
+    assert {"config.json", "model.safetensors", "tokenizer.model", "vision_tower/config.json"} <= set(files)
+    config = json.loads((CARD.parent / "config.json").read_text())
+    tower = json.loads((CARD.parent / "vision_tower/config.json").read_text())
+    assert config["num_hidden_layers"] >= 8 and config["mm_projector_type"] == "mlp2x_gelu"
+    assert (tower["image_size"] // tower["patch_size"]) ** 2 >= 256
