@@ -2,33 +2,22 @@
 
 import base64
 import binascii
-from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
 
 from llava.errors import InputError
 from llava.eval.mmbench_data import place
+from llava.eval.questions import QuestionImage
 from llava.mm_utils import load_image_from_base64
 
 
-@dataclass(frozen=True)
-class TableImage:
-    """Decodes a picture, RGB, for the question it belongs to."""
+class TableImage(QuestionImage):
+    """A picture of a table's cell, RGB; `identity` is its base64 text."""
 
-    data: str
-    where: str
-
-    @property
-    def identity(self) -> str:
-        """What is the same for all questions about this picture."""
-        return self.data
-
-    def __call__(self) -> Image.Image:
-        try:
-            return load_image_from_base64(self.data)
-        except InputError as error:
-            raise InputError(f"{error} (asked for in {self.where})") from None
+    def read(self) -> Image.Image:
+        """Decoded."""
+        return load_image_from_base64(self.identity)
 
 
 def images_of(table: Any, path: str) -> list[TableImage]:

@@ -35,22 +35,34 @@ class Question:
 
 
 @dataclass(frozen=True)
-class FileImage:
-    """Opens a picture file for the question it belongs to."""
+class QuestionImage:
+    """A picture that is read when it is called, for the question it belongs to.
 
-    path: str
+    Attributes:
+        identity: what is the same for all questions about this picture.
+        where: the question's line or row, named where the picture cannot be read.
+    """
+
+    identity: str
     where: str
 
-    @property
-    def identity(self) -> str:
-        """What is the same for all questions about this picture."""
-        return self.path
+    def read(self) -> Image.Image:
+        """The picture, from its identity."""
+        raise NotImplementedError
 
     def __call__(self) -> Image.Image:
         try:
-            return open_image(self.path)
+            return self.read()
         except InputError as error:
             raise InputError(f"{error} (asked for in {self.where})") from None
+
+
+class FileImage(QuestionImage):
+    """A picture file; `identity` is its path."""
+
+    def read(self) -> Image.Image:
+        """Opened."""
+        return open_image(self.identity)
 
 
 def chunk(items: list, chunks: int, index: int) -> list:
@@ -67,9 +79,9 @@ def chunk(items: list, chunks: int, index: int) -> list:
 def check_images_exist(questions: list[Question]) -> None:
     """Refuse a missing picture before anything is loaded, naming it and the question's line."""
     for question in questions:
-        if isinstance(question.image, FileImage) and not Path(question.image.path).is_file():
+        if isinstance(question.image, FileImage) and not Path(question.image.identity).is_file():
             raise InputError(
-                f"a question's image must exist: '{question.image.path}' does not ({question.where}); "
+                f"a question's image must exist: '{question.image.identity}' does not ({question.where}); "
                 f"check --image-folder"
             )
 

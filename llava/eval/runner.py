@@ -67,7 +67,8 @@ def run_questions(
         own_settings: of the particular runner, where answers depend on them.
     """
     choice, sampling = method_from(args), sampling_from(args)
-    device_from(args), batch_size_from(args)
+    device_from(args)
+    batch_size_from(args)
     questions = questions if already_cut else chunk(questions, args.num_chunks, args.chunk_idx)
     check_images_exist(questions)
     config = read_config(args.model_path)

@@ -42,8 +42,7 @@ def ask(scene: Scene, source: np.random.RandomState, per_kind: int = 1) -> list[
 def ask_color(scene: Scene, source: np.random.RandomState) -> Asked:
     """By shape, where only one thing has it, or by place."""
     thing = _pick(scene, source)
-    alone = sum(other.shape == thing.shape for other in scene.things) == 1
-    if alone and source.rand() < 0.5:
+    if _tells_apart(source, [other.shape == thing.shape for other in scene.things]):
         return f"What color is the {thing.shape}?", thing.color
     return f"What color is the shape at the {PLACES[thing.place]}?", thing.color
 
@@ -51,8 +50,7 @@ def ask_color(scene: Scene, source: np.random.RandomState) -> Asked:
 def ask_shape(scene: Scene, source: np.random.RandomState) -> Asked:
     """By color, where only one thing has it, or by place."""
     thing = _pick(scene, source)
-    alone = sum(other.color == thing.color for other in scene.things) == 1
-    if alone and source.rand() < 0.5:
+    if _tells_apart(source, [other.color == thing.color for other in scene.things]):
         return f"What shape is the {thing.color} one?", thing.shape
     return f"Which shape is at the {PLACES[thing.place]}?", thing.shape
 
@@ -117,6 +115,11 @@ KINDS: dict[str, Callable[[Scene, np.random.RandomState], Asked]] = {
     "existence": ask_existence,
     "comparison": ask_comparison,
 }
+
+
+def _tells_apart(source: np.random.RandomState, alike: list[bool]) -> bool:
+    """Whether to ask by a property: half the time where it is one thing's alone. `alike`: which things have it."""
+    return sum(alike) == 1 and source.rand() < 0.5
 
 
 def _pick(scene: Scene, source: np.random.RandomState) -> Thing:

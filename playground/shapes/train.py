@@ -85,13 +85,15 @@ def train_llava(
     model = build_llava(vision.config)
     model.model.vision_tower.vision_tower.load_state_dict(vision.state_dict())
     align(stages[0], model, folder, tokenizer, seed)
-    held = held_out(tokenizer, pictures=60)
+    held, last = held_out(tokenizer, pictures=60), stages[-1].name
+    report = Report(folder / f"{last}.held_out.jsonl", lambda answering: accuracy(answering.llava, held))
     for number, (stage, make) in enumerate(zip(stages[1:], (described, questioned)), start=1):
         model.model.vision_tower.requires_grad_(False)
         model.model.mm_projector.requires_grad_(stage.slower > 0)
         samples = stage_samples(stage, make, tokenizer, seed, number)
-        report = Report(folder / f"{stage.name}.held_out.jsonl", lambda answering: accuracy(answering.llava, held))
-        log = run_stage(stage, Answering(model), samples, folder / stage.name, [report])
+        # No answer was taught before the questions, so there is nothing to judge.
+        judged = [report] if make is questioned else []
+        log = run_stage(stage, Answering(model), samples, folder / stage.name, judged)
         (folder / f"{stage.name}.json").write_text(json.dumps(log))
     return model
 

@@ -17,7 +17,6 @@ from llava.eval.model_vqa_loader import read_questions
 from llava.eval.ordered import OrderedAnswers
 from llava.eval.questions import Question
 from llava.model import LlavaLlamaForCausalLM
-from llava.model.prefix import Block, ImagePrefix
 from llava.model.prefix_store import PrefixStore
 from llava.reduction import create, method_class
 
@@ -221,24 +220,6 @@ def test_what_was_answered_before_memory_ran_out_is_kept(
     assert len(records(path)) + (held.read_text().count("\n") if held.exists() else 0) == 4
     monkeypatch.setattr(LlavaLlamaForCausalLM, "ask", ask)
     assert call("model_vqa_loader", capsys, *flags).code == 0 and len(records(path)) == 9
-
-
-def test_a_store_lets_go_of_what_was_not_used_longest() -> None:
-    def prefix(count: int) -> ImagePrefix:
-        return ImagePrefix((1, -200), create("none"), (1,), (2,), ((0, 1),), (Block(0, 0, 1, torch.zeros(count)),))
-
-    store = PrefixStore(100)
-    for key in "abcde":
-        store.put(key, prefix(5))  # 20 bytes
-    assert store.get("a") is not None and len(store) == 5 and store.nbytes == 100
-    store.put("f", prefix(10))
-    assert [store.get(key) is not None for key in "abcdef"] == [True, False, False, True, True, True]
-    store.put("big", prefix(26))
-    assert store.get("big") is None and len(store) == 4 and store.nbytes == 100
-    store.put("a", prefix(1))
-    assert store.nbytes == 84
-    store.clear()
-    assert len(store) == 0 and store.nbytes == 0
 
 
 def test_as_many_questions_as_fit(load: Load) -> None:
