@@ -5,8 +5,10 @@ from collections import Counter
 import torch
 
 from llava.model import LlavaLlamaForCausalLM
+from llava.model.evidence import ClipEvidence
 from llava.model.tokenizer import LlamaTokenizer
 from playground.shapes.data import MEAN, STD, Sample, collate
+from playground.shapes.gather import Gathering
 from playground.shapes.pictures import draw
 from playground.shapes.questions import ask
 from playground.shapes.scene import make_scene, random_source
@@ -48,6 +50,16 @@ def accuracy(model: LlavaLlamaForCausalLM, held: Held, batch_size: int = 48, bli
     model.train(was_training)
     scores = {kind: 100 * right[kind] / total[kind] for kind in total}
     return {"all": 100 * right.total() / total.total()} | scores
+
+
+@torch.no_grad()
+def gathered_accuracy(model: Gathering, batch: dict[str, torch.Tensor]) -> dict[str, float]:
+    """The two losses of `Gathering`, and the percentage of [CLS]'s attention to patches that falls on things."""
+    outputs, entering = model(**batch), model.entering(batch["images"])
+    attention = ClipEvidence(model.layer, entering, entering, batch["images"]).attention_from_cls().sum(dim=(1, 2))
+    things = batch["patches"][..., 0] > 0
+    attended = 100 * float((attention * things).sum() / attention.sum())
+    return {"gathered": float(outputs["gathered"]), "changed": float(outputs["changed"]), "attended": attended}
 
 
 @torch.no_grad()

@@ -41,7 +41,7 @@ def _step(path: Path) -> int:
 
 
 def plot(log: Log, path: Path, title: str) -> None:
-    """One column per stage: loss above, held-out percentages below."""
+    """One column per stage: loss above, held-out percentages below: of right answers, or of attention on things."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.5 * len(log), 6), layout="constrained")
@@ -54,7 +54,7 @@ def plot(log: Log, path: Path, title: str) -> None:
             wide = 2.5 if kind == "all" else 1
             steps = [entry["step"] for entry in stage["held_out"]]
             held.plot(steps, [entry[kind] for entry in stage["held_out"]], label=kind, linewidth=wide)
-        held.set(xlabel="step", ylabel="held out, % right", ylim=(0, 101))
+        held.set(xlabel="step", ylabel="held out, %", ylim=(0, 101))
         if held.lines:
             held.legend(fontsize=7)
     figure.suptitle(title)
@@ -71,18 +71,19 @@ def plot_attempts(log: Log, earlier: list[dict[str, Any]], path: Path, name: str
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    attempts = [*earlier, {"name": name, "held_out": log[STAGES[-1].name]["held_out"]}]
+    attempts = [*earlier, {"name": name, "held_out": log["questions"]["held_out"]}]
     for attempt in attempts:
         entries = attempt["held_out"]
         steps, right = ([entry[key] for entry in entries] for key in ("step", "all"))
         axes.plot(steps, right, marker=".", label=attempt["name"])
-    axes.set(xlabel=f"step of stage {STAGES[-1].name}", ylabel="held out, % right", ylim=(0, 101))
+    axes.set(xlabel="step of stage questions", ylabel="held out, % right", ylim=(0, 101))
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=100)
 
 
 def _percentages(entries: list[dict[str, Any]]) -> list[str]:
-    return [key for key in (entries[0] if entries else {}) if key not in ("step", "seconds", "contrast", "seen")]
+    others = ("step", "seconds", "contrast", "seen", "gathered", "changed")
+    return [key for key in (entries[0] if entries else {}) if key not in others]
 
 
 def main() -> None:
@@ -91,9 +92,10 @@ def main() -> None:
     parser.add_argument("--run", default="playground/shapes/run", help="the --output of the training")
     parser.add_argument("--output", default="playground/shapes/llava-shapes", help="folder to write to")
     parser.add_argument("--name", default="training", help="stem of the files NAME.json and NAME.png")
+    parser.add_argument("--onto", help="the NAME.json of the run whose model this one went on from")
     parser.add_argument("--attempts", help="JSON list of earlier runs, each with name and held_out; also drawn")
     args = parser.parse_args()
-    log = read_run(Path(args.run))
+    log = (read_json(args.onto, "a run's log") if args.onto else {}) | read_run(Path(args.run))
     (Path(args.output) / f"{args.name}.json").write_text(json.dumps(log) + "\n")
     plot(log, Path(args.output) / f"{args.name}.png", f"llava-shapes: {args.name}")
     if args.attempts:

@@ -2,7 +2,7 @@
 
     python -m playground.shapes.export --run playground/shapes/run --output playground/shapes/llava-shapes
 
-does so with the newest checkpoint of a run's last stage, finished or not.
+does so with the newest checkpoint of a run's stage of questions, finished or not.
 """
 
 import json
@@ -18,7 +18,6 @@ from llava.eval.command import Parser, run
 from llava.model import LlavaLlamaForCausalLM
 from playground.shapes.data import MEAN, STD
 from playground.shapes.models import ROPE_THETA, build_llava
-from playground.shapes.stages import STAGES
 from playground.shapes.tower import TowerWithTeacher
 
 _TOWER = "model.vision_tower.vision_tower."
@@ -102,11 +101,11 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_unfinished(folder: Path) -> LlavaLlamaForCausalLM:
-    """The model of a run's last stage as its newest checkpoint has it."""
-    last = folder / STAGES[-1].name
+    """The model of a run's stage of questions as its newest checkpoint has it."""
+    last = folder / "questions"
     checkpoint = get_last_checkpoint(str(last)) if last.is_dir() else None
     if checkpoint is None:
-        raise InputError(f"a run must have reached its last stage: '{last}' has no checkpoint; train for longer")
+        raise InputError(f"a run must have reached its stage of questions: '{last}' has no checkpoint; train on")
     model = build_llava(TowerWithTeacher().clip.config.vision_config)
     weights = load_file(Path(checkpoint) / "model.safetensors")
     model.load_state_dict({name[6:]: weight for name, weight in weights.items() if name.startswith("llava.")})

@@ -1,4 +1,4 @@
-"""The three stages as numbers, and what one of them does: transformers' Trainer over samples in their order."""
+"""The stages as numbers, and what one of them does: transformers' Trainer over samples in their order."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ STAGES = (
     Stage("projector", steps=300, batch=32, rate=2e-3),
     Stage("captions", steps=400, batch=16, rate=1e-3, easy=30, things=(2, 8), slower=0.0, decay=0.1),
     Stage("questions", steps=1800, batch=16, rate=1e-3, slower=0.05, decay=0.6),
+    Stage("gather", steps=600, batch=32, rate=1e-3, decay=0.3),
 )
 
 

@@ -1,4 +1,4 @@
-"""Train the small LLaVA from nothing, in three stages; started again, it goes on where it was stopped.
+"""Train the small LLaVA from nothing, in four stages; started again, it goes on where it was stopped.
 
 python -m playground.shapes.train --output playground/shapes/run
 """
@@ -15,10 +15,12 @@ from transformers import TrainerCallback, set_seed
 
 from llava.eval.command import Parser, run
 from llava.model import LlavaLlamaForCausalLM
+from llava.model.builder import load_pretrained_model
 from llava.model.tokenizer import LlamaTokenizer
-from playground.shapes.check import accuracy, held_out, tower_accuracy
+from playground.shapes.check import accuracy, gathered_accuracy, held_out, tower_accuracy
 from playground.shapes.data import Maker, Samples, collate, described, matched, questioned
 from playground.shapes.export import export
+from playground.shapes.gather import Gathering
 from playground.shapes.models import WORDS, Aligned, Answering, build_llava, fit_projector
 from playground.shapes.stages import STAGES, Stage, run_stage
 from playground.shapes.text import read_tokenizer, train_tokenizer
@@ -79,7 +81,7 @@ def align(stage: Stage, model: LlavaLlamaForCausalLM, folder: Path, tokenizer: L
 def train_llava(
     stages: Sequence[Stage], folder: Path, tokenizer: LlamaTokenizer, tower: TowerWithTeacher, seed: int
 ) -> LlavaLlamaForCausalLM:
-    """Stages 2 and 3."""
+    """Stages 2 and 3: projector, captions, questions."""
     set_seed(seed + 1)
     vision = tower.clip.vision_model
     model = build_llava(vision.config)
@@ -98,12 +100,29 @@ def train_llava(
     return model
 
 
+def gather(
+    stage: Stage, model: LlavaLlamaForCausalLM, folder: Path, tokenizer: LlamaTokenizer, seed: int
+) -> LlavaLlamaForCausalLM:
+    """Stage 4: [CLS]."""
+    set_seed(seed + 2)
+    gathering = Gathering(model)
+    unseen = Samples(matched, tokenizer, stage.batch, seed, split="validation")
+    batch = collate([unseen[number] for number in range(stage.batch)])
+    report = Report(folder / f"{stage.name}.held_out.jsonl", lambda model: gathered_accuracy(model, batch))
+    log = run_stage(
+        stage, gathering, stage_samples(stage, matched, tokenizer, seed, number=4), folder / stage.name, [report]
+    )
+    (folder / f"{stage.name}.json").write_text(json.dumps(log))
+    return gathering.llava
+
+
 def main() -> None:
     """The command."""
     parser = Parser(prog="python -m playground.shapes.train", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--output", default="playground/shapes/run", help="folder of checkpoints and logs")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--gather-only", metavar="MODEL", help="only the last stage, on this checkpoint")
     for stage in STAGES:
         parser.add_argument(f"--{stage.name}-steps", type=int, default=stage.steps, help=f"steps of stage {stage.name}")
     args = parser.parse_args()
@@ -112,10 +131,13 @@ def main() -> None:
     if not (folder / "tokenizer.model").is_file():
         train_tokenizer(folder, args.seed)
     tokenizer = read_tokenizer(folder)
-    first, *rest = (dataclasses.replace(stage, steps=getattr(args, f"{stage.name}_steps")) for stage in STAGES)
-    tower = train_tower(first, folder, tokenizer, args.seed)
-    model = train_llava(rest, folder, tokenizer, tower, args.seed)
-    export(model, folder / "tokenizer.model", folder / "llava-shapes")
+    first, *rest, last = (dataclasses.replace(stage, steps=getattr(args, f"{stage.name}_steps")) for stage in STAGES)
+    if args.gather_only:
+        model = load_pretrained_model(args.gather_only, None, "llava-shapes", device="cpu")[1].float()
+    else:
+        tower = train_tower(first, folder, tokenizer, args.seed)
+        model = train_llava(rest, folder, tokenizer, tower, args.seed)
+    export(gather(last, model, folder, tokenizer, args.seed), folder / "tokenizer.model", folder / "llava-shapes")
 
 
 if __name__ == "__main__":
