@@ -44,6 +44,24 @@ def test_curves_hold_every_stage_of_the_run(tmp_path: Path, monkeypatch: pytest.
         assert len(one.convert("RGB").getcolors(10_000) or []) > 20
 
 
+def test_a_run_that_went_on_from_another_is_drawn_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(tmp_path)
+    entries = [{"step": 100, "loss": 2.0}]
+    earlier = {
+        "tower": {"loss": [{"step": 10, "loss": 7.0}], "held_out": []},
+        "captions": {"loss": entries, "held_out": []},
+    }
+    (tmp_path / "earlier.json").write_text(json.dumps(earlier))
+    flags = ["--run", tmp_path, "--output", tmp_path, "--onto", tmp_path / "earlier.json"]
+    monkeypatch.setattr(sys, "argv", ["curve", *map(str, flags)])
+
+    curve.main()
+
+    log = json.loads((tmp_path / "training.json").read_text())
+    assert set(log) == {"tower", "captions", "questions"} and log["captions"]["loss"] == entries
+    assert log["tower"]["loss"][-1] == {"step": 100, "loss": 0.1}
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has none; give the --output of the training"):
         curve.read_run(tmp_path)

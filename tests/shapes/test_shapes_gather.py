@@ -1,5 +1,7 @@
 """The last stage of the recipe: [CLS] learns to read the picture, in one layer, and the patches stay as they are."""
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,10 @@ import torch
 
 from llava.model import LlavaLlamaForCausalLM
 from llava.model.tokenizer import LlamaTokenizer
+from playground.shapes import train
 from playground.shapes.check import gathered_accuracy
 from playground.shapes.data import Samples, collate, matched, patch_targets
+from playground.shapes.export import export
 from playground.shapes.gather import Gathering, summary_loss
 from playground.shapes.models import build_llava
 from playground.shapes.scene import COLORS, SHAPES, make_scene
@@ -77,6 +81,21 @@ def test_one_layer_learns_and_cls_reads_more(tokenizer: LlamaTokenizer, tmp_path
     }
     layer = "llava.model.vision_tower.vision_tower.encoder.layers.1."
     assert learned and all(name == "summary" or name.startswith(layer) for name in learned)
+
+
+def test_the_last_stage_alone_leaves_the_language_model_as_it_was(
+    tokenizer: LlamaTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(llava(), Path(tokenizer.vocab_file), tmp_path / "model")
+    flags = ["--gather-only", tmp_path / "model", "--output", tmp_path / "run", "--gather-steps", 2, "--threads", 1]
+    monkeypatch.setattr(sys, "argv", ["train", *map(str, flags)])
+
+    train.main()
+
+    for name, same in (("model.safetensors", True), ("config.json", True), ("vision_tower/model.safetensors", False)):
+        written = (tmp_path / "run/llava-shapes" / name).read_bytes()
+        assert (written == (tmp_path / "model" / name).read_bytes()) is same
+    assert "attended" in json.loads((tmp_path / "run/gather.held_out.jsonl").read_text())
 
 
 def test_attended_is_the_share_of_cls_attention_that_falls_on_things(tokenizer: LlamaTokenizer) -> None:
