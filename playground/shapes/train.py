@@ -54,13 +54,18 @@ def stage_samples(stage: Stage, make: Maker, tokenizer: LlamaTokenizer, seed: in
     return Samples(make, tokenizer, length, seed, number, easy, stage.things, stage.easy_things)
 
 
+def unseen_batch(stage: Stage, tokenizer: LlamaTokenizer, seed: int) -> dict[str, Any]:
+    """One batch of a stage's size that no training sees, to judge the tower on."""
+    samples = Samples(matched, tokenizer, stage.batch, seed, split="validation")
+    return collate([samples[number] for number in range(stage.batch)])
+
+
 def train_tower(stage: Stage, folder: Path, tokenizer: LlamaTokenizer, seed: int, **settings: Any) -> TowerWithTeacher:
     """Stage 1."""
     set_seed(seed)
     model = TowerWithTeacher()
     samples = stage_samples(stage, matched, tokenizer, seed, number=0)
-    unseen = Samples(matched, tokenizer, stage.batch, seed, split="validation")
-    batch = collate([unseen[number] for number in range(stage.batch)])
+    batch = unseen_batch(stage, tokenizer, seed)
     report = Report(folder / f"{stage.name}.held_out.jsonl", lambda model: tower_accuracy(model, batch))
     log = run_stage(stage, model, samples, folder / stage.name, [report], **settings)
     (folder / f"{stage.name}.json").write_text(json.dumps(log))
@@ -106,12 +111,10 @@ def gather(
     """Stage 4: [CLS]."""
     set_seed(seed + 2)
     gathering = Gathering(model)
-    unseen = Samples(matched, tokenizer, stage.batch, seed, split="validation")
-    batch = collate([unseen[number] for number in range(stage.batch)])
+    batch = unseen_batch(stage, tokenizer, seed)
     report = Report(folder / f"{stage.name}.held_out.jsonl", lambda model: gathered_accuracy(model, batch))
-    log = run_stage(
-        stage, gathering, stage_samples(stage, matched, tokenizer, seed, number=4), folder / stage.name, [report]
-    )
+    samples = stage_samples(stage, matched, tokenizer, seed, number=4)
+    log = run_stage(stage, gathering, samples, folder / stage.name, [report])
     (folder / f"{stage.name}.json").write_text(json.dumps(log))
     return gathering.llava
 
