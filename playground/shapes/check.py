@@ -37,7 +37,7 @@ def accuracy(model: LlavaLlamaForCausalLM, held: Held, batch_size: int = 48, bli
     right, total = Counter(), Counter()
     for start in range(0, len(held), batch_size):
         part = held[start : start + batch_size]
-        batch = {key: value.to(device) for key, value in collate([sample for _, sample in part]).items()}
+        batch = _on(device, collate([sample for _, sample in part]))
         labels = batch.pop("labels")
         if blind:
             batch["images"] = torch.zeros_like(batch["images"])
@@ -55,6 +55,7 @@ def accuracy(model: LlavaLlamaForCausalLM, held: Held, batch_size: int = 48, bli
 @torch.no_grad()
 def gathered_accuracy(model: Gathering, batch: dict[str, torch.Tensor]) -> dict[str, float]:
     """The two losses of `Gathering`, and the percentage of [CLS]'s attention to patches that falls on things."""
+    batch = _on(model.llava.device, batch)
     outputs, entering = model(**batch), model.entering(batch["images"])
     attention = ClipEvidence(model.layer, entering, entering, batch["images"]).attention_from_cls().sum(dim=(1, 2))
     things = batch["patches"][..., 0] > 0
@@ -65,6 +66,7 @@ def gathered_accuracy(model: Gathering, batch: dict[str, torch.Tensor]) -> dict[
 @torch.no_grad()
 def tower_accuracy(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, float]:
     """What the tower's teacher reads off the patches, in percent right where something is, and the two losses."""
+    batch = _on(next(model.parameters()).device, batch)
     outputs = model(**batch)
     scores = {"contrast": float(outputs["contrast"]), "seen": float(outputs["seen"])}
     there = batch["patches"][..., 0] > 0
@@ -72,3 +74,7 @@ def tower_accuracy(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> di
         right = verdict.argmax(dim=-1) == batch["patches"][..., number]
         scores[name] = 100 * float(right[there].float().mean())
     return scores
+
+
+def _on(device: torch.device, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key: value.to(device) for key, value in batch.items()}

@@ -62,7 +62,7 @@ def plot(log: Log, path: Path, title: str) -> None:
 
 
 def plot_attempts(log: Log, earlier: list[dict[str, Any]], path: Path, name: str) -> None:
-    """Held-out accuracy over the last stage's steps, a line for every attempt.
+    """Held-out accuracy over the steps of questions, a line for every attempt; questions asked alone come last.
 
     Args:
         earlier: records with `name` and `held_out`, the latter with `step` and `all` (per cent).
@@ -71,12 +71,15 @@ def plot_attempts(log: Log, earlier: list[dict[str, Any]], path: Path, name: str
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    attempts = [*earlier, {"name": name, "held_out": log["questions"]["held_out"]}]
+    held = list(log["questions"]["held_out"])
+    alone = log["alone"]["held_out"] if "alone" in log else []
+    held += [entry | {"step": held[-1]["step"] + entry["step"]} for entry in alone]
+    attempts = [*earlier, {"name": name, "held_out": held}]
     for attempt in attempts:
         entries = attempt["held_out"]
         steps, right = ([entry[key] for entry in entries] for key in ("step", "all"))
         axes.plot(steps, right, marker=".", label=attempt["name"])
-    axes.set(xlabel="step of stage questions", ylabel="held out, % right", ylim=(0, 101))
+    axes.set(xlabel="step of the stages questions and alone", ylabel="held out, % right", ylim=(0, 101))
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=100)
 

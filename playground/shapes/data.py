@@ -20,6 +20,8 @@ PATCH = 8
 # A caption's end for the text tower. Were it LLaMA's 2, transformers' CLIP would read the caption's feature at the
 # caption's highest id instead, which is somewhere in the middle.
 CAPTION_END = VOCABULARY
+# The number of a question that padding belongs to; see `alone.py`.
+OTHER = -1
 Sample = dict[str, torch.Tensor]
 Maker = Callable[[Scene, np.random.RandomState, LlamaTokenizer], Sample]
 # Numbers of scenes: every stage sees scenes of its own.
@@ -103,7 +105,7 @@ def collate(samples: list[Sample]) -> dict[str, Any]:
     """One batch, texts padded at the right."""
     batch: dict[str, Any] = {"images": torch.stack([sample["images"] for sample in samples])}
     lengths = torch.tensor([len(sample["input_ids"]) for sample in samples])
-    for key, filler in (("input_ids", 0), ("labels", IGNORE_INDEX)):
+    for key, filler in (("input_ids", 0), ("labels", IGNORE_INDEX), ("asked", OTHER)):
         if key in samples[0]:
             texts = [sample[key] for sample in samples]
             batch[key] = torch.nn.utils.rnn.pad_sequence(texts, batch_first=True, padding_value=filler)

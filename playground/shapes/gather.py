@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from llava.model import LlavaLlamaForCausalLM
+from playground.shapes.models import round_weights
 from playground.shapes.scene import COLORS, PLACES, SHAPES
 
 # How much dearer it is to change a patch than to misread [CLS].
@@ -21,15 +22,12 @@ class Gathering(nn.Module):
     """The layer that LLaVA takes features from, learning; all else of the tower is frozen.
 
     Args:
-        llava: its weights are rounded to float16 first, as they are in the checkpoint, so that it makes no difference
-            whether this stage follows the others or begins from the checkpoint.
+        llava: its weights are rounded first, see `round_weights`.
     """
 
     def __init__(self, llava: LlavaLlamaForCausalLM) -> None:
         super().__init__()
-        for weight in llava.parameters():
-            weight.data = weight.data.half().float()
-        self.llava = llava.requires_grad_(False)
+        self.llava = round_weights(llava).requires_grad_(False)
         self.before = copy.deepcopy(self.layer)
         self.layer.requires_grad_(True)
         self.summary = nn.Linear(llava.get_vision_tower().hidden_size, len(PLACES) * sum(_CHOICES))

@@ -129,6 +129,13 @@ def begin_by_likeness(model: LlavaLlamaForCausalLM) -> None:
         attention.o_proj.weight.copy_(0.5 * attention.v_proj.weight.T)
 
 
+def round_weights(model: LlavaLlamaForCausalLM) -> LlavaLlamaForCausalLM:
+    """Round to float16, as the checkpoint is: a stage then begins alike after another stage and from a checkpoint."""
+    for weight in model.parameters():
+        weight.data = weight.data.half().float()
+    return model
+
+
 @torch.no_grad()
 def fit_projector(model: LlavaLlamaForCausalLM, images: torch.Tensor) -> None:
     """Divide the projector's first layer by the size of the features it will get, from pictures (B, 3, 128, 128).

@@ -41,6 +41,7 @@ STAGES = (
     Stage("captions", steps=400, batch=16, rate=1e-3, easy=30, things=(2, 8), slower=0.0, decay=0.1),
     Stage("questions", steps=1800, batch=16, rate=1e-3, slower=0.05, decay=0.6),
     Stage("gather", steps=600, batch=32, rate=1e-3, decay=0.3),
+    Stage("alone", steps=800, batch=16, rate=6e-4, slower=0.05, decay=0.75),
 )
 
 

@@ -1,4 +1,4 @@
-"""Train the small LLaVA from nothing, in four stages; started again, it goes on where it was stopped.
+"""Train the small LLaVA from nothing, in five stages; started again, it goes on where it was stopped.
 
 python -m playground.shapes.train --output playground/shapes/run
 """
@@ -17,11 +17,12 @@ from llava.eval.command import Parser, run
 from llava.model import LlavaLlamaForCausalLM
 from llava.model.builder import load_pretrained_model
 from llava.model.tokenizer import LlamaTokenizer
+from playground.shapes.alone import AskedAlone, asked_alone
 from playground.shapes.check import accuracy, gathered_accuracy, held_out, tower_accuracy
 from playground.shapes.data import Maker, Samples, collate, described, matched, questioned
 from playground.shapes.export import export
 from playground.shapes.gather import Gathering
-from playground.shapes.models import WORDS, Aligned, Answering, build_llava, fit_projector
+from playground.shapes.models import WORDS, Aligned, Answering, build_llava, fit_projector, round_weights
 from playground.shapes.stages import STAGES, Stage, run_stage
 from playground.shapes.text import read_tokenizer, train_tokenizer
 from playground.shapes.tower import TowerWithTeacher
@@ -119,13 +120,29 @@ def gather(
     return gathering.llava
 
 
+def answer_alone(
+    stage: Stage, model: LlavaLlamaForCausalLM, folder: Path, tokenizer: LlamaTokenizer, seed: int
+) -> LlavaLlamaForCausalLM:
+    """Stage 5: questions again, each alone."""
+    set_seed(seed + 3)
+    round_weights(model).requires_grad_(True)
+    model.get_vision_tower().requires_grad_(False)
+    held = held_out(tokenizer, pictures=60)
+    report = Report(folder / f"{stage.name}.held_out.jsonl", lambda asked: accuracy(asked.llava, held))
+    samples = stage_samples(stage, asked_alone, tokenizer, seed, number=5)
+    log = run_stage(stage, AskedAlone(model), samples, folder / stage.name, [report])
+    (folder / f"{stage.name}.json").write_text(json.dumps(log))
+    return model
+
+
 def main() -> None:
     """The command."""
     parser = Parser(prog="python -m playground.shapes.train", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--output", default="playground/shapes/run", help="folder of checkpoints and logs")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
-    parser.add_argument("--gather-only", metavar="MODEL", help="only the last stage, on this checkpoint")
+    parser.add_argument("--gather-only", metavar="MODEL", help="only the stage gather, on this checkpoint")
+    parser.add_argument("--alone-only", metavar="MODEL", help="only the last stage, on this checkpoint")
     for stage in STAGES:
         parser.add_argument(f"--{stage.name}-steps", type=int, default=stage.steps, help=f"steps of stage {stage.name}")
     args = parser.parse_args()
@@ -134,13 +151,20 @@ def main() -> None:
     if not (folder / "tokenizer.model").is_file():
         train_tokenizer(folder, args.seed)
     tokenizer = read_tokenizer(folder)
-    first, *rest, last = (dataclasses.replace(stage, steps=getattr(args, f"{stage.name}_steps")) for stage in STAGES)
-    if args.gather_only:
-        model = load_pretrained_model(args.gather_only, None, "llava-shapes", device="cpu")[1].float()
+    first, *rest, cls, last = (
+        dataclasses.replace(stage, steps=getattr(args, f"{stage.name}_steps")) for stage in STAGES
+    )
+    begin = args.gather_only or args.alone_only
+    if begin:
+        model = load_pretrained_model(begin, None, "llava-shapes", device="cpu")[1].float()
     else:
         tower = train_tower(first, folder, tokenizer, args.seed)
         model = train_llava(rest, folder, tokenizer, tower, args.seed)
-    export(gather(last, model, folder, tokenizer, args.seed), folder / "tokenizer.model", folder / "llava-shapes")
+    if not args.alone_only:
+        model = gather(cls, model, folder, tokenizer, args.seed)
+    if not args.gather_only:
+        model = answer_alone(last, model, folder, tokenizer, args.seed)
+    export(model, folder / "tokenizer.model", folder / "llava-shapes")
 
 
 if __name__ == "__main__":

@@ -44,6 +44,22 @@ def test_curves_hold_every_stage_of_the_run(tmp_path: Path, monkeypatch: pytest.
         assert len(one.convert("RGB").getcolors(10_000) or []) > 20
 
 
+def test_questions_asked_alone_go_on_where_the_conversations_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.axes import Axes
+
+    write_run(tmp_path)
+    drawn = []
+    monkeypatch.setattr(Axes, "plot", lambda self, steps, right, **_: drawn.append((steps, right)))
+    monkeypatch.setattr(Axes, "legend", lambda self, **_: None)
+    log = curve.read_run(tmp_path) | {"alone": {"loss": [], "held_out": [{"step": 100, "all": 70.0}]}}
+
+    curve.plot_attempts(log, [], tmp_path / "attempts.png", "this model")
+
+    assert drawn == [([100, 200, 300], [40.0, 60.0, 70.0])]
+
+
 def test_a_run_that_went_on_from_another_is_drawn_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_run(tmp_path)
     entries = [{"step": 100, "loss": 2.0}]

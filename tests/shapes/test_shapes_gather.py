@@ -1,4 +1,4 @@
-"""The last stage of the recipe: [CLS] learns to read the picture, in one layer, and the patches stay as they are."""
+"""Stage 4 of the recipe: [CLS] learns to read the picture, in one layer, and the patches stay as they are."""
 
 import json
 import sys
@@ -83,7 +83,7 @@ def test_one_layer_learns_and_cls_reads_more(tokenizer: LlamaTokenizer, tmp_path
     assert learned and all(name == "summary" or name.startswith(layer) for name in learned)
 
 
-def test_the_last_stage_alone_leaves_the_language_model_as_it_was(
+def test_the_stage_leaves_the_language_model_as_it_was(
     tokenizer: LlamaTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export(llava(), Path(tokenizer.vocab_file), tmp_path / "model")
