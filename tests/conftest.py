@@ -22,6 +22,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
+pytest_plugins = ["shapes_fixtures"]
+
 PARITY = Path(__file__).parent / "parity"
 CASES = json.loads((PARITY / "cases.json").read_text())
 METHOD_OF_CASE = {"pdrop": "pyramiddrop", "llava": "none"}

@@ -14,23 +14,9 @@ from playground.shapes import train
 from playground.shapes.alone import AskedAlone, asked_alone, visible
 from playground.shapes.data import Samples, collate
 from playground.shapes.export import export
-from playground.shapes.models import build_llava
 from playground.shapes.questions import SHORT, ask
 from playground.shapes.scene import make_scene, random_source
-from playground.shapes.text import conversation, encode_conversation, read_tokenizer, train_tokenizer
-from playground.shapes.tower import TowerWithTeacher
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> LlamaTokenizer:
-    folder = tmp_path_factory.mktemp("vocabulary")
-    train_tokenizer(folder)
-    return read_tokenizer(folder)
-
-
-def llava() -> LlavaLlamaForCausalLM:
-    torch.manual_seed(0)
-    return build_llava(TowerWithTeacher(width=64, layers=3).clip.config.vision_config, width=32, layers=2)
+from playground.shapes.text import conversation, encode_conversation
 
 
 def test_a_token_sees_what_is_shared_and_its_own_question() -> None:
@@ -46,8 +32,10 @@ def test_a_token_sees_what_is_shared_and_its_own_question() -> None:
     ]
 
 
-def test_each_question_is_answered_as_in_a_prompt_of_its_own(tokenizer: LlamaTokenizer) -> None:
-    model = llava()
+def test_each_question_is_answered_as_in_a_prompt_of_its_own(
+    tokenizer: LlamaTokenizer, llava: LlavaLlamaForCausalLM
+) -> None:
+    model = llava
     samples = Samples(asked_alone, tokenizer, length=3)
     batch = collate([samples[number] for number in range(3)])
     assert len(set(batch["asked"].amax(dim=1).tolist())) > 1 or (batch["asked"] == -1).any()
@@ -69,17 +57,27 @@ def test_each_question_is_answered_as_in_a_prompt_of_its_own(tokenizer: LlamaTok
     torch.testing.assert_close(found["loss"], sum(losses) / len(found["logits"]), rtol=1e-5, atol=1e-6)
 
 
-def test_the_stage_alone_leaves_the_tower_as_it_was(
-    tokenizer: LlamaTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("stage", "changed", "judged"),
+    [("gather", "vision_tower/model.safetensors", "attended"), ("alone", "model.safetensors", "all")],
+)
+def test_a_late_stage_goes_on_from_a_checkpoint_and_changes_its_own_part(
+    stage: str,
+    changed: str,
+    judged: str,
+    tokenizer: LlamaTokenizer,
+    llava: LlavaLlamaForCausalLM,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    export(llava(), Path(tokenizer.vocab_file), tmp_path / "model")
-    flags = ["--alone-only", tmp_path / "model", "--output", tmp_path / "run", "--alone-steps", 2, "--threads", 1]
+    export(llava, Path(tokenizer.vocab_file), tmp_path / "model")
+    flags = [f"--{stage}-only", tmp_path / "model", f"--{stage}-steps", 2, "--output", tmp_path / "run", "--threads", 1]
     monkeypatch.setattr(sys, "argv", ["train", *map(str, flags)])
 
     train.main()
 
-    for name, same in (("model.safetensors", False), ("config.json", True), ("vision_tower/model.safetensors", True)):
+    for name in ("model.safetensors", "config.json", "vision_tower/model.safetensors"):
         written = (tmp_path / "run/llava-shapes" / name).read_bytes()
-        assert (written == (tmp_path / "model" / name).read_bytes()) is same
-    assert json.loads((tmp_path / "run/alone.held_out.jsonl").read_text())["step"] == 2
-    assert not (tmp_path / "run/gather").exists()
+        assert (written == (tmp_path / "model" / name).read_bytes()) is (name != changed)
+    assert judged in json.loads((tmp_path / f"run/{stage}.held_out.jsonl").read_text())
+    assert sorted(path.name for path in (tmp_path / "run").glob("*.held_out.jsonl")) == [f"{stage}.held_out.jsonl"]

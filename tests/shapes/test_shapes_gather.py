@@ -1,7 +1,5 @@
 """Stage 4 of the recipe: [CLS] learns to read the picture, in one layer, and the patches stay as they are."""
 
-import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,28 +7,11 @@ import torch
 
 from llava.model import LlavaLlamaForCausalLM
 from llava.model.tokenizer import LlamaTokenizer
-from playground.shapes import train
 from playground.shapes.check import gathered_accuracy
 from playground.shapes.data import Samples, collate, matched, patch_targets
-from playground.shapes.export import export
 from playground.shapes.gather import Gathering, summary_loss
-from playground.shapes.models import build_llava
 from playground.shapes.scene import COLORS, SHAPES, make_scene
 from playground.shapes.stages import Stage, run_stage
-from playground.shapes.text import read_tokenizer, train_tokenizer
-from playground.shapes.tower import TowerWithTeacher
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> LlamaTokenizer:
-    folder = tmp_path_factory.mktemp("vocabulary")
-    train_tokenizer(folder)
-    return read_tokenizer(folder)
-
-
-def llava() -> LlavaLlamaForCausalLM:
-    torch.manual_seed(0)
-    return build_llava(TowerWithTeacher(width=64, layers=3).clip.config.vision_config, width=32, layers=2)
 
 
 def batch_of(tokenizer: LlamaTokenizer, count: int = 16) -> dict[str, torch.Tensor]:
@@ -54,8 +35,10 @@ def test_cls_is_asked_for_everything_at_its_place() -> None:
         assert summary_loss(wrong.flatten(1), patches) > 1
 
 
-def test_it_begins_with_the_patches_as_they_are_in_the_checkpoint(tokenizer: LlamaTokenizer) -> None:
-    model, batch = llava(), batch_of(tokenizer, 2)
+def test_it_begins_with_the_patches_as_they_are_in_the_checkpoint(
+    tokenizer: LlamaTokenizer, llava: LlavaLlamaForCausalLM
+) -> None:
+    model, batch = llava, batch_of(tokenizer, 2)
     as_written = {name: weight.half().float() for name, weight in model.state_dict().items()}
     gathering = Gathering(model)
 
@@ -65,8 +48,10 @@ def test_it_begins_with_the_patches_as_they_are_in_the_checkpoint(tokenizer: Lla
     assert torch.equal(gathering.layer(gathering.entering(batch["images"]), attention_mask=None)[:, 1:], features)
 
 
-def test_one_layer_learns_and_cls_reads_more(tokenizer: LlamaTokenizer, tmp_path: Path) -> None:
-    gathering, batch = Gathering(llava()), batch_of(tokenizer)
+def test_one_layer_learns_and_cls_reads_more(
+    tokenizer: LlamaTokenizer, llava: LlavaLlamaForCausalLM, tmp_path: Path
+) -> None:
+    gathering, batch = Gathering(llava), batch_of(tokenizer)
     weights = {name: weight.clone() for name, weight in gathering.state_dict().items()}
     before = gathered_accuracy(gathering, batch)
     samples = Samples(matched, tokenizer, length=16 * 15)
@@ -83,23 +68,10 @@ def test_one_layer_learns_and_cls_reads_more(tokenizer: LlamaTokenizer, tmp_path
     assert learned and all(name == "summary" or name.startswith(layer) for name in learned)
 
 
-def test_the_stage_leaves_the_language_model_as_it_was(
-    tokenizer: LlamaTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_attended_is_the_share_of_cls_attention_that_falls_on_things(
+    tokenizer: LlamaTokenizer, llava: LlavaLlamaForCausalLM
 ) -> None:
-    export(llava(), Path(tokenizer.vocab_file), tmp_path / "model")
-    flags = ["--gather-only", tmp_path / "model", "--output", tmp_path / "run", "--gather-steps", 2, "--threads", 1]
-    monkeypatch.setattr(sys, "argv", ["train", *map(str, flags)])
-
-    train.main()
-
-    for name, same in (("model.safetensors", True), ("config.json", True), ("vision_tower/model.safetensors", False)):
-        written = (tmp_path / "run/llava-shapes" / name).read_bytes()
-        assert (written == (tmp_path / "model" / name).read_bytes()) is same
-    assert "attended" in json.loads((tmp_path / "run/gather.held_out.jsonl").read_text())
-
-
-def test_attended_is_the_share_of_cls_attention_that_falls_on_things(tokenizer: LlamaTokenizer) -> None:
-    gathering, batch = Gathering(llava()), batch_of(tokenizer, 4)
+    gathering, batch = Gathering(llava), batch_of(tokenizer, 4)
     with torch.no_grad():
         gathering.layer.self_attn.q_proj.weight.zero_()
         gathering.layer.self_attn.q_proj.bias.zero_()

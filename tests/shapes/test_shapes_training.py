@@ -19,21 +19,8 @@ from playground.shapes.pictures import draw
 from playground.shapes.questions import SHORT, ask
 from playground.shapes.scene import COLORS, PLACES, make_scene, random_source
 from playground.shapes.stages import Stage, run_stage
-from playground.shapes.text import conversation, encode_conversation, read_tokenizer, train_tokenizer
+from playground.shapes.text import conversation, encode_conversation, train_tokenizer
 from playground.shapes.tower import TowerWithTeacher
-
-
-@pytest.fixture(scope="module")
-def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the recipe's own vocabulary."""
-    folder = tmp_path_factory.mktemp("vocabulary")
-    train_tokenizer(folder)
-    return folder
-
-
-@pytest.fixture
-def tokenizer(vocabulary: Path) -> LlamaTokenizer:
-    return read_tokenizer(vocabulary)
 
 
 def miniature() -> LlavaLlamaForCausalLM:
