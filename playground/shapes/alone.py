@@ -11,6 +11,7 @@ from transformers import LlamaModel
 
 from llava.constants import IGNORE_INDEX
 from llava.model import LlavaLlamaForCausalLM
+from llava.model.fusion import fuse_labels
 from llava.model.tokenizer import LlamaTokenizer
 from playground.shapes.data import Sample
 from playground.shapes.questions import ask
@@ -66,12 +67,12 @@ class AskedAlone(nn.Module):
         """The loss over labels other than -100, and `logits` (n, V) where a label comes next.
 
         Args:
-            input_ids, labels, asked: (B, L) int64, see `asked_alone`; the picture stands at the same column in all.
+            input_ids, labels, asked: (B, L) int64, see `asked_alone`.
         """
-        embeds, _plan = self.llava.prepare_inputs(input_ids, images=images)
-        column = int((input_ids[0] < 0).nonzero()[0])
-        more = embeds.shape[1] - input_ids.shape[1]
-        looks = visible(_widen(asked, column, more, 0))
+        embeds, plan = self.llava.prepare_inputs(input_ids, images=images)
+        # The picture's tokens get no label; they are what all share.
+        shared = fuse_labels(asked, plan)
+        looks = visible(shared.where(shared != IGNORE_INDEX, 0))
         hidden = LlamaModel.forward(
             self.llava.get_model(),
             inputs_embeds=embeds,
@@ -82,16 +83,10 @@ class AskedAlone(nn.Module):
             position_ids=looks.sum(dim=-1) - 1,
             use_cache=False,
         ).last_hidden_state
-        following = _widen(labels, column, more, IGNORE_INDEX)[:, 1:]
+        following = fuse_labels(labels, plan)[:, 1:]
         told = following != IGNORE_INDEX
         logits = self.llava.lm_head(hidden[:, :-1][told])
         return {"loss": nn.functional.cross_entropy(logits.float(), following[told]), "logits": logits}
-
-
-def _widen(values: torch.Tensor, column: int, more: int, filler: int) -> torch.Tensor:
-    """(B, L) -> (B, L + more): the picture's one column becomes as many as it has tokens, `filler` in all of them."""
-    picture = values.new_full((len(values), more + 1), filler)
-    return torch.cat([values[:, :column], picture, values[:, column + 1 :]], dim=1)
 
 
 def _type_of_attention(embeds: torch.Tensor) -> torch.dtype:

@@ -35,18 +35,12 @@ class Gathering(nn.Module):
     @property
     def layer(self) -> nn.Module:
         """The one that learns."""
-        tower = self.llava.get_vision_tower()
-        return tower.vision_tower.encoder.layers[tower.layers_to_run - 1]
+        return self.llava.get_vision_tower().last_layer
 
     @torch.no_grad()
     def entering(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, 128, 128) pixels -> (B, 257, D), what enters the layer."""
-        tower = self.llava.get_vision_tower()
-        vision = tower.vision_tower
-        states = vision.pre_layrnorm(vision.embeddings(images))
-        for layer in vision.encoder.layers[: tower.layers_to_run - 1]:
-            states = layer(states, attention_mask=None)
-        return states
+        return self.llava.get_vision_tower().entering_last(images)
 
     def forward(self, images: torch.Tensor, patches: torch.Tensor, **_: torch.Tensor) -> dict[str, torch.Tensor]:
         """The loss and its two parts: what is misread, and the share by which patches have changed.

@@ -141,8 +141,9 @@ def main() -> None:
     parser.add_argument("--output", default="playground/shapes/run", help="folder of checkpoints and logs")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
-    parser.add_argument("--gather-only", metavar="MODEL", help="only the stage gather, on this checkpoint")
-    parser.add_argument("--alone-only", metavar="MODEL", help="only the last stage, on this checkpoint")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--gather-only", metavar="MODEL", help="only the stage gather, on this checkpoint")
+    only.add_argument("--alone-only", metavar="MODEL", help="only the last stage, on this checkpoint")
     for stage in STAGES:
         parser.add_argument(f"--{stage.name}-steps", type=int, default=stage.steps, help=f"steps of stage {stage.name}")
     args = parser.parse_args()

@@ -3,13 +3,12 @@
 `write(name, folder)` makes `folder/<benchmark>` as it lies under `playground/data/eval`. Contents are made up.
 """
 
-import base64
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
+from published_mmbench import mmbench, mmbench_cn
 
 WORD = "Answer the question using a single word or phrase."
 LETTER = "Answer with the option's letter from the given choices directly."
@@ -177,39 +176,6 @@ def mme(folder: Path) -> None:
         truth.write_text("".join(f"{t}{space}Please answer yes or no.\t{a}\n" for t, a in zip(texts, ("Yes", "No"))))
         asked += [question(file, file, text, name) for text in texts]
     lines(folder / "MME/llava_mme.jsonl", asked)
-
-
-COLUMNS = ["index", "question", "hint", "A", "B", "C", "D", "answer", "category", "image", "source"]
-COLUMNS += ["l2-category", "comment", "split"]
-
-
-def _mmbench_table(path: Path, text: str, hint: str, answers: bool, split: str) -> None:
-    """Two questions of four and three options with their circular copies, in MMBench's TSV."""
-    rows = []
-    for base, options in ((241, ["The ball", "The box", "Both", "None of them"]), (252, ["Red", "Blue", "Green"])):
-        data = io.BytesIO()
-        Image.new("RGBA" if base == 252 else "RGB", (40, 56), (base % 256, 60, 90)).save(data, "PNG")
-        image, size = base64.b64encode(data.getvalue()).decode(), len(options)
-        for turn in range(size):
-            shown = options[size - turn :] + options[: size - turn]
-            cells = {"index": base + 1000000 * turn, "question": text, "hint": hint if base == 241 else ""}
-            cells |= dict(zip("ABCD", shown + [""] * (4 - size)))
-            cells |= {"answer": "ABCD"[(1 + turn) % size] if answers else "", "category": "physical_relation"}
-            cells |= {"image": image, "source": "web", "l2-category": "relation_reasoning", "comment": ""}
-            rows.append(cells | {"split": split})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = ["\t".join(str(row[name]) for name in COLUMNS) for row in rows]
-    path.write_text("\n".join(["\t".join(COLUMNS), *table]) + "\n", encoding="utf-8")
-
-
-def mmbench(folder: Path) -> None:
-    """The dev table with answers."""
-    _mmbench_table(folder / "mmbench/mmbench_dev_20230712.tsv", "Which is heavier?", "Look at it.", True, "dev")
-
-
-def mmbench_cn(folder: Path) -> None:
-    """The Chinese dev table with answers."""
-    _mmbench_table(folder / "mmbench_cn/mmbench_dev_cn_20231003.tsv", "哪个更重?", "看图。", True, "dev")
 
 
 def seed(folder: Path) -> None:

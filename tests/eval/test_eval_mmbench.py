@@ -5,6 +5,7 @@ from pathlib import Path
 
 import openpyxl
 import published
+import published_mmbench
 import pytest
 from commands import Outcome, call, call_script
 
@@ -151,7 +152,9 @@ def test_bad_answers_are_refused(folder: Path, capsys: pytest.CaptureFixture, sp
 
 def test_a_test_table_is_for_the_server(folder: Path, capsys: pytest.CaptureFixture) -> None:
     answer(folder, {})
-    published._mmbench_table(folder / "mmbench_dev_20230712.tsv", "Which is heavier?", "Look at it.", False, "test")
+    published_mmbench.write_table(
+        folder / "mmbench_dev_20230712.tsv", "Which is heavier?", "Look at it.", False, "test"
+    )
     done = score(folder, capsys)
     assert done.code == 2 and "has none for 7 rows, first index 241; a test table is scored by MMBench's" in done.err
 

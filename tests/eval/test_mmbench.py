@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import published
+import published_mmbench
 import pytest
 from commands import TINY, Outcome, call, records
 from PIL import Image
@@ -27,11 +28,11 @@ def png(mode: str = "RGB") -> str:
 
 def row(index: object = 7, **cells: object) -> dict[str, object]:
     """Cells of a row: two options and a picture, unless told otherwise."""
-    whole = dict.fromkeys(published.COLUMNS, "")
+    whole = dict.fromkeys(published_mmbench.COLUMNS, "")
     return whole | {"index": index, "question": "Which?", "A": "this", "B": "that", "image": png()} | cells
 
 
-def table(folder: Path, *rows: dict[str, object], columns: list[str] = published.COLUMNS) -> Path:
+def table(folder: Path, *rows: dict[str, object], columns: list[str] = published_mmbench.COLUMNS) -> Path:
     """A table file."""
     path = folder / "t.tsv"
     lines = ["\t".join(columns), *("\t".join(str(cells[name]) for name in columns) for cells in rows)]
@@ -165,7 +166,7 @@ def test_bad_tables_are_refused_before_weights_are_read(
 
 
 def test_an_empty_file_and_missing_columns(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    path = table(tmp_path, row(), columns=[name for name in published.COLUMNS if name not in ("hint", "D")])
+    path = table(tmp_path, row(), columns=[name for name in published_mmbench.COLUMNS if name not in ("hint", "D")])
     assert "needs the columns index, question, hint, A, B, C, D, image: " in ask(capsys, path).err
     assert "lacks hint, D; take the" in ask(capsys, path).err
     path.write_text("")

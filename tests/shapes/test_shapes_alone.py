@@ -81,3 +81,13 @@ def test_a_late_stage_goes_on_from_a_checkpoint_and_changes_its_own_part(
         assert (written == (tmp_path / "model" / name).read_bytes()) is (name != changed)
     assert judged in json.loads((tmp_path / f"run/{stage}.held_out.jsonl").read_text())
     assert sorted(path.name for path in (tmp_path / "run").glob("*.held_out.jsonl")) == [f"{stage}.held_out.jsonl"]
+
+
+def test_only_one_stage_can_be_the_only_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", "--gather-only", "model", "--alone-only", "model"])
+
+    with pytest.raises(SystemExit) as ended:
+        train.main()
+
+    assert ended.value.code == 2
+    assert "--alone-only: not allowed with argument --gather-only" in capsys.readouterr().err

@@ -53,17 +53,26 @@ class CLIPVisionTower(nn.Module):
         self.select_layer, self.select_feature = select_layer, select_feature
         self.layers_to_run = layers_to_run
 
+    @property
+    def last_layer(self) -> nn.Module:
+        """The layer whose output the features are; those after it never run."""
+        return self.vision_tower.encoder.layers[self.layers_to_run - 1]
+
+    def entering_last(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(V, 3, height, width), any floating dtype and device -> (V, 1 + n, D), what enters `last_layer`."""
+        tower = self.vision_tower
+        hidden = tower.pre_layrnorm(tower.embeddings(pixels.to(device=self.device, dtype=self.dtype)))
+        for layer in tower.encoder.layers[: self.layers_to_run - 1]:
+            hidden = layer(hidden, attention_mask=None)
+        return hidden
+
     def encode(self, pixels: torch.Tensor, reduction: Reduction | None = None) -> Encoded:
         """Run the encoder up to the selected layer and keep what the method keeps.
 
         Args:
             pixels: (V, 3, height, width), any floating dtype and device; moved to the tower's.
         """
-        tower = self.vision_tower
-        hidden = tower.pre_layrnorm(tower.embeddings(pixels.to(device=self.device, dtype=self.dtype)))
-        *earlier, last = tower.encoder.layers[: self.layers_to_run]
-        for layer in earlier:
-            hidden = layer(hidden, attention_mask=None)
+        last, hidden = self.last_layer, self.entering_last(pixels)
         leaving = last(hidden, attention_mask=None)
 
         evidence = ClipEvidence(last, hidden, leaving, pixels)
