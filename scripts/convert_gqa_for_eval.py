@@ -8,10 +8,10 @@ A prediction is the answer without full stops at its end, in lower case.
 
 import json
 
-from llava.eval.command import Parser, run
+from llava.eval.benchmarks.vqa import repeated
+from llava.eval.benchmarks.vqa_upload import warn
 from llava.eval.files import read_answer_lines, write_text
-from llava.eval.vqa_files import repeated
-from llava.eval.vqa_upload import warn
+from llava.eval.runs.command import Parser, run
 
 
 def main() -> None:

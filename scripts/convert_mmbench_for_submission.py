@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from llava.errors import InputError
-from llava.eval.command import Parser, run
+from llava.eval.benchmarks.mmbench import read_table
+from llava.eval.benchmarks.vqa import check_known, read_results
+from llava.eval.benchmarks.vqa_upload import summary, warn, warn_repeated
 from llava.eval.files import write_bytes
-from llava.eval.mmbench_data import read_table
-from llava.eval.vqa_files import check_known, read_results
-from llava.eval.vqa_upload import summary, warn, warn_repeated
+from llava.eval.runs.command import Parser, run
 
 DROPPED = ("hint", "category", "source", "image", "comment", "l2-category")
 UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # control characters that XML cannot hold

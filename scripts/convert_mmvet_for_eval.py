@@ -7,10 +7,10 @@ The grader is GPT-4 and no part of this package.
 
 import json
 
-from llava.eval.command import Parser, run
+from llava.eval.benchmarks.vqa import check_answered, check_known, read_questions, repeated
+from llava.eval.benchmarks.vqa_upload import warn
 from llava.eval.files import read_answer_lines, write_text
-from llava.eval.vqa_files import check_answered, check_known, read_questions, repeated
-from llava.eval.vqa_upload import warn
+from llava.eval.runs.command import Parser, run
 
 
 def main() -> None:

@@ -6,11 +6,11 @@
 Prints the accuracies too; `python -m llava.eval.eval_seed` does only that.
 """
 
-from llava.eval.command import Parser, run
+from llava.eval.benchmarks.seed import read_questions, read_texts, upload
+from llava.eval.benchmarks.vqa import check_answered
 from llava.eval.eval_seed import accuracy, by_data, by_type, report
 from llava.eval.files import write_text
-from llava.eval.seed_files import read_questions, read_texts, upload
-from llava.eval.vqa_files import check_answered
+from llava.eval.runs.command import Parser, run
 
 
 def main() -> None:

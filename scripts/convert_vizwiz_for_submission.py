@@ -4,10 +4,10 @@
         --result-file vizwiz/answers/NAME.jsonl --result-upload-file vizwiz/answers_upload/NAME.json
 """
 
-from llava.eval.command import Parser, run
+from llava.eval.benchmarks.vqa import check_answered, check_known, read_questions, read_results
+from llava.eval.benchmarks.vqa_upload import summary, upload, warn_repeated
 from llava.eval.files import write_text
-from llava.eval.vqa_files import check_answered, check_known, read_questions, read_results
-from llava.eval.vqa_upload import summary, upload, warn_repeated
+from llava.eval.runs.command import Parser, run
 
 
 def main() -> None:

@@ -8,10 +8,10 @@ of test2015, also after a run on test-dev alone: what was not asked gets an empt
 
 from pathlib import Path
 
-from llava.eval.command import Parser, run
+from llava.eval.benchmarks.vqa import check_known, read_questions, read_results
+from llava.eval.benchmarks.vqa_upload import summary, upload, warn, warn_repeated
 from llava.eval.files import write_text
-from llava.eval.vqa_files import check_known, read_questions, read_results
-from llava.eval.vqa_upload import summary, upload, warn, warn_repeated
+from llava.eval.runs.command import Parser, run
 
 WHOLE = "llava_vqav2_mscoco_test2015.jsonl"
 

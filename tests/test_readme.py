@@ -19,7 +19,7 @@ def _every_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     """The README's example as `every_other.py` beside the other methods, for one test."""
     [code] = [block for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.S) if "EveryOther" in block]
     (tmp_path / "every_other.py").write_text(code)
-    monkeypatch.setattr(reduction, "__path__", [*reduction.__path__, str(tmp_path)])
+    monkeypatch.setattr(reduction.methods, "__path__", [*reduction.methods.__path__, str(tmp_path)])
     reduction._methods.cache_clear()
     yield
     reduction._methods.cache_clear()

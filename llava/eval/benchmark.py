@@ -17,15 +17,15 @@ from typing import Any
 import torch
 
 from llava.errors import InputError
-from llava.eval.bench_clock import CLOCKS
-from llava.eval.bench_latency import OneQuestion, measure_latency
-from llava.eval.bench_model import PRESETS, Shape, machine, random_model
-from llava.eval.bench_paper import on_paper, paper_table
-from llava.eval.bench_parts import measure_shared_parts, parts_of_one
-from llava.eval.bench_report import draw, latency_table, parts_table, throughput_table
-from llava.eval.bench_throughput import WORKLOADS, Questions, measure_throughput
-from llava.eval.command import Parser, at_least, run
-from llava.eval.options import DTYPES, device_from
+from llava.eval.runs.command import Parser, at_least, run
+from llava.eval.runs.options import DTYPES, device_from
+from llava.eval.speed.breakdown import measure_shared_parts, parts_of_one
+from llava.eval.speed.clock import CLOCKS
+from llava.eval.speed.latency import OneQuestion, measure_latency
+from llava.eval.speed.paper import on_paper, paper_table
+from llava.eval.speed.random_model import PRESETS, Shape, machine, random_model
+from llava.eval.speed.report import draw, latency_table, parts_table, throughput_table
+from llava.eval.speed.throughput import WORKLOADS, Questions, measure_throughput
 from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
 from llava.reduction import Reduction, method_class
 

@@ -13,17 +13,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from llava.errors import InputError
-from llava.eval.command import Parser, at_least, run
-from llava.eval.curve_points import points_of
-from llava.eval.curve_report import as_json, draw, markdown
-from llava.eval.curve_runs import answer_all, plan_runs
+from llava.eval.benchmarks.vqa import check_known
+from llava.eval.curves.points import points_of
+from llava.eval.curves.report import as_json, draw, markdown
+from llava.eval.curves.runs import answer_all, plan_runs
 from llava.eval.eval_shapes import FOLDER, is_right, read_truth
 from llava.eval.files import write_text
-from llava.eval.loading import TRAINED, check_trained, load_model
 from llava.eval.model_vqa_loader import read_questions
-from llava.eval.options import add_model_options, conversation_from
-from llava.eval.questions import Question, check_images_exist
-from llava.eval.vqa_files import check_known
+from llava.eval.runs.command import Parser, at_least, run
+from llava.eval.runs.loading import TRAINED, check_trained, load_model
+from llava.eval.runs.options import add_model_options, conversation_from
+from llava.eval.runs.questions import Question, check_images_exist
 from llava.mm_utils import get_model_name_from_path
 from llava.reduction import available
 

@@ -7,8 +7,7 @@ The numbers are those of the method's own schedule, by default for LLaVA-1.5-7B 
 
 from typing import Any
 
-from llava.eval.command import Parser, at_least, run
-from llava.eval.diagram_parts import (
+from llava.eval.pictures.diagram_shapes import (
     CONTEXTUAL,
     DOMINANT,
     DROPPED,
@@ -23,10 +22,11 @@ from llava.eval.diagram_parts import (
     rectangle,
     strip,
 )
-from llava.eval.drawing import new_figure, save
+from llava.eval.pictures.figure import new_figure, save
+from llava.eval.runs.command import Parser, at_least, run
 from llava.reduction import Geometry
+from llava.reduction.methods.visiondrop import VisionDrop
 from llava.reduction.schedule import average_tokens, layers_per_stage
-from llava.reduction.visiondrop import VisionDrop
 
 WIDTH, HEIGHT = 120, 58  # the drawing's own units
 UPPER, LOWER = 42, 10  # height of the middle of the pipeline, and of the rules of a stage

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from llava.errors import InputError
-from llava.eval.command import Parser, run
-from llava.eval.gqa_files import Question, read_predictions, read_questions
-from llava.eval.scores import print_scores, ratio
-from llava.eval.vqa_files import Key, check_answered, check_known, named
+from llava.eval.benchmarks.gqa import Question, read_predictions, read_questions
+from llava.eval.benchmarks.vqa import Key, check_answered, check_known, named
+from llava.eval.results.scores import print_scores, ratio
+from llava.eval.runs.command import Parser, run
 
 Table = dict[Any, tuple[float, int]]  # kind: accuracy in per cent, questions
 KINDS: dict[str, Callable[[Question], Hashable]] = {

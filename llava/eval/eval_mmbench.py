@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from llava.errors import InputError
-from llava.eval.command import Parser, run
+from llava.eval.benchmarks.mmbench import CIRCLE, LETTERS, options_of, present, read_table
+from llava.eval.benchmarks.mmbench_letters import letter_of
+from llava.eval.benchmarks.vqa import check_answered, check_known
 from llava.eval.files import read_jsonl
-from llava.eval.mmbench_data import CIRCLE, LETTERS, options_of, present, read_table
-from llava.eval.mmbench_letters import letter_of
-from llava.eval.scores import print_scores, ratio
-from llava.eval.vqa_files import check_answered, check_known
+from llava.eval.results.scores import print_scores, ratio
+from llava.eval.runs.command import Parser, run
 
 KINDS = ("split", "l2-category", "category")
 ABBREVIATIONS = {

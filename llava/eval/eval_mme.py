@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llava.errors import InputError
-from llava.eval.command import Parser, run
+from llava.eval.benchmarks.mme import SUBTASKS, convert, read_truth
+from llava.eval.benchmarks.vqa import check_answered
+from llava.eval.benchmarks.vqa_upload import warn
 from llava.eval.files import read_answer_lines, read_text, write_text
-from llava.eval.mme_files import SUBTASKS, convert, read_truth
-from llava.eval.scores import print_scores, ratio
-from llava.eval.vqa_files import check_answered
-from llava.eval.vqa_upload import warn
+from llava.eval.results.scores import print_scores, ratio
+from llava.eval.runs.command import Parser, run
 
 PREFIX = 4  # characters of an answer that are looked at
 Said = tuple[str, str]  # right answer and what the model's means: yes, no or other

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from llava.errors import InputError
-from llava.eval.command import Parser, run
 from llava.eval.files import read_answers, read_jsonl
-from llava.eval.scores import print_scores, ratio
+from llava.eval.results.scores import print_scores, ratio
+from llava.eval.runs.command import Parser, run
 
 PREFIX, SUFFIX = "coco_pope_", ".json"
 TEXTS = ("image", "text")

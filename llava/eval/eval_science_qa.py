@@ -13,12 +13,12 @@ from typing import Any
 
 from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.errors import InputError
-from llava.eval.command import Parser, run
+from llava.eval.benchmarks.science_qa import Outcome, Problem, output_file, read_problems, result_file
+from llava.eval.benchmarks.vqa import check_known
+from llava.eval.benchmarks.vqa_upload import warn
 from llava.eval.files import read_answers, write_text
-from llava.eval.science_files import Outcome, Problem, output_file, read_problems, result_file
-from llava.eval.scores import print_scores, ratio
-from llava.eval.vqa_files import check_known
-from llava.eval.vqa_upload import warn
+from llava.eval.results.scores import print_scores, ratio
+from llava.eval.runs.command import Parser, run
 
 FAILED = "FAILED"
 NO_ANSWER = {"prompt": "Unknown", "text": FAILED}

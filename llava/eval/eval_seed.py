@@ -8,10 +8,10 @@ nothing else, a missing one is wrong.
 
 from collections.abc import Sequence
 
-from llava.eval.command import Parser, run
-from llava.eval.scores import print_scores, ratio
-from llava.eval.seed_files import DATA_TYPES, Question, read_questions, read_texts
-from llava.eval.vqa_upload import warn
+from llava.eval.benchmarks.seed import DATA_TYPES, Question, read_questions, read_texts
+from llava.eval.benchmarks.vqa_upload import warn
+from llava.eval.results.scores import print_scores, ratio
+from llava.eval.runs.command import Parser, run
 
 Accuracies = dict[str, float]
 

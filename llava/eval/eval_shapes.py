@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from llava.errors import InputError
-from llava.eval.command import Parser, run
+from llava.eval.benchmarks.vqa import check_answered, check_known, read_questions
 from llava.eval.files import read_answers, read_jsonl
-from llava.eval.scores import print_scores, ratio
-from llava.eval.vqa_files import check_answered, check_known, read_questions
+from llava.eval.results.scores import print_scores, ratio
+from llava.eval.runs.command import Parser, run
 
 FOLDER = "playground/shapes"
 KEYS = ("question_id", "image", "category", "answer")

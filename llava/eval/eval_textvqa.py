@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from llava.errors import InputError
-from llava.eval.command import Parser, run
+from llava.eval.benchmarks.vqa import check_annotations, named
+from llava.eval.benchmarks.vqa_text import normalise_m4c, soft_accuracy
 from llava.eval.files import read_json, read_jsonl
-from llava.eval.scores import print_scores, ratio
-from llava.eval.vqa_files import check_annotations, named
-from llava.eval.vqa_text import normalise_m4c, soft_accuracy
+from llava.eval.results.scores import print_scores, ratio
+from llava.eval.runs.command import Parser, run
 
 Question = tuple[str, str]  # image id, lower-cased question
 ANNOTATORS = 10

@@ -14,10 +14,7 @@ from typing import Any
 import numpy as np
 
 from llava.errors import InputError
-from llava.eval.command import Parser, run
-from llava.eval.files import read_json
-from llava.eval.scores import print_scores, ratio
-from llava.eval.vqa_files import (
+from llava.eval.benchmarks.vqa import (
     Key,
     answers_of,
     check_annotations,
@@ -28,8 +25,11 @@ from llava.eval.vqa_files import (
     read_questions,
     read_upload,
 )
-from llava.eval.vqa_report import by_kind, per_cent, report
-from llava.eval.vqa_text import normalise_official, soft_accuracy
+from llava.eval.benchmarks.vqa_report import by_kind, per_cent, report
+from llava.eval.benchmarks.vqa_text import normalise_official, soft_accuracy
+from llava.eval.files import read_json
+from llava.eval.results.scores import print_scores, ratio
+from llava.eval.runs.command import Parser, run
 
 UNANSWERABLE = "unanswerable"
 

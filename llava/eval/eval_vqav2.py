@@ -6,10 +6,7 @@ The result file is an upload file, or an answers file, whose texts are then norm
 rule is that of the official `vqaEval.py`. For test-dev see `scripts/convert_vqav2_for_submission.py`.
 """
 
-from llava.eval.command import Parser, run
-from llava.eval.files import read_json
-from llava.eval.scores import print_scores
-from llava.eval.vqa_files import (
+from llava.eval.benchmarks.vqa import (
     answers_of,
     check_annotations,
     check_answered,
@@ -19,8 +16,11 @@ from llava.eval.vqa_files import (
     read_questions,
     read_upload,
 )
-from llava.eval.vqa_report import by_kind, per_cent, report
-from llava.eval.vqa_text import normalise_official, one_line, soft_accuracy
+from llava.eval.benchmarks.vqa_report import by_kind, per_cent, report
+from llava.eval.benchmarks.vqa_text import normalise_official, one_line, soft_accuracy
+from llava.eval.files import read_json
+from llava.eval.results.scores import print_scores
+from llava.eval.runs.command import Parser, run
 
 
 def accuracy(prediction: str, answers: list[str]) -> float:

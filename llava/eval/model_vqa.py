@@ -6,10 +6,10 @@
 The same as `model_vqa_loader` with LLaVA's limit of 1024 new tokens.
 """
 
-from llava.eval.command import Parser, run
 from llava.eval.model_vqa_loader import read_questions
-from llava.eval.options import conversation_from
-from llava.eval.runner import add_runner_options, run_questions
+from llava.eval.runs.command import Parser, run
+from llava.eval.runs.options import conversation_from
+from llava.eval.runs.runner import add_runner_options, run_questions
 
 
 def main() -> None:

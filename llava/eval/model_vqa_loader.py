@@ -9,11 +9,11 @@ A question line has `question_id`, `image` and `text`. Options are LLaVA's; see 
 import os
 import sys
 
-from llava.eval.command import Parser, run
 from llava.eval.files import read_jsonl
-from llava.eval.options import conversation_from
-from llava.eval.questions import FileImage, Question
-from llava.eval.runner import add_runner_options, run_questions
+from llava.eval.runs.command import Parser, run
+from llava.eval.runs.options import conversation_from
+from llava.eval.runs.questions import FileImage, Question
+from llava.eval.runs.runner import add_runner_options, run_questions
 
 
 def read_questions(path: str, image_folder: str) -> list[Question]:

@@ -9,13 +9,13 @@ Pictures are in the table; `--image-folder` is accepted and without effect, as i
 from typing import Any
 
 from llava.errors import InputError
-from llava.eval.command import Parser, run
-from llava.eval.mmbench_data import LETTERS, options_of, present, read_table
-from llava.eval.mmbench_images import TableImage, images_of
+from llava.eval.benchmarks.mmbench import LETTERS, options_of, present, read_table
+from llava.eval.benchmarks.mmbench_images import TableImage, images_of
 from llava.eval.model_vqa_science import LETTER_PROMPT
-from llava.eval.options import conversation_from
-from llava.eval.questions import Question, chunk
-from llava.eval.runner import add_runner_options, run_questions
+from llava.eval.runs.command import Parser, run
+from llava.eval.runs.options import conversation_from
+from llava.eval.runs.questions import Question, chunk
+from llava.eval.runs.runner import add_runner_options, run_questions
 
 LETTER_PROMPTS = {"cn": "请直接回答选项字母。"}  # any other language: the English one
 

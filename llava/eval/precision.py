@@ -14,18 +14,18 @@ from typing import Any
 import torch
 
 from llava.errors import InputError
-from llava.eval.command import Parser, at_least, run
 from llava.eval.files import write_text
-from llava.eval.loading import load_model
 from llava.eval.model_vqa_loader import read_questions
-from llava.eval.options import (
+from llava.eval.runs.command import Parser, at_least, run
+from llava.eval.runs.loading import load_model
+from llava.eval.runs.options import (
     add_method_options,
     add_model_options,
     conversation_from,
     method_from,
 )
-from llava.eval.plan import image_key
-from llava.eval.questions import Question, check_images_exist
+from llava.eval.runs.plan import image_key
+from llava.eval.runs.questions import Question, check_images_exist
 from llava.mm_utils import get_model_name_from_path
 from llava.model.builder import model_geometry, prepare_tower
 from llava.model.checkpoint import read_config

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from llava.errors import InputError
-from llava.eval.command import Parser, run
-from llava.eval.datasets import BENCHMARKS, Benchmark, Source
+from llava.eval.benchmarks.datasets import BENCHMARKS, Benchmark, Source
 from llava.eval.files import file_digest, read_json, read_jsonl
+from llava.eval.runs.command import Parser, run
 
 
 def is_there(source: Source, folder: Path) -> bool:
@@ -38,7 +38,7 @@ def count_questions(benchmark: Benchmark, folder: Path) -> tuple[int, list[str]]
     """The questions of a benchmark's question file, and the pictures they name that are not there."""
     path = folder / benchmark.questions
     if path.suffix == ".tsv":
-        from llava.eval.mmbench_data import read_table
+        from llava.eval.benchmarks.mmbench import read_table
 
         return len(read_table(str(path))), []
     if path.suffix == ".json":

@@ -15,9 +15,9 @@ import torch
 from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_TOKEN, IMAGE_PLACEHOLDER
 from llava.conversation import get_conv_template
 from llava.errors import InputError
-from llava.eval.command import Parser, run
-from llava.eval.loading import load_model
-from llava.eval.options import (
+from llava.eval.runs.command import Parser, run
+from llava.eval.runs.loading import load_model
+from llava.eval.runs.options import (
     add_method_options,
     add_model_options,
     add_sampling_options,

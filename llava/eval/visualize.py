@@ -14,15 +14,15 @@ import torch
 from PIL import Image
 
 from llava.errors import InputError
-from llava.eval.command import Parser, at_least, run
-from llava.eval.inputs import collate
-from llava.eval.loading import TRAINED, Loaded, check_trained, load_model
-from llava.eval.options import MethodChoice, add_method_options, add_model_options, conversation_from, method_from
-from llava.eval.questions import Question
-from llava.eval.results import UNREDUCED
-from llava.eval.visual_canvas import canvas_of
-from llava.eval.visual_draw import MethodRow, draw
-from llava.eval.visual_tokens import stages_of
+from llava.eval.pictures.canvas import canvas_of
+from llava.eval.pictures.kept_figure import MethodRow, draw
+from llava.eval.pictures.kept_tokens import stages_of
+from llava.eval.results.table import UNREDUCED
+from llava.eval.runs.command import Parser, at_least, run
+from llava.eval.runs.inputs import collate
+from llava.eval.runs.loading import TRAINED, Loaded, check_trained, load_model
+from llava.eval.runs.options import MethodChoice, add_method_options, add_model_options, conversation_from, method_from
+from llava.eval.runs.questions import Question
 from llava.mm_utils import open_image
 from llava.model.builder import model_geometry, prepare_tower
 from llava.model.checkpoint import read_config

@@ -1,4 +1,4 @@
-"""Methods that keep a part of an image's tokens. A method is found by the name of its file in this folder."""
+"""Methods that keep a part of an image's tokens. A method is found by the name of its file in `methods/`."""
 
 import dataclasses
 import functools
@@ -8,6 +8,7 @@ import pkgutil
 from typing import Any
 
 from llava.errors import InputError
+from llava.reduction import methods
 from llava.reduction.base import Evidence, Geometry, Reduction, name_of
 from llava.reduction.selection import Selection
 
@@ -17,8 +18,8 @@ __all__ = ["Evidence", "Geometry", "Reduction", "Selection", "available", "creat
 @functools.cache
 def _methods() -> dict[str, type[Reduction]]:
     found: dict[str, type[Reduction]] = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
+    for info in pkgutil.iter_modules(methods.__path__):
+        module = importlib.import_module(f"{methods.__name__}.{info.name}")
         for _, kind in inspect.getmembers(module, inspect.isclass):
             if kind.__module__ == module.__name__ and issubclass(kind, Reduction) and kind is not Reduction:
                 assert info.name not in found, f"{module.__name__} holds two methods; a method is one file"

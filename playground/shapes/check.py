@@ -7,8 +7,8 @@ import torch
 from llava.model import LlavaLlamaForCausalLM
 from llava.model.evidence import ClipEvidence
 from llava.model.tokenizer import LlamaTokenizer
+from playground.shapes.cls_attention import Gathering
 from playground.shapes.data import MEAN, STD, Sample, collate
-from playground.shapes.gather import Gathering
 from playground.shapes.pictures import draw
 from playground.shapes.questions import ask
 from playground.shapes.scene import make_scene, random_source

@@ -20,7 +20,7 @@ PATCH = 8
 # A caption's end for the text tower. Were it LLaMA's 2, transformers' CLIP would read the caption's feature at the
 # caption's highest id instead, which is somewhere in the middle.
 CAPTION_END = VOCABULARY
-# The number of a question that padding belongs to; see `alone.py`.
+# The number of a question that padding belongs to; see `single_turn.py`.
 OTHER = -1
 Sample = dict[str, torch.Tensor]
 Maker = Callable[[Scene, np.random.RandomState, LlamaTokenizer], Sample]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers.trainer_utils import get_last_checkpoint
 
 from llava.errors import InputError
-from llava.eval.command import Parser, run
+from llava.eval.runs.command import Parser, run
 from llava.model import LlavaLlamaForCausalLM
 from playground.shapes.data import MEAN, STD
 from playground.shapes.models import ROPE_THETA, build_llava

@@ -13,8 +13,8 @@ import torch
 
 from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.conversation import get_conv_template
-from llava.eval.command import Parser, run
 from llava.eval.files import read_jsonl
+from llava.eval.runs.command import Parser, run
 from llava.mm_utils import open_image, process_images
 from llava.model.builder import load_pretrained_model
 from playground.shapes.check import Held, accuracy

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from llava.eval.command import Parser, at_least, run
+from llava.eval.runs.command import Parser, at_least, run
 from playground.shapes.pictures import draw
 from playground.shapes.questions import SHORT, ask, is_there
 from playground.shapes.scene import COLORS, SHAPES, Scene, make_scene, random_source

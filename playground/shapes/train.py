@@ -13,16 +13,16 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, set_seed
 
-from llava.eval.command import Parser, run
+from llava.eval.runs.command import Parser, run
 from llava.model import LlavaLlamaForCausalLM
 from llava.model.builder import load_pretrained_model
 from llava.model.tokenizer import LlamaTokenizer
-from playground.shapes.alone import AskedAlone, asked_alone
 from playground.shapes.check import accuracy, gathered_accuracy, held_out, tower_accuracy
+from playground.shapes.cls_attention import Gathering
 from playground.shapes.data import Maker, Samples, collate, described, matched, questioned
 from playground.shapes.export import export
-from playground.shapes.gather import Gathering
 from playground.shapes.models import WORDS, Aligned, Answering, build_llava, fit_projector, round_weights
+from playground.shapes.single_turn import AskedAlone, asked_alone
 from playground.shapes.stages import STAGES, Stage, run_stage
 from playground.shapes.text import read_tokenizer, train_tokenizer
 from playground.shapes.tower import TowerWithTeacher

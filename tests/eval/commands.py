@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 from conftest import PARITY
 
-from llava.eval.command import run
+from llava.eval.runs.command import run
 
 TINY = PARITY / "llava-tiny-12l"
 SCRIPTS = Path(__file__).parents[2] / "scripts"

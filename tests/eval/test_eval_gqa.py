@@ -8,8 +8,8 @@ import published
 import pytest
 from commands import Outcome, call, call_script
 
+from llava.eval.benchmarks.gqa import Question, steps_of
 from llava.eval.eval_gqa import distribution, report, score
-from llava.eval.gqa_files import Question, steps_of
 
 TEXTS = ["Red.", "Yes", "yes", "left...", "A. b"]
 RIGHT = {"structural type": {"choose": 100.0, "compare": 0.0, "logical": 0.0, "query": 100.0, "verify": 100.0}}

@@ -9,9 +9,9 @@ import published_mmbench
 import pytest
 from commands import Outcome, call, call_script
 
+from llava.eval.benchmarks.mmbench import CIRCLE, options_of, read_table
+from llava.eval.benchmarks.mmbench_letters import letter_of
 from llava.eval.eval_mmbench import accuracies, circular
-from llava.eval.mmbench_data import CIRCLE, options_of, read_table
-from llava.eval.mmbench_letters import letter_of
 
 OPTIONS = {"A": "Red", "B": "Dark blue", "C": "Blue", "D": "None of them"}
 

@@ -8,8 +8,8 @@ import published
 import pytest
 from commands import Outcome, call, records
 
+from llava.eval.benchmarks.mme import INSTRUCTION, SUBTASKS, place_of, restore
 from llava.eval.eval_mme import Result, calculate, meaning
-from llava.eval.mme_files import INSTRUCTION, SUBTASKS, place_of, restore
 
 # Questions, right answers and pictures with both right of LLaVA-1.5-13B: what its published percentages amount to.
 PUBLISHED = {

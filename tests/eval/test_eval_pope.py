@@ -7,8 +7,8 @@ import published
 import pytest
 
 from llava.eval import eval_pope
-from llava.eval.command import run
 from llava.eval.eval_pope import Counts, count, report, says_yes
+from llava.eval.runs.command import run
 
 
 @pytest.fixture

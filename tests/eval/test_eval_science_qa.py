@@ -8,9 +8,9 @@ import published
 import pytest
 from commands import Outcome, call
 
+from llava.eval.benchmarks.science_qa import Outcome as Answered
+from llava.eval.benchmarks.science_qa import Problem, groups_of, result_file
 from llava.eval.eval_science_qa import accuracy, by_group, index_of, parse, report
-from llava.eval.science_files import Outcome as Answered
-from llava.eval.science_files import Problem, groups_of, result_file
 
 IDS = ["4", "7", "10", "13", "16"]  # of the made-up problems; 7 and 13 have a picture, B is right everywhere
 MULTIMODAL = ("7", "13")

@@ -7,8 +7,8 @@ import published
 import pytest
 
 from llava.eval import eval_textvqa
-from llava.eval.command import run
 from llava.eval.eval_textvqa import accuracy, question_of, report
+from llava.eval.runs.command import run
 
 END = "Answer the question using a single word or phrase."
 

@@ -8,8 +8,8 @@ import published
 import pytest
 
 from llava.eval import eval_vizwiz
-from llava.eval.command import run
 from llava.eval.eval_vizwiz import accuracy, average_precision, f1
+from llava.eval.runs.command import run
 
 # Answers, answer type, answerable; predictions worth 1, 0.9, 0, 0.3 and 0.
 TRUTH = [

@@ -7,8 +7,8 @@ import published
 import pytest
 
 from llava.eval import eval_vqav2
-from llava.eval.command import run
 from llava.eval.eval_vqav2 import accuracy
+from llava.eval.runs.command import run
 
 # Answers, their kinds, and predictions worth 1, 0.6, 0.3 and 0.
 TRUTH = [

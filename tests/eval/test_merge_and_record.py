@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from commands import call
 
-from llava.eval.answers import AnswersFile
+from llava.eval.runs.answers import AnswersFile
 
 SETTINGS = {"model_path": "runs/llava-v1.5-7b", "method": "visiondrop", "settings": {"dominant": 42}}
 SETTINGS |= {"average_tokens": 32.0, "num_chunks": 2}

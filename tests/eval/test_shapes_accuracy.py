@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from llava.eval.curve import all_methods, build_parser, read_benchmark
-from llava.eval.curve_runs import answer_all, plan_runs
+from llava.eval.curves.runs import answer_all, plan_runs
 from llava.eval.eval_shapes import is_right
-from llava.eval.loading import TRAINED, load_model
+from llava.eval.runs.loading import TRAINED, load_model
 
 ROOT = Path(__file__).parents[2]
 CARD = ROOT / TRAINED / "README.md"

@@ -3,10 +3,10 @@
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, LlamaModel
 
-from llava.model.generation import LlavaGeneration
+from llava.model.generation.generate import LlavaGeneration
+from llava.model.generation.sharing import LlavaSharing
 from llava.model.language_model.staged_decoder import StagedDecoder
 from llava.model.llava_arch import LlavaMetaForCausalLM, LlavaMetaModel
-from llava.model.sharing import LlavaSharing
 from llava.reduction import method_class
 
 

@@ -12,12 +12,12 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from llava.model.cache.staged_cache import StagedCache
 from llava.model.evidence import LlamaEvidence
 from llava.model.layout import Layout, splice
-from llava.model.staged_cache import StagedCache
 from llava.model.trace import StageTrace, Trace
 from llava.reduction import Reduction
-from llava.reduction.none import Unreduced
+from llava.reduction.methods.none import Unreduced
 
 
 class StagedDecoder:

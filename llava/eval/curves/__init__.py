@@ -1,0 +1,1 @@
+"""Accuracy against image tokens: the runs, their points, and how they are reported."""

@@ -1,0 +1,1 @@
+"""Drawing with matplotlib: which tokens were kept, and the diagram of the method."""

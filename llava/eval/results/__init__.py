@@ -1,0 +1,1 @@
+"""Scores on disk: what a scorer prints last, and the table over all of them."""

@@ -1,0 +1,113 @@
+"""Batches of prepared questions to texts: images encoded once and kept, batches halved where memory runs out."""
+
+import sys
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from llava.errors import InputError
+from llava.eval.runs.inputs import PreparedQuestions
+from llava.eval.runs.memory import is_out_of_memory
+from llava.model.generation.prefix import ImagePrefix, split_prompt
+from llava.model.generation.prefix_store import PrefixStore
+from llava.model.generation.static_decoder import StaticDecoder
+
+Item = tuple[torch.Tensor, torch.Tensor | None, Any]
+
+
+@dataclass
+class Answering:
+    """Answers questions of one run with one model.
+
+    Attributes:
+        keys: what makes the pictures of questions the same, by the question's number; None: it has none.
+        generation: arguments of `ask`.
+        seed: of sampling; a batch starts from it and the number of its first question. None: greedy.
+        store: prefixes kept from earlier batches.
+        limit: questions answered at once; halved when memory runs out.
+        decoder: decodes without launch overhead; None: as usual.
+    """
+
+    model: Any
+    data: PreparedQuestions
+    keys: list[Hashable]
+    generation: dict[str, Any]
+    seed: int | None
+    store: PrefixStore
+    limit: int
+    decoder: StaticDecoder | None = None
+
+    def answer(self, numbers: list[int], items: list[Item]) -> Iterator[dict[int, str]]:
+        """Answers, without outer white space, by the number of the question; in parts where not all fit at once.
+
+        Raises:
+            InputError: for a picture that cannot be read, or one question that does not fit into memory.
+        """
+        at = 0
+        while at < len(numbers):
+            part = slice(at, at + self.limit)
+            texts: dict[int, str] = {}
+            try:
+                texts = self._answer_at_once(numbers[part], items[part])
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+            if texts:
+                at += len(texts)
+                yield texts
+            else:  # outside the handler, whose traceback keeps tensors alive
+                self._make_room(len(numbers[part]))
+
+    def _make_room(self, rows: int) -> None:
+        """After running out of memory: let go of all prefixes and try half as many questions."""
+        self.store.clear()
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if rows == 1:
+            if not self.store.limit:
+                raise InputError(
+                    "one question must fit into memory: it does not; keep fewer image tokens (--retain), load fewer "
+                    "bits (--dtype, --load-8bit, --load-4bit) or use a larger device"
+                )
+            self.store.limit = 0  # keep nothing from here on
+        self.limit = max(1, rows // 2)
+        tqdm.write(f"out of memory with {rows} questions at once; going on with {self.limit}", file=sys.stderr)
+
+    def _answer_at_once(self, numbers: list[int], items: list[Item]) -> dict[int, str]:
+        prefixes = self._prefixes(numbers, items)
+        if self.seed is not None:
+            torch.manual_seed(self.seed + numbers[0])
+        tokens = self.model.ask(prefixes, [ids for ids, _, _ in items], decoder=self.decoder, **self.generation)
+        texts = self.data.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        return {number: text.strip() for number, text in zip(numbers, texts)}
+
+    def _prefixes(self, numbers: list[int], items: list[Item]) -> list[ImagePrefix | None]:
+        """The prefix of each question; those of new images are encoded together and kept."""
+        keys = [self._prefix_key(number, ids) for number, (ids, _, _) in zip(numbers, items)]
+        found = {key: self.store.get(key) for key in keys if key is not None}
+        new: dict[Hashable, tuple[int, Item]] = {}
+        for key, number, item in zip(keys, numbers, items):
+            if key is not None and found[key] is None and (key not in new or item[1] is not None):
+                new[key] = (number, item)
+        if new:
+            # A batch that was cut, or a prefix that had to go, leaves a picture to be read here.
+            shown = [item if item[1] is not None else self._read(number) for number, item in new.values()]
+            ids, pixels, sizes = (list(column) for column in zip(*shown))
+            for key, prefix in zip(new, self.model.encode_prefixes(ids, pixels, sizes)):
+                found[key] = prefix
+                self.store.put(key, prefix)
+        return [found[key] if key is not None else None for key in keys]
+
+    def _prefix_key(self, number: int, ids: torch.Tensor) -> Hashable:
+        """A prefix is of a picture and of the text before it."""
+        key = self.keys[number]
+        return None if key is None else (key, split_prompt(ids.tolist())[0])
+
+    def _read(self, number: int) -> Item:
+        item = self.data[number]
+        if isinstance(item, InputError):
+            raise item
+        return item

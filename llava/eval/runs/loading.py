@@ -1,0 +1,69 @@
+"""A model and everything that its questions need, loaded as the options of a command say."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import logging as transformers_logging
+
+from llava.errors import InputError
+from llava.eval.runs.inputs import PreparedQuestions
+from llava.eval.runs.options import DTYPES, device_from
+from llava.eval.runs.questions import Question
+from llava.mm_utils import get_model_name_from_path
+from llava.model.builder import load_pretrained_model
+from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
+from llava.reduction import Reduction
+
+# The small model that ships with the repository, for commands that are told of no other.
+TRAINED = "playground/shapes/llava-shapes"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What `load_pretrained_model` returns, and the end of a row that ends early."""
+
+    tokenizer: Any
+    model: LlavaLlamaForCausalLM
+    processor: Any
+
+    @property
+    def padding(self) -> int:
+        """The id transformers fills up with: the end token where a checkpoint names no padding."""
+        pad = self.tokenizer.pad_token_id
+        return pad if pad is not None else self.tokenizer.eos_token_id
+
+    def prepare(self, questions: list[Question], conv_mode: str) -> PreparedQuestions:
+        """The questions as inputs of this model."""
+        return PreparedQuestions(questions, self.tokenizer, self.processor, self.model.config, conv_mode)
+
+
+def check_trained(model_path: str) -> None:
+    """Refuse the default model where it is not there, saying where it is."""
+    if model_path == TRAINED and not Path(TRAINED).is_dir():
+        raise InputError(
+            f"without --model-path the model is the repository's own: '{TRAINED}' is not in '{Path.cwd()}'; run this "
+            f"in the repository's root, or name a checkpoint"
+        )
+
+
+def load_model(args: argparse.Namespace, reduction: Reduction | None = None) -> Loaded:
+    """The model that `add_model_options` describe, with this method; None: without reduction.
+
+    Raises:
+        InputError: as `load_pretrained_model`, and for a device that is not there.
+    """
+    transformers_logging.disable_progress_bar()
+    tokenizer, model, processor, _ = load_pretrained_model(
+        args.model_path,
+        args.model_base,
+        get_model_name_from_path(args.model_path),
+        args.load_8bit,
+        args.load_4bit,
+        device=device_from(args),
+        reduction=reduction,
+        torch_dtype=DTYPES[args.dtype],
+        attn_implementation=args.attn_implementation,
+    )
+    return Loaded(tokenizer, model, processor)

@@ -1,0 +1,178 @@
+"""Command-line options that the runners share: LLaVA's own, in its spelling, and those of the methods."""
+
+import argparse
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from llava.conversation import get_conv_template
+from llava.errors import InputError
+from llava.eval.runs.command import Parser, at_least
+from llava.mm_utils import get_model_name_from_path
+from llava.reduction import Geometry, Reduction, available, create, method_class
+from llava.reduction.schedule import parse_list
+
+DTYPES = {"auto": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+ATTENTION = ("sdpa", "flash_attention_2", "eager")
+
+
+def add_model_options(parser: Parser) -> None:
+    """Which model, on what."""
+    parser.add_argument("--model-path", default="facebook/opt-350m", help="LLaVA checkpoint: a folder or a hub id")
+    parser.add_argument("--model-base", help="language model under a LoRA or projector-only checkpoint")
+    parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"), help="where to compute")
+    parser.add_argument("--dtype", default="auto", choices=tuple(DTYPES), help="auto: float16, or float32 on a CPU")
+    parser.add_argument("--attn-implementation", default="sdpa", choices=ATTENTION, help="attention kernels")
+    parser.add_argument("--load-8bit", action="store_true", help="quantise with bitsandbytes")
+    parser.add_argument("--load-4bit", action="store_true", help="quantise with bitsandbytes")
+
+
+def add_sampling_options(parser: Parser, max_new_tokens: int) -> None:
+    """How answers are decoded. LLaVA's defaults; all its benchmark scripts pass --temperature 0."""
+    parser.add_argument("--temperature", type=float, default=0.2, help="0 decodes greedily")
+    parser.add_argument("--top_p", type=float, help="nucleus sampling")
+    parser.add_argument("--num_beams", type=int, default=1, help="beam search")
+    parser.add_argument("--max_new_tokens", type=int, default=max_new_tokens, help="length limit of an answer")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="of sampling (each batch starts from it and its number) and of the method random",
+    )
+
+
+def add_speed_options(parser: Parser) -> None:
+    """How questions are put together; greedy answers do not depend on it."""
+    batch = "questions answered together, or auto: as many as fit; draws of sampling depend on it"
+    parser.add_argument("--batch-size", default="1", metavar="N", help=batch)
+    parser.add_argument("--num-workers", type=int, help="processes that read images; unset: 4, or none on a CPU")
+    store = "MiB of the device for images' shared work; unset: a quarter of what is free"
+    parser.add_argument("--prefix-memory", type=at_least(0), metavar="MIB", help=store)
+    parser.add_argument("--compile", action="store_true", help="decode by a CUDA graph, or compiled on a CPU (greedy)")
+
+
+def batch_size_from(args: argparse.Namespace) -> int | None:
+    """Questions answered together; None: as many as fit."""
+    given = str(args.batch_size)
+    if given == "auto":
+        return None
+    if not given.isdecimal() or int(given) < 1:
+        raise InputError(f"--batch-size must be at least 1: got {given}, expected a whole number or auto")
+    return int(given)
+
+
+def add_method_options(parser: Parser) -> None:
+    """One flag for every field of every method, plus the choice of method and of a budget.
+
+    Not for a field that is marked as shared (`seed`): a command has its own flag of that name, which counts for both.
+    """
+    group = parser.add_argument_group("reduction of image tokens")
+    group.add_argument("--method", choices=available(), help="unset: visiondrop if its flags are given, else none")
+    group.add_argument("--retain", type=int, help="average image tokens per LLM layer; the method's schedule, scaled")
+    for name, (owners, setting) in sorted(_settings().items()):
+        if setting.metadata.get("shared"):
+            continue
+        kind = int if setting.type is int else str
+        group.add_argument(f"--{name}", type=kind, help=f"{setting.metadata['help']} ({', '.join(owners)})")
+
+
+def _settings() -> dict[str, tuple[list[str], dataclasses.Field]]:
+    """Every setting's name with the methods that have it."""
+    found: dict[str, tuple[list[str], dataclasses.Field]] = {}
+    for method in available():
+        for setting in dataclasses.fields(method_class(method)):
+            owners, _ = found.setdefault(setting.name, ([], setting))
+            owners.append(method)
+    return found
+
+
+@dataclass(frozen=True)
+class MethodChoice:
+    """A method as a command line names it: complete, or a budget that the model's size will turn into settings."""
+
+    name: str
+    method: Reduction | None
+    retain: int | None
+    shared: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def build(self, geometry: Geometry) -> Reduction:
+        """The method for a model; refuses what does not fit."""
+        method = self.method
+        if method is None:
+            assert self.retain is not None
+            method = method_class(self.name).from_budget(self.retain, geometry)
+            method = dataclasses.replace(method, **self.shared)
+        method.check(geometry)
+        return method
+
+
+def method_from(args: argparse.Namespace) -> MethodChoice:
+    """Read the method's flags; everything that needs no model is checked here.
+
+    Raises:
+        InputError: for lists that are none, counts that make no sense, flags of another method, a budget beside flags.
+    """
+    given: dict[str, Any] = {}
+    for name, (_, setting) in _settings().items():
+        value = None if setting.metadata.get("shared") else getattr(args, name)
+        if value is not None:
+            given[name] = value if setting.type is int else parse_list(name, value)
+    own = {setting.name for setting in dataclasses.fields(method_class("visiondrop"))}
+    name = args.method or ("visiondrop" if own & set(given) or args.retain is not None else "none")
+    foreign = [flag for flag in given if name not in _settings()[flag][0]]
+    if foreign:
+        owners = " or ".join(_settings()[foreign[0]][0])
+        raise InputError(f"--{foreign[0]} belongs to {owners}: got it with method {name}; leave it out or add --method")
+    shared = {
+        field.name: getattr(args, field.name)
+        for field in dataclasses.fields(method_class(name))
+        if field.metadata.get("shared") and hasattr(args, field.name)
+    }
+    if args.retain is None:
+        return MethodChoice(name, create(name, **given, **shared), None)
+    if given:
+        raise InputError(f"--retain makes the whole schedule: got it with --{next(iter(given))}; give one or the other")
+    if args.retain < 1:
+        raise InputError(f"--retain must be at least 1 image token per layer: got {args.retain}")
+    return MethodChoice(name, None, args.retain, shared)
+
+
+def device_from(args: argparse.Namespace) -> str:
+    """`auto` becomes what there is."""
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if args.device == "auto":
+        return next(name for name, here in present.items() if here)
+    if not present[args.device]:
+        raise InputError(f"--device must be there: got '{args.device}', which torch does not find; use auto or cpu")
+    return args.device
+
+
+def sampling_from(args: argparse.Namespace) -> dict[str, Any]:
+    """Generation arguments; what greedy decoding does not use is unset, whatever the checkpoint's own defaults."""
+    for name, value, lowest in (("max_new_tokens", args.max_new_tokens, 1), ("num_beams", args.num_beams, 1)):
+        if value < lowest:
+            raise InputError(f"--{name} must be at least {lowest}: got {value}")
+    if args.temperature < 0:
+        raise InputError(f"--temperature must not be negative: got {args.temperature}; 0 decodes greedily")
+    if args.top_p is not None and not 0 < args.top_p <= 1:
+        raise InputError(f"--top_p must be above 0 and at most 1: got {args.top_p}")
+    sampled = args.temperature > 0
+    chosen = {"temperature": args.temperature, "top_p": args.top_p}
+    unset = {"temperature": None, "top_p": None, "top_k": None}
+    lengths = {"num_beams": args.num_beams, "max_new_tokens": args.max_new_tokens, "max_length": None}
+    return {"do_sample": sampled} | (chosen if sampled else unset) | lengths
+
+
+def conversation_from(args: argparse.Namespace, tag_plain_models: bool = False) -> str:
+    """The conversation mode, known to exist.
+
+    With `tag_plain_models` (LLaVA's loader and MMBench runners), the mode of a `plain` model that was not fine-tuned
+    gets `_mmtag` appended.
+    """
+    name, mode = get_model_name_from_path(args.model_path), args.conv_mode
+    if tag_plain_models and "plain" in name and "finetune" not in name.lower() and "mmtag" not in mode:
+        mode += "_mmtag"
+    get_conv_template(mode)
+    return mode

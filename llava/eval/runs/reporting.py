@@ -1,0 +1,54 @@
+"""What a runner tells a person: the schedule it uses, what that saves, and some answers."""
+
+import itertools
+import json
+from typing import Any
+
+from llava.constants import IMAGE_TOKEN_INDEX
+from llava.eval.runs.inputs import PreparedQuestions
+from llava.eval.runs.questions import render
+from llava.mm_utils import tokenizer_image_token
+from llava.reduction import Reduction, name_of
+from llava.reduction.methods.none import Unreduced
+from llava.reduction.schedule import DecoderShape, average_tokens, describe, prefill_flops
+
+
+def schedule_report(method: Reduction, model: Any, data: PreparedQuestions) -> str:
+    """The method's schedule on this model, its real average, and the LLM's FLOPs against no reduction.
+
+    The text counted is that of the first question's prompt. For LLaVA-NeXT the counts are those of an image of the
+    most views.
+    """
+    geometry = model.geometry
+    prompt = render(data.questions[0].message, False, data.conv_mode, False)
+    ids = tokenizer_image_token(prompt, data.tokenizer)
+    text_tokens = sum(token != IMAGE_TOKEN_INDEX for token in ids)
+    shape, whole = DecoderShape.of(model.config), geometry.patches * geometry.views
+    with_method = prefill_flops(shape, method, geometry, text_tokens)
+    without = prefill_flops(shape, Unreduced(), geometry, text_tokens)
+    average = average_tokens(method, geometry)
+    return (
+        f"method {name_of(method)}: {describe(method, geometry)}\n"
+        f"average {average:.1f} image tokens per LLM layer, {100 * average / whole:.1f} % of {whole}; "
+        f"LLM prefill with {text_tokens} text tokens {in_flops(with_method)} instead of {in_flops(without)} "
+        f"({without / with_method:.1f}x fewer)"
+    )
+
+
+def in_flops(count: float) -> str:
+    """A number of floating point operations for reading: `1.28 TFLOPs`."""
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if count >= size:
+            return f"{count / size:.2f} {unit}FLOPs"
+    return f"{count:.0f} FLOPs"
+
+
+def show_answers(path: str, count: int) -> None:
+    """Print the first `count` questions of an answers file with their answers."""
+    if count < 1:
+        return
+    with open(path, encoding="utf-8") as file:
+        for line in itertools.islice(file, count):
+            record = json.loads(line)
+            print(f"\nQ: {record['prompt']}\nA: {record['text']}")
+    print()

@@ -1,0 +1,1 @@
+"""Stopwatches and counts: time, memory and floating point operations of an answer, part by part."""

@@ -1,0 +1,122 @@
+"""One question about one picture: the time of each part under each method, its memory and its counted operations."""
+
+from typing import Any
+
+import torch
+
+from llava.eval.speed.clock import Work, medians, peak_bytes
+from llava.eval.speed.random_model import prompt_ids
+from llava.model.cache.staged_cache import StagedCache
+from llava.model.evidence import LlamaEvidence
+from llava.model.generation.static_decoder import StaticDecoder
+from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
+from llava.model.layout import Layout, splice
+from llava.model.trace import Trace
+from llava.reduction import Reduction, name_of
+from llava.reduction.schedule import DecoderShape, average_tokens, prefill_flops
+
+GREEDY: dict[str, Any] = {"do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+
+
+class OneQuestion:
+    """A question of random tokens about a picture of noise, under one method.
+
+    Args:
+        text_tokens: prompt tokens besides the image.
+        new_tokens: length of the answer.
+        compiled: also time the whole with a `StaticDecoder`; each question has its own, so that none is made anew.
+    """
+
+    def __init__(
+        self,
+        model: LlavaLlamaForCausalLM,
+        method: Reduction,
+        text_tokens: int,
+        new_tokens: int,
+        compiled: bool = False,
+    ) -> None:
+        self.model, self.method, self.new_tokens = model, method, new_tokens
+        self.decoder = StaticDecoder(model) if compiled else None
+        side = model.get_vision_tower().config.image_size
+        self.pixels = torch.randn(1, 3, side, side, device=model.device)
+        self.ids, self.text_tokens = prompt_ids(text_tokens, model.config.vocab_size, model.device.type), text_tokens
+        self.trace = Trace()
+        self.embeds, plan = model.prepare_inputs(self.ids, images=self.pixels, reduction=method, trace=self.trace)
+        self.layout = plan.layout
+        arguments = {"layout": self.layout.to_tensor(), "reduction": method, "trace": self.trace, "use_cache": False}
+        model(inputs_embeds=self.embeds, **arguments)
+
+    def prefill(self, _: object = None) -> StagedCache:
+        """The prompt through the LLM, up to the logits of its last token."""
+        cache = StagedCache(self.model.config)
+        self.model(inputs_embeds=self.embeds, layout=self.layout.to_tensor(), past_key_values=cache,
+                   reduction=self.method, use_cache=True, logits_to_keep=1)  # fmt: skip
+        return cache
+
+    def decode(self, cache: StagedCache) -> None:
+        """The tokens of the answer after a prefill."""
+        for _ in range(self.new_tokens):
+            self.model(input_ids=self.ids[:, :1], past_key_values=cache, reduction=self.method, use_cache=True)
+
+    def answer(self, _: object = None) -> None:
+        """From pixels to the last token, as `generate` does it."""
+        arguments = GREEDY | {"max_new_tokens": self.new_tokens, "reduction": self.method}
+        self.model.generate(self.ids, images=self.pixels, **arguments)
+
+    def answer_compiled(self, _: object = None) -> None:
+        """The same by `encode_image` and `ask` with a decoder."""
+        prefix = self.model.encode_image(self.ids, self.pixels, reduction=self.method)
+        self.model.ask(prefix, [self.ids], decoder=self.decoder, **GREEDY, max_new_tokens=self.new_tokens)
+
+    def drops(self, _: object = None) -> None:
+        """Do again, alone, what the reductions of the prefill did."""
+        for number, stage in enumerate(self.trace.stages):
+            positions = torch.arange(stage.before.width, device=self.model.device)[None]
+            rotary = self.model.model.rotary_emb(stage.entering, position_ids=positions)
+            evidence = LlamaEvidence(self.model.model.layers[stage.layer], stage.entering, stage.before, rotary)
+            chosen = self.method.at_layer(number, evidence)
+            splice(stage.entering, Layout(stage.before.lengths, stage.before.spans), chosen)
+
+    def works(self) -> dict[str, Work]:
+        """What is timed, by the name of its column."""
+        works = {
+            "encoder": Work(lambda _: self.model.encode_images([self.pixels], None, self.method)),
+            "prefill": Work(self.prefill),
+            "decode": Work(self.decode, self.prefill),
+            "end_to_end": Work(self.answer),
+        }
+        works |= {"reduction": Work(self.drops)} if self.trace.stages else {}
+        return works | ({"compiled": Work(self.answer_compiled)} if self.decoder is not None else {})
+
+    def row(self, times: dict[str, float]) -> dict[str, Any]:
+        """A row of the table; what each entry is stands in docs/performance.md."""
+        model, cache = self.model, self.prefill()
+        layouts = [self.layout, *(stage.after for stage in self.trace.stages)]
+        runs = [stage.stop - stage.first for stage in cache.stages]
+        head = model.model.layers[0].self_attn.head_dim
+        one = 2 * model.config.num_key_value_heads * head * self.embeds.element_size()
+        shape = DecoderShape.of(model.config)
+        return {
+            "method": name_of(self.method),
+            "tokens": average_tokens(self.method, model.geometry),
+            "encoder_ms": 1e3 * times["encoder"],
+            "prefill_ms": 1e3 * times["prefill"],
+            "token_ms": 1e3 * times["decode"] / self.new_tokens,
+            "reduction_ms": 1e3 * times.get("reduction", 0.0),
+            "end_to_end_ms": 1e3 * times["end_to_end"],
+            "compiled_ms": 1e3 * times["compiled"] if "compiled" in times else None,
+            "peak_bytes": peak_bytes(self.answer, model.device.type),
+            "kv_bytes": cache.nbytes(),
+            "kv_bytes_by_count": one * sum(layout.width * layers for layout, layers in zip(layouts, runs)),
+            "prefill_flops": prefill_flops(shape, self.method, model.geometry, self.text_tokens),
+        }
+
+
+def measure_latency(asked: list[OneQuestion], repeats: int, clock: str) -> list[dict[str, Any]]:
+    """A row for each method; all parts of all methods are timed in turn."""
+    works = {(at, name): work for at, one in enumerate(asked) for name, work in one.works().items()}
+    named = {f"{at} {name}": work for (at, name), work in works.items()}
+    times = medians(named, repeats, asked[0].model.device.type, clock)
+    return [
+        one.row({name: times[f"{at} {name}"] for number, name in works if number == at}) for at, one in enumerate(asked)
+    ]

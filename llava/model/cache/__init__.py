@@ -1,0 +1,1 @@
+"""The KV cache of a decoder that drops tokens: layers that grow, stages of different length."""

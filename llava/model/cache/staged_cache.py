@@ -1,0 +1,140 @@
+"""A KV cache whose layers may hold different numbers of tokens, and which knows which of them are padding.
+
+A *stage* is a run of layers between two reductions. Its layers hold the same tokens; every stage has its own count, so
+a new token's position differs from stage to stage.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedConfig
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+from llava.model.cache.growing_layer import GrowingLayer
+
+
+@dataclass
+class Stage:
+    """Layers `first` to `stop` - 1.
+
+    `filler` (B, T), bool, marks cached positions to ignore; positions past its end are real. None: there is no filler.
+    """
+
+    first: int
+    stop: int
+    filler: torch.Tensor | None = None
+
+
+class StagedCache(DynamicCache):
+    """transformers' growing cache plus the stages and their padding. One per request; the model keeps none of it.
+
+    Args:
+        room: columns each layer keeps free for new tokens, which then cost no copy of the old ones.
+    """
+
+    def __init__(self, config: PreTrainedConfig, room: int = 0) -> None:
+        super().__init__(config=config)
+        self._config = config
+        for number, layer in enumerate(self.layers):
+            if type(layer) is DynamicLayer:
+                self.layers[number] = GrowingLayer(room)
+        self.stages: list[Stage] = []
+        self.surplus: tuple[int, ...] = ()  # per row, image tokens minus the <image> tokens they stand for
+
+    def open(self, bounds: list[tuple[int, int]]) -> None:
+        """Set the stages, once, before the first token."""
+        assert not self.stages, "a cache is laid out once"
+        self.stages = [Stage(first, stop) for first, stop in bounds]
+
+    def like(self) -> "StagedCache":
+        """An empty cache of the same stages."""
+        other = StagedCache(self._config)
+        other.open([(stage.first, stage.stop) for stage in self.stages])
+        return other
+
+    def known_filler(self, stage: int) -> torch.Tensor:
+        """(B, cached) bool: the stage's padding, False everywhere where there is none."""
+        filler = self.filler_and(stage, None, 0)
+        if filler is not None:
+            return filler
+        keys = self.layers[self.stages[stage].first].keys
+        return torch.zeros(len(keys), keys.shape[2], dtype=torch.bool, device=keys.device)
+
+    def length(self, stage: int) -> int:
+        """Cached positions of a stage, padding included."""
+        return self.get_seq_length(self.stages[stage].first)
+
+    def view(self, stage: int) -> Cache:
+        """A cache of this stage's first layer alone, for transformers' mask functions, which look at layer 0."""
+        return Cache(layers=[self.layers[self.stages[stage].first]])
+
+    def filler_and(self, stage: int, new: torch.Tensor | None, count: int) -> torch.Tensor | None:
+        """(B, cached + count) bool: the stage's padding followed by that of `count` new positions; None: no padding."""
+        old = self.stages[stage].filler
+        if old is None and new is None:
+            return None
+        known = old if old is not None else new[:, :0]  # type: ignore[index]
+        known = torch.nn.functional.pad(known, (0, self.length(stage) - known.shape[1]))
+        fresh = new if new is not None else known.new_zeros((len(known), count))
+        return torch.cat([known, fresh], dim=1)
+
+    def add_surplus(self, surplus: tuple[int, ...]) -> None:
+        """Count the images of newly laid out prompts."""
+        self.surplus = tuple(old + new for old, new in zip(self.surplus or (0,) * len(surplus), surplus))
+
+    def real_tokens(self, batch: int) -> torch.Tensor:
+        """(B,) int64 on the CPU: tokens of the first stage that are not padding."""
+        filler = self.stages[0].filler
+        ignored = filler.sum(dim=1).cpu() if filler is not None else torch.zeros(batch, dtype=torch.long)
+        return self.length(0) - ignored
+
+    def mark_unused(self, after_end: torch.Tensor) -> None:
+        """Turn what was cached of rows that had already ended into padding. `after_end`: (B, new) bool."""
+        cached = after_end[:, :-1]  # the newest token is never in the cache
+        if not cached.any():
+            return
+        for number, stage in enumerate(self.stages):
+            filler = self.known_filler(number)
+            filler[:, filler.shape[1] - cached.shape[1] :] |= cached
+            stage.filler = filler
+
+    def nbytes(self) -> int:
+        """Bytes of all cached keys and values."""
+        held = [tensor for layer in self.layers for tensor in (layer.keys, layer.values) if tensor is not None]
+        return sum(tensor.numel() * tensor.element_size() for tensor in held)
+
+    def _map_filler(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        for stage in self.stages:
+            if stage.filler is not None:
+                stage.filler = change(stage.filler)
+
+    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
+        """Follow the beams."""
+        super().reorder_cache(beam_idx)
+        self._map_filler(lambda filler: filler[beam_idx.to(filler.device)])
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat every row."""
+        super().batch_repeat_interleave(repeats)
+        self._map_filler(lambda filler: filler.repeat_interleave(repeats, dim=0))
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep some rows."""
+        super().batch_select_indices(indices)
+        self._map_filler(lambda filler: filler[indices.to(filler.device)])
+
+    def crop(self, size: int) -> None:
+        """Forget the newest positions: `-size` of them, or, for a positive `size`, all past that length at layer 0."""
+        surplus = -size if size <= 0 else max(0, self.length(0) - size)
+        for layer in self.layers:
+            if surplus:
+                layer.crop(-surplus)
+        for number, stage in enumerate(self.stages):
+            if stage.filler is not None:
+                stage.filler = stage.filler[:, : self.length(number)]
+
+    def reset(self) -> None:
+        """Forget everything, stages included."""
+        super().reset()
+        self.stages, self.surplus = [], ()

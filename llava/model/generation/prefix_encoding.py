@@ -1,0 +1,111 @@
+"""`encode_image`: everything about an image that does not depend on the question, in one go."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from llava.errors import InputError
+from llava.model.cache.staged_cache import StagedCache
+from llava.model.generation.prefix import Ids, ImagePrefix, cut_cache, listed, padded, split_prompt
+from llava.model.layout import Layout
+from llava.model.llava_arch import sort_images
+from llava.model.trace import Trace
+from llava.reduction import Reduction
+
+CPU_ACTIVATIONS = 16 * 2**20  # bytes; larger tensors leave the caches, and fresh pages are fetched for each
+
+
+class PrefixEncoding:
+    """Mixed in before a LLaVA model, by `LlavaSharing`."""
+
+    def encode_image(
+        self,
+        input_ids: torch.Tensor,
+        images: Any,
+        image_sizes: list[tuple[int, int]] | None = None,
+        reduction: Reduction | None = None,
+    ) -> ImagePrefix:
+        """Do all the work on a prompt up to its last image token, to `ask` about it afterwards.
+
+        Args:
+            input_ids: (L,) or (1, L) int64, -200 where an image goes; what follows the last one is not looked at.
+            images, image_sizes: as in `generate`.
+            reduction: the method; None: the model's. One that reads the question shares the image's tokens only.
+        """
+        return self.encode_prefixes([input_ids.flatten()], images, image_sizes, reduction)[0]
+
+    @torch.no_grad()
+    def encode_prefixes(
+        self,
+        prompts: Sequence[Ids],
+        images: Any,
+        image_sizes: list[tuple[int, int]] | None = None,
+        reduction: Reduction | None = None,
+    ) -> list[ImagePrefix]:
+        """`encode_image` for a batch of prompts, (L,) each, with images in the order of their -200s."""
+        method = reduction if reduction is not None else self.reduction
+        method.check(self.geometry)
+        starts = [split_prompt(listed(prompt))[0] for prompt in prompts]
+        if not all(starts):
+            raise InputError("encode_image needs a prompt with <image>: got one without; pass text to ask or generate")
+        views, sizes = sort_images(padded(starts)[0], images, image_sizes)
+        counts = [sum(token < 0 for token in start) for start in starts]
+        if sum(counts) != len(views):
+            raise InputError(f"prompts and images must match: got {len(views)} images, expected {sum(counts)}")
+        prefixes: list[ImagePrefix] = []
+        most = self._prompts_at_once(len(starts), max(map(len, views)))
+        for first in range(0, len(starts), most):
+            own = slice(sum(counts[:first]), sum(counts[: first + most]))
+            own_sizes = sizes[own] if sizes is not None else None
+            prefixes += self._encode_at_once(starts[first : first + most], views[own], own_sizes, method)
+        return prefixes
+
+    def _prompts_at_once(self, prompts: int, views: int) -> int:
+        """All of them, or on a CPU as many as leave the encoder's activations where memory is fast (and reused)."""
+        tower = self.get_vision_tower()
+        if tower.device.type != "cpu":
+            return prompts
+        widest = views * (tower.num_patches + 1) * tower.config.intermediate_size * tower.dtype.itemsize
+        return max(1, CPU_ACTIVATIONS // widest)
+
+    def _encode_at_once(
+        self,
+        starts: list[tuple[int, ...]],
+        views: list[torch.Tensor],
+        sizes: list[tuple[int, int]] | None,
+        method: Reduction,
+    ) -> list[ImagePrefix]:
+        ids, mask = padded(starts)
+        features, lengths = self.encode_images(views, sizes, method)
+        counts = [sum(token < 0 for token in start) for start in starts]
+        per_prompt = [tuple(lengths[sum(counts[:row]) :][:count]) for row, count in enumerate(counts)]
+        longest = getattr(self.config, "tokenizer_model_max_length", None)
+        cut = [longest is not None and len(s) + sum(n) - len(n) >= longest for s, n in zip(starts, per_prompt)]
+        pieces = [piece.clone() for piece in features.split([sum(own) for own in per_prompt])]
+        if method.reads_question or any(cut):
+            return [ImagePrefix(s, method, own, features=piece) for s, own, piece in zip(starts, per_prompt, pieces)]
+        cache, layouts = self._run_prefixes(ids, mask, (features, lengths), method)
+        stages = tuple((stage.first, stage.stop) for stage in cache.stages)
+        # Images of several sizes: one that is cut off may come into the same batch, which then starts from tokens.
+        keep_tokens = longest is not None and self.geometry.views > 1
+        return [
+            ImagePrefix(start, method, own, rows, stages, blocks, piece if keep_tokens else None)
+            for start, own, piece, (rows, blocks) in zip(starts, per_prompt, pieces, cut_cache(cache, layouts))
+        ]
+
+    def _run_prefixes(
+        self, ids: torch.Tensor, mask: torch.Tensor, encoded: tuple[torch.Tensor, list[int]], method: Reduction
+    ) -> tuple[StagedCache, list[Layout]]:
+        """The LLM over prefixes: the filled cache and the layout of each stage."""
+        embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=encoded)
+        cache, trace = StagedCache(self.config), Trace()
+        self.model(
+            inputs_embeds=embeds,
+            past_key_values=cache,
+            use_cache=True,
+            layout=plan.layout,
+            reduction=method,
+            trace=trace,
+        )
+        return cache, [plan.layout, *(stage.after for stage in trace.stages)]

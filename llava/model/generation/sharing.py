@@ -1,0 +1,133 @@
+"""One image, many questions: `encode_image` once, `ask` as often as there are questions, in batches."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from llava.errors import InputError
+from llava.model.cache.staged_cache import StagedCache
+from llava.model.generation.greedy import Greedy, greedy_settings, greedy_tokens
+from llava.model.generation.length_buckets import prefill_in_buckets
+from llava.model.generation.prefix import Ids, ImagePrefix, listed, padded, question_after, start_cache
+from llava.model.generation.prefix_encoding import PrefixEncoding
+from llava.model.generation.static_decoder import StaticDecoder
+from llava.model.layout import Layout
+from llava.reduction import Reduction
+
+
+class LlavaSharing(PrefixEncoding):
+    """Mixed in before a LLaVA model. What is shared is returned and passed back, never kept on the model."""
+
+    @torch.no_grad()
+    def ask(
+        self,
+        prefix: ImagePrefix | Sequence[ImagePrefix | None],
+        questions: Sequence[Ids],
+        decoder: StaticDecoder | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Answer questions about images that were encoded before, as a batch.
+
+        Args:
+            prefix: from `encode_image`: one for all questions, or one for each; None for a question without image.
+                Prefixes are only read. All are of one method.
+            questions: (L,) int64 each: the tokens after the last image token, or the whole prompt that begins with the
+                prefix's own tokens.
+            decoder: decodes greedily without launch overhead; the same tokens.
+            kwargs: transformers' generation arguments. Greedy decoding runs in a loop of this package that does not
+                wait for the device at every token; anything else runs in transformers' `generate`.
+
+        Returns:
+            As `generate`: the new tokens, (B, new) int64, or transformers' output object.
+        """
+        prefixes: list[ImagePrefix | None]
+        prefixes = [prefix] * len(questions) if isinstance(prefix, ImagePrefix) else list(prefix)
+        if len(prefixes) != len(questions) or not questions:
+            raise InputError(
+                f"ask needs a prefix for each question: got {len(prefixes)} for {len(questions)} questions"
+            )
+        asked = [self._question(own, question) for own, question in zip(prefixes, questions)]
+        settings = greedy_settings(self.generation_config, kwargs)
+        if settings is None:
+            if decoder is not None:
+                decoder.decline("only greedy decoding is compiled")
+            embeds, layout, cache, method = self._start(prefixes, asked, 0)
+            return self.generate_from(embeds, layout, cache, method, **kwargs)
+        # More of the longest row, where shapes are to repeat; they end with it and are cut off.
+        order = sorted(range(len(asked)), key=lambda row: len(asked[row]))
+        rows = order + order[-1:] * (decoder.rows(len(asked)) - len(asked) if decoder is not None else 0)
+        start = self._start([prefixes[row] for row in rows], [asked[row] for row in rows], settings.max_new_tokens)
+        tokens = self._greedy(*start, settings, decoder)
+        back = sorted(range(len(asked)), key=lambda place: order[place])
+        return tokens[torch.tensor(back, device=tokens.device)]
+
+    def _question(self, prefix: ImagePrefix | None, ids: Ids) -> tuple[int, ...]:
+        """What is to be run after a prefix, cut off at the configuration's `tokenizer_model_max_length`."""
+        question = question_after(prefix, listed(ids))
+        longest = getattr(self.config, "tokenizer_model_max_length", None)
+        if longest is None or (prefix is not None and not prefix.blocks):
+            return question
+        return question[: longest - (prefix.lengths[0] if prefix is not None else 0)]
+
+    def _greedy(
+        self,
+        embeds: torch.Tensor,
+        layout: Layout,
+        cache: StagedCache,
+        method: Reduction,
+        settings: Greedy,
+        decoder: StaticDecoder | None,
+    ) -> torch.Tensor:
+        """(B, new) int64 tokens after decoder inputs (B, T, D) that follow what a cache holds."""
+
+        def last_logits(inputs: torch.Tensor, where: Layout, past: StagedCache) -> torch.Tensor:
+            arguments = {"past_key_values": past, "use_cache": True, "reduction": method, "logits_to_keep": 1}
+            return self.forward(inputs_embeds=inputs, layout=where.to_tensor(), **arguments).logits[:, -1]
+
+        first = prefill_in_buckets(embeds, layout, cache, last_logits)
+        static = decoder.start(cache, len(embeds), settings.max_new_tokens) if decoder is not None else None
+
+        def step(tokens: torch.Tensor) -> torch.Tensor:
+            return self.forward(input_ids=tokens[:, None], past_key_values=cache, use_cache=True).logits[:, -1]
+
+        return greedy_tokens(first, static or step, settings)
+
+    def _start(
+        self, prefixes: list[ImagePrefix | None], asked: list[tuple[int, ...]], room: int
+    ) -> tuple[torch.Tensor, Layout, StagedCache, Reduction]:
+        """What is left to run: decoder inputs (B, T, D) after a cache, and their layout."""
+        known = [prefix for prefix in prefixes if prefix is not None]
+        methods = {repr(prefix.reduction): prefix.reduction for prefix in known}
+        if len(methods) > 1:
+            raise InputError(
+                f"the prefixes of one ask must be of one method: got {' and '.join(methods)}; ask for each"
+            )
+        method = next(iter(methods.values()), self.reduction)
+        device = self.get_model().embed_tokens.weight.device
+        if any(not prefix.blocks for prefix in known):
+            return self._start_from_tokens(prefixes, asked, room, method)
+        ids, _ = padded(asked)
+        cache = start_cache(self.config, prefixes, max(map(len, asked)) + room)
+        embeds = self.get_model().embed_tokens(ids.to(device, non_blocking=True))
+        return embeds, Layout(tuple(map(len, asked))), cache, method
+
+    def _start_from_tokens(
+        self, prefixes: list[ImagePrefix | None], asked: list[tuple[int, ...]], room: int, method: Reduction
+    ) -> tuple[torch.Tensor, Layout, StagedCache, Reduction]:
+        """The same where only the image's tokens are shared: whole prompts, after an empty cache."""
+        starts = [prefix.ids if prefix is not None else () for prefix in prefixes]
+        ids, mask = padded([start + question for start, question in zip(starts, asked)])
+        known = [prefix for prefix in prefixes if prefix is not None]
+        pieces = [prefix.features for prefix in known if prefix.features is not None]
+        if len(pieces) < len(known):
+            raise InputError(
+                f"a batch with an image that is cut off at tokenizer_model_max_length must be asked in parts: got "
+                f"{len(known)} prefixes of which {len(pieces)} hold image tokens; ask about each by itself"
+            )
+        features = torch.cat(pieces)
+        lengths = [length for prefix in known for length in prefix.image_lengths]
+        embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=(features, lengths))
+        cache = StagedCache(self.config, room)
+        cache.add_surplus(plan.surplus)
+        return embeds, plan.layout, cache, method

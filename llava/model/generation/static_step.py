@@ -1,0 +1,106 @@
+"""One decoding step over buffers of fixed shape. What changes from token to token is a tensor the step moves on itself.
+
+That is what lets it be captured as a CUDA graph and replayed, or compiled once for many tokens.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from llava.model.cache.staged_cache import StagedCache
+
+
+@dataclass
+class StepState:
+    """What one decoding step reads and moves on. B rows, S stages, c(s) columns in stage s.
+
+    Attributes:
+        tokens: (B,) int64, the newest tokens.
+        columns: for each stage (1,) int64, where their keys and values go.
+        positions: for each stage (B, 1) int64.
+        fillers: for each stage (B, c(s)) bool, True at padding.
+        buffers: for each layer keys and values, (B, G, c(s), d).
+        bounds: for each stage first and last + 1 layer.
+    """
+
+    tokens: torch.Tensor
+    columns: list[torch.Tensor]
+    positions: list[torch.Tensor]
+    fillers: list[torch.Tensor]
+    buffers: list[tuple[torch.Tensor, torch.Tensor]]
+    bounds: list[tuple[int, int]]
+
+
+class OneLayer:
+    """What a transformers layer needs of a cache: somewhere to put the new token, and all tokens back."""
+
+    def __init__(self, buffers: tuple[torch.Tensor, torch.Tensor], column: torch.Tensor) -> None:
+        self._buffers, self._column = buffers, column
+
+    def update(self, keys: torch.Tensor, values: torch.Tensor, *_: object, **__: object) -> tuple[torch.Tensor, ...]:
+        """Write (B, G, 1, d) and return the whole buffers."""
+        return tuple(buffer.index_copy_(2, self._column, new) for buffer, new in zip(self._buffers, (keys, values)))
+
+
+def run_layer(
+    layer: Any,
+    hidden: torch.Tensor,
+    mask: torch.Tensor,
+    rotary: tuple[torch.Tensor, torch.Tensor],
+    buffers: tuple[torch.Tensor, torch.Tensor],
+    column: torch.Tensor,
+) -> torch.Tensor:
+    """One host layer over one new token of each row."""
+    cache = OneLayer(buffers, column)
+    return layer(hidden, attention_mask=mask, past_key_values=cache, use_cache=True, position_embeddings=rotary)
+
+
+def run_step(model: Any, state: StepState, layer_step: Callable[..., torch.Tensor] = run_layer) -> torch.Tensor:
+    """Logits (B, V) after `state.tokens`; the state is moved on by one column in place."""
+    decoder = model.model
+    hidden = decoder.embed_tokens(state.tokens)[:, None]
+    for stage, (first, stop) in enumerate(state.bounds):
+        column, filler = state.columns[stage], state.fillers[stage]
+        mask = ((torch.arange(filler.shape[1], device=filler.device) <= column) & ~filler)[:, None, None]
+        rotary = decoder.rotary_emb(hidden, position_ids=state.positions[stage])
+        for number in range(first, stop):
+            hidden = layer_step(decoder.layers[number], hidden, mask, rotary, state.buffers[number], column)
+        state.columns[stage].add_(1)
+        state.positions[stage].add_(1)
+    return model.lm_head(decoder.norm(hidden))[:, -1]
+
+
+def empty_state(cache: StagedCache, batch: int, capacities: list[int], device: torch.device) -> StepState:
+    """Buffers of fixed shape for the stages of a cache; zeros, because what is masked must still be a number."""
+    buffers = []
+    for stage, capacity in zip(cache.stages, capacities):
+        for number in range(stage.first, stage.stop):
+            keys = cache.layers[number].keys
+            shape = (batch, keys.shape[1], capacity, keys.shape[3])
+            buffers.append((keys.new_zeros(shape), keys.new_zeros(shape)))
+    return StepState(
+        tokens=torch.zeros(batch, dtype=torch.long, device=device),
+        columns=[torch.zeros(1, dtype=torch.long, device=device) for _ in capacities],
+        positions=[torch.zeros(batch, 1, dtype=torch.long, device=device) for _ in capacities],
+        fillers=[torch.zeros(batch, capacity, dtype=torch.bool, device=device) for capacity in capacities],
+        buffers=buffers,
+        bounds=[(stage.first, stage.stop) for stage in cache.stages],
+    )
+
+
+def fill(state: StepState, cache: StagedCache) -> None:
+    """Copy a cache into a state, in place."""
+    for number, stage in enumerate(cache.stages):
+        length = cache.length(number)
+        filler = cache.filler_and(number, None, 0)
+        state.columns[number].fill_(length)
+        state.fillers[number].zero_()
+        state.positions[number].fill_(length)
+        if filler is not None:
+            state.fillers[number][:, :length] = filler
+            state.positions[number].sub_(filler.sum(dim=1, keepdim=True))
+        for layer in range(stage.first, stage.stop):
+            for buffer, held in zip(state.buffers[layer], (cache.layers[layer].keys, cache.layers[layer].values)):
+                buffer[:, :, :length] = held

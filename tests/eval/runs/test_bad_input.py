@@ -1,0 +1,185 @@
+"""What a user can get wrong: one line on stderr, exit code 2, before weights are read where it can be known before."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from commands import TINY, call, loader_flags, questions, records, texts
+from conftest import PARITY
+
+from llava.eval.runs import runner
+
+FOUR = ["--dominant", 42, "--contextual", 6, "--layer_list", "[3,6,9]", "--image_token_list", "[[30,5],[22,4],[16,3]]"]
+
+
+@pytest.fixture
+def no_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading weights would be a failure."""
+    monkeypatch.setattr(runner, "load_model", lambda *_, **__: pytest.fail("weights were read"))
+
+
+def refused(outcome: object, complaint: str) -> None:
+    """One line that says so, and nothing else."""
+    assert outcome.code == 2
+    assert outcome.err.startswith("error: ") and outcome.err.count("\n") == 0
+    assert complaint in outcome.err, outcome.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--layer_list", "8,16"], "layer_list must be a list in square brackets: got '8,16'"),
+        (["--layer_list", "[3,6,x]"], "layer_list must be a list in square brackets: got '[3,6,x]'"),
+        (["--image_token_list", "__import__('os')"], "image_token_list must be a list in square brackets"),
+        (["--layer_list", "[3,9,6]"], "layer_list must rise: got [3, 9, 6]"),
+        (["--layer_list", "[3,6]"], "one [dominant, contextual] pair per listed layer: got 3 pairs, expected 2"),
+        (["--layer_list", "[3,6,12]"], "layer_list must stay below the number of LLM layers: got 12, expected at most"),
+        (["--dominant", -1], "dominant must be a whole number of at least 1: got -1"),
+        (["--contextual", 0], "contextual must be a whole number of at least 1: got 0"),
+        (["--dominant", "many"], "argument --dominant: invalid int value: 'many'"),
+        (["--dominant", 577], "must not exceed what the encoder has: got 577 + 6, expected at most 577"),
+        (["--image_token_list", "[[30,5],[30,5],[16,3]]"], "must keep fewer tokens at each stage: got 35 after 35"),
+        (["--image_token_list", "[[40,8],[22,4],[16,3]]"], "must keep fewer tokens at each stage: got 48 after 48"),
+        (["--method", "visionzip"], "--layer_list belongs to pyramiddrop or visiondrop: got it with method visionzip"),
+        (["--image_token_ratio_list", "[.5]"], "image_token_ratio_list must be a list in square brackets"),
+        (
+            ["--image_token_ratio_list", "[0.5]"],
+            "--image_token_ratio_list belongs to pyramiddrop: got it with method v",
+        ),
+        (["--retain", 32], "--retain makes the whole schedule: got it with --"),
+        (["--method", "fastv"], "invalid choice: 'fastv'"),
+        (
+            ["--conv-mode", "vicuna"],
+            "--conv-mode must name a conversation template: got 'vicuna', choose one of",
+        ),
+        (["--num-chunks", 3, "--chunk-idx", 3], "--chunk-idx must lie below --num-chunks: got 3 of 3"),
+        (["--num-chunks", 0], "--chunk-idx must lie below --num-chunks"),
+        (["--batch-size", 0], "--batch-size must be at least 1: got 0"),
+        (["--temperature", -0.1], "--temperature must not be negative: got -0.1"),
+        (["--top_p", 1.5], "--top_p must be above 0 and at most 1: got 1.5"),
+        (["--num_beams", 0], "--num_beams must be at least 1: got 0"),
+        (["--max_new_tokens", 0], "--max_new_tokens must be at least 1: got 0"),
+        (["--device", "cuda"], "--device must be there: got 'cuda', which torch does not find"),
+        (["--device", "tpu"], "invalid choice: 'tpu'"),
+        (["--question-file", "/nowhere/q.jsonl"], "a question file must be readable: '/nowhere/q.jsonl' is not"),
+        (["--image-folder", "/nowhere"], "a question's image must exist: '/nowhere/0.png' does not"),
+        (["--model-path", "/nowhere/llava"], "a checkpoint folder must exist: '/nowhere/llava' does not"),
+        (["--model-path", "no-such-checkpoint"], "a checkpoint needs a readable config.json: got 'no-such-checkpoint'"),
+        (["--unknown", 1], "unrecognized arguments: --unknown 1"),
+    ],
+)
+def test_flags(tmp_path: Path, capsys: pytest.CaptureFixture, no_loading: None, flags: list, complaint: str) -> None:
+    questions(tmp_path)
+    refused(call("model_vqa_loader", capsys, *loader_flags(tmp_path, *FOUR, *flags)), complaint)
+    assert not (tmp_path / "answers/a.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("", "a question file must hold lines"),
+        ('{"question_id": 1, "image": "0.png", "text": "a"}\n{"question_id": 2, "ima\n', "line 2 is none"),
+        ('{"question_id": 1, "image": "0.png"}\n', "line 1 lacks text; add it"),
+        ("[1]\n", "line 1 lacks question_id; add it"),
+        ('{"question_id": 1, "image": "0.png", "text": "a"}\n\n', "line 2 is none"),
+        ('{"question_id": 1, "image": 3, "text": "a"}\n', "image in a question file is text"),
+        ('{"question_id": 1, "image": "0.png", "text": null}\n', "line 1 has None; mend it"),
+    ],
+)
+def test_question_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture, no_loading: None, content: str, complaint: str
+) -> None:
+    (tmp_path / "questions.jsonl").write_text(content)
+    refused(call("model_vqa_loader", capsys, *loader_flags(tmp_path)), complaint)
+
+
+def test_binary_question_file(tmp_path: Path, capsys: pytest.CaptureFixture, no_loading: None) -> None:
+    shutil.copy(PARITY / "images/0.png", tmp_path / "questions.jsonl")
+    refused(call("model_vqa_loader", capsys, *loader_flags(tmp_path)), "a question file must be UTF-8 text")
+
+
+def test_checkpoint_without_its_tower(tmp_path: Path, capsys: pytest.CaptureFixture, no_loading: None) -> None:
+    questions(tmp_path)
+    shutil.copytree(TINY, tmp_path / "llava")
+    shutil.rmtree(tmp_path / "llava/vision_tower")
+    outcome = call("model_vqa_loader", capsys, *loader_flags(tmp_path, model=tmp_path / "llava"))
+    refused(outcome, "the checkpoint's vision tower must be reachable: got mm_vision_tower 'vision_tower'")
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+@pytest.mark.parametrize("kind", ["truncated", "text", "empty"])
+def test_a_bad_picture_in_the_middle_keeps_what_was_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture, kind: str, batch_size: int
+) -> None:
+    questions(tmp_path, 6)
+    call("model_vqa_loader", capsys, *loader_flags(tmp_path, answers="good.jsonl"))
+    images = tmp_path / "images"
+    shutil.copytree(PARITY / "images", images)
+    data = (images / "3.png").read_bytes()
+    (images / "3.png").write_bytes({"truncated": data[: len(data) // 2], "text": b"not a picture", "empty": b""}[kind])
+    flags = loader_flags(tmp_path, "--image-folder", images, "--batch-size", batch_size)
+    outcome = call("model_vqa_loader", capsys, *flags)
+    refused(outcome, f"{images}/3.png")
+    assert f"{tmp_path}/questions.jsonl line 4" in outcome.err
+    assert texts(tmp_path / "answers/a.jsonl") == texts(tmp_path / "good.jsonl")[:3]
+
+    shutil.copy(PARITY / "images/3.png", images)
+    assert call("model_vqa_loader", capsys, *flags).code == 0
+    assert texts(tmp_path / "answers/a.jsonl") == texts(tmp_path / "good.jsonl")
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    questions(tmp_path)
+    (tmp_path / "answers").write_text("a file where a folder should be")
+    outcome = call("model_vqa_loader", capsys, *loader_flags(tmp_path))
+    assert outcome.code == 2 and outcome.err.count("\n") == 0 and str(tmp_path / "answers") in outcome.err
+
+
+def test_interrupted_with_ctrl_c(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions(tmp_path)
+    seen = []
+
+    def two_then_stop(*arguments: object) -> dict:
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(1)
+        return record(*arguments)
+
+    record = runner._record
+    monkeypatch.setattr(runner, "_record", two_then_stop)
+    outcome = call("model_vqa_loader", capsys, *loader_flags(tmp_path))
+    assert outcome.code == 130 and outcome.err == "error: interrupted; what was written so far is kept"
+    assert len(records(tmp_path / "answers/a.jsonl")) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("{", "a ScienceQA question file must be JSON"),
+        ("{}", "must be a JSON array with questions"),
+        ("[]", "must be a JSON array with questions"),
+        (json.dumps([{"id": "1"}]), "record 1 lacks them"),
+        (json.dumps([{"id": "1", "conversations": [{"value": 3}]}]), "record 1 has others"),
+        (json.dumps([{"id": 1, "conversations": [{"value": "a"}]}]), "record 1 has others"),
+        (json.dumps([{"id": "1", "conversations": [{"value": "a"}]}] * 2), "record 2 has '1' again; remove it"),
+        (json.dumps([{"id": "1", "conversations": [{"value": "a"}], "image": "gone.png"}]), "gone.png' does not"),
+    ],
+)
+def test_science_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture, no_loading: None, content: str, complaint: str
+) -> None:
+    (tmp_path / "questions.jsonl").write_text(content)
+    refused(call("model_vqa_science", capsys, *loader_flags(tmp_path)), complaint)
+
+
+def test_a_question_that_comes_twice_is_said_and_answered_twice(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = questions(tmp_path, 3)
+    lines = file.read_text().splitlines()
+    same_id = lines[0].replace("What color", "What shape")
+    file.write_text("\n".join([*lines, same_id, lines[1]]) + "\n")
+    outcome = call("model_vqa_loader", capsys, *loader_flags(tmp_path))
+    assert outcome.code == 0 and len(records(tmp_path / "answers/a.jsonl")) == 5
+    assert outcome.err == f"WARNING: 1 questions come twice, the first: {file} line 5 is that of {file} line 2"
