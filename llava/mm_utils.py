@@ -3,9 +3,6 @@
 The names are LLaVA's; the geometry of `anyres` lives in `llava.anyres` and is offered here too.
 """
 
-import base64
-import io
-import os
 from collections.abc import Sequence
 from typing import Any, Literal, overload
 
@@ -23,6 +20,7 @@ from llava.anyres import (
 )
 from llava.constants import DEFAULT_IMAGE_TOKEN, IMAGE_TOKEN_INDEX
 from llava.errors import InputError
+from llava.files.pictures import check_size, load_image_from_base64, open_image, to_rgb
 from llava.utils import get_model_name_from_path
 
 __all__ = [
@@ -40,38 +38,6 @@ __all__ = [
     "tokenizer_image_token",
 ]
 
-# What Pillow raises on damaged files; found by feeding it cut and altered ones of 19 formats.
-_DECODING_ERRORS = (OSError, ValueError, SyntaxError, RuntimeError, EOFError, Image.DecompressionBombError)
-
-
-def open_image(path: str | os.PathLike[str]) -> Image.Image:
-    """Return the image file as RGB with its pixels loaded; EXIF rotation is not applied, as in LLaVA.
-
-    Raises:
-        InputError: the file is missing, cut short or not an image; the message names it.
-    """
-    return _decoded(path, f"image file {os.fspath(path)!r}")
-
-
-def load_image_from_base64(image: str | bytes) -> Image.Image:
-    """Return the RGB image whose file was encoded as base64 text (MMBench's tables); InputError as `open_image`."""
-    try:
-        file = io.BytesIO(base64.b64decode(image))
-    except ValueError as error:
-        raise InputError(f"an image in a table must be base64 text: {error}; download the table again") from error
-    return _decoded(file, "image in base64 text")
-
-
-def _decoded(source: str | os.PathLike[str] | io.BytesIO, label: str) -> Image.Image:
-    try:
-        with Image.open(source) as picture:
-            return picture.convert("RGB")  # reads every pixel, so that a file cut short is found here
-    except FileNotFoundError as error:
-        raise InputError(f"{label} does not exist; check the folder of images and the name in the questions") from error
-    except _DECODING_ERRORS as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{label} must be a complete image that Pillow reads: {reason}; fetch it again") from error
-
 
 def expand2square(pil_img: Image.Image, background_color: int | tuple[int, ...]) -> Image.Image:
     """Return the image centred on a square of its longer side; of an odd margin, top or left gets the smaller half.
@@ -82,6 +48,7 @@ def expand2square(pil_img: Image.Image, background_color: int | tuple[int, ...])
     side = max(pil_img.size)
     if min(pil_img.size) == side:
         return pil_img
+    check_size(side, side, f"the square around an image of {pil_img.width} x {pil_img.height}")
     square = Image.new(pil_img.mode, (side, side), background_color)
     square.paste(pil_img, ((side - pil_img.width) // 2, (side - pil_img.height) // 2))
     return square
@@ -106,7 +73,7 @@ def process_images(
     if not images:
         raise InputError("process_images needs at least one image: got none; leave images out for a text-only prompt")
     mode = getattr(model_cfg, "image_aspect_ratio", None)
-    pictures = [image if image.mode == "RGB" else image.convert("RGB") for image in images]
+    pictures = [image if image.mode == "RGB" else to_rgb(image) for image in images]
     if mode == "anyres":
         pinpoints = getattr(model_cfg, "image_grid_pinpoints", None)
         views = [process_anyres_image(picture, image_processor, pinpoints) for picture in pictures]

@@ -10,8 +10,9 @@ import json
 
 from llava.eval.benchmarks.vqa import repeated
 from llava.eval.benchmarks.vqa_upload import warn
-from llava.eval.files import read_answer_lines, write_text
+from llava.eval.files import read_answer_lines
 from llava.eval.runs.command import Parser, run
+from llava.files.writing import write_text
 
 
 def main() -> None:

@@ -16,8 +16,8 @@ from llava.errors import InputError
 from llava.eval.benchmarks.mmbench import read_table
 from llava.eval.benchmarks.vqa import check_known, read_results
 from llava.eval.benchmarks.vqa_upload import summary, warn, warn_repeated
-from llava.eval.files import write_bytes
 from llava.eval.runs.command import Parser, run
+from llava.files.writing import write_bytes
 
 DROPPED = ("hint", "category", "source", "image", "comment", "l2-category")
 UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # control characters that XML cannot hold

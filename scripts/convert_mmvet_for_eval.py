@@ -9,8 +9,9 @@ import json
 
 from llava.eval.benchmarks.vqa import check_answered, check_known, read_questions, repeated
 from llava.eval.benchmarks.vqa_upload import warn
-from llava.eval.files import read_answer_lines, write_text
+from llava.eval.files import read_answer_lines
 from llava.eval.runs.command import Parser, run
+from llava.files.writing import write_text
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ Prints the accuracies too; `python -m llava.eval.eval_seed` does only that.
 from llava.eval.benchmarks.seed import read_questions, read_texts, upload
 from llava.eval.benchmarks.vqa import check_answered
 from llava.eval.eval_seed import accuracy, by_data, by_type, report
-from llava.eval.files import write_text
 from llava.eval.runs.command import Parser, run
+from llava.files.writing import write_text
 
 
 def main() -> None:

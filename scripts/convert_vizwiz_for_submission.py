@@ -6,8 +6,8 @@
 
 from llava.eval.benchmarks.vqa import check_answered, check_known, read_questions, read_results
 from llava.eval.benchmarks.vqa_upload import summary, upload, warn_repeated
-from llava.eval.files import write_text
 from llava.eval.runs.command import Parser, run
+from llava.files.writing import write_text
 
 
 def main() -> None:

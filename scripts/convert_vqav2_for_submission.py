@@ -10,8 +10,8 @@ from pathlib import Path
 
 from llava.eval.benchmarks.vqa import check_known, read_questions, read_results
 from llava.eval.benchmarks.vqa_upload import summary, upload, warn, warn_repeated
-from llava.eval.files import write_text
 from llava.eval.runs.command import Parser, run
+from llava.files.writing import write_text
 
 WHOLE = "llava_vqav2_mscoco_test2015.jsonl"
 

@@ -167,7 +167,7 @@ def test_damaged_images_are_named(tmp_path: Path) -> None:
 def test_missing_images_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.jpg' does not exist"):
         open_image(tmp_path / "none.jpg")
-    with pytest.raises(InputError, match="must be a complete image"):
+    with pytest.raises(InputError, match="an image must be a file: '.*' is a folder"):
         open_image(tmp_path)
     with pytest.raises(InputError, match="must be base64 text"):
         load_image_from_base64("abc")

@@ -18,12 +18,12 @@ from llava.eval.curves.points import points_of
 from llava.eval.curves.report import as_json, draw, markdown
 from llava.eval.curves.runs import answer_all, plan_runs
 from llava.eval.eval_shapes import FOLDER, is_right, read_truth
-from llava.eval.files import write_text
 from llava.eval.model_vqa_loader import read_questions
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.loading import TRAINED, check_trained, load_model
 from llava.eval.runs.options import add_model_options, conversation_from
 from llava.eval.runs.questions import Question, check_images_exist
+from llava.files.writing import write_text
 from llava.mm_utils import get_model_name_from_path
 from llava.reduction import available
 

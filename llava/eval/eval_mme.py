@@ -15,9 +15,11 @@ from llava.errors import InputError
 from llava.eval.benchmarks.mme import SUBTASKS, convert, read_truth
 from llava.eval.benchmarks.vqa import check_answered
 from llava.eval.benchmarks.vqa_upload import warn
-from llava.eval.files import read_answer_lines, read_text, write_text
+from llava.eval.files import read_answer_lines
 from llava.eval.results.scores import print_scores, ratio
 from llava.eval.runs.command import Parser, run
+from llava.files.reading import read_text
+from llava.files.writing import write_text
 
 PREFIX = 4  # characters of an answer that are looked at
 Said = tuple[str, str]  # right answer and what the model's means: yes, no or other

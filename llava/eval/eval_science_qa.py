@@ -16,9 +16,10 @@ from llava.errors import InputError
 from llava.eval.benchmarks.science_qa import Outcome, Problem, output_file, read_problems, result_file
 from llava.eval.benchmarks.vqa import check_known
 from llava.eval.benchmarks.vqa_upload import warn
-from llava.eval.files import read_answers, write_text
+from llava.eval.files import read_answers
 from llava.eval.results.scores import print_scores, ratio
 from llava.eval.runs.command import Parser, run
+from llava.files.writing import write_text
 
 FAILED = "FAILED"
 NO_ANSWER = {"prompt": "Unknown", "text": FAILED}

@@ -16,9 +16,10 @@ from typing import Any
 from llava.errors import InputError
 from llava.eval.benchmarks.vqa import check_annotations, named
 from llava.eval.benchmarks.vqa_text import normalise_m4c, soft_accuracy
-from llava.eval.files import read_json, read_jsonl
+from llava.eval.files import read_jsonl
 from llava.eval.results.scores import print_scores, ratio
 from llava.eval.runs.command import Parser, run
+from llava.files.reading import read_json
 
 Question = tuple[str, str]  # image id, lower-cased question
 ANNOTATORS = 10

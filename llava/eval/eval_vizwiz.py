@@ -27,9 +27,9 @@ from llava.eval.benchmarks.vqa import (
 )
 from llava.eval.benchmarks.vqa_report import by_kind, per_cent, report
 from llava.eval.benchmarks.vqa_text import normalise_official, soft_accuracy
-from llava.eval.files import read_json
 from llava.eval.results.scores import print_scores, ratio
 from llava.eval.runs.command import Parser, run
+from llava.files.reading import read_json
 
 UNANSWERABLE = "unanswerable"
 

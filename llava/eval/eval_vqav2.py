@@ -18,9 +18,9 @@ from llava.eval.benchmarks.vqa import (
 )
 from llava.eval.benchmarks.vqa_report import by_kind, per_cent, report
 from llava.eval.benchmarks.vqa_text import normalise_official, one_line, soft_accuracy
-from llava.eval.files import read_json
 from llava.eval.results.scores import print_scores
 from llava.eval.runs.command import Parser, run
+from llava.files.reading import read_json
 
 
 def accuracy(prediction: str, answers: list[str]) -> float:

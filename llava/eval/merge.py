@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 from llava.errors import InputError
-from llava.eval.files import read_text, write_text
 from llava.eval.runs.command import Parser, run
+from llava.files.reading import read_text
+from llava.files.writing import write_text
 
 PER_CHUNK = ("chunk_idx", "answers")
 POLL_SECONDS = 2.0

@@ -12,11 +12,11 @@ from typing import Any
 
 from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.errors import InputError
-from llava.eval.files import read_json
 from llava.eval.runs.command import Parser, run
 from llava.eval.runs.options import conversation_from
 from llava.eval.runs.questions import FileImage, Question
 from llava.eval.runs.runner import add_runner_options, run_questions
+from llava.files.reading import read_json
 
 LETTER_PROMPT = "Answer with the option's letter from the given choices directly."
 

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from llava.errors import InputError
-from llava.eval.files import write_text
 from llava.eval.model_vqa_loader import read_questions
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.loading import load_model
@@ -26,6 +25,7 @@ from llava.eval.runs.options import (
 )
 from llava.eval.runs.plan import image_key
 from llava.eval.runs.questions import Question, check_images_exist
+from llava.files.writing import write_text
 from llava.mm_utils import get_model_name_from_path
 from llava.model.builder import model_geometry, prepare_tower
 from llava.model.checkpoint import read_config

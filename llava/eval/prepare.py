@@ -11,8 +11,9 @@ from pathlib import Path
 
 from llava.errors import InputError
 from llava.eval.benchmarks.datasets import BENCHMARKS, Benchmark, Source
-from llava.eval.files import file_digest, read_json, read_jsonl
+from llava.eval.files import read_jsonl
 from llava.eval.runs.command import Parser, run
+from llava.files.reading import file_digest, read_json
 
 
 def is_there(source: Source, folder: Path) -> bool:

@@ -10,9 +10,10 @@ import json
 from typing import Any
 
 from llava.errors import InputError
-from llava.eval.files import read_text, write_text
 from llava.eval.merge import settings_of
 from llava.eval.runs.command import Parser, run
+from llava.files.reading import read_text
+from llava.files.writing import write_text
 from llava.utils import get_model_name_from_path
 
 

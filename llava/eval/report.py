@@ -11,10 +11,10 @@ import io
 from typing import Any
 
 from llava.errors import InputError
-from llava.eval.files import write_text
 from llava.eval.pictures.figure import new_figure, save
 from llava.eval.results.table import COLUMNS, PAPER, UNREDUCED, Row, read_results
 from llava.eval.runs.command import Parser, run
+from llava.files.writing import write_text
 
 ABSENT = "-"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from llava.errors import InputError
-from llava.eval.files import read_json
 from llava.eval.runs.command import Parser, run
+from llava.files.reading import read_json
 from playground.shapes.stages import STAGES
 
 Log = dict[str, dict[str, list[dict[str, float]]]]

@@ -126,6 +126,7 @@ def test_settings_are_checked_before_weights_are_read(monkeypatch: pytest.Monkey
         load(TINY, reduction=create("pyramiddrop"))
     with pytest.raises(InputError, match="a LoRA checkpoint needs its base"):
         load(TINY, name="llava-v1.5-7b-lora")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match="8-bit and 4-bit loading need bitsandbytes: it is not installed; pip install"):
         load(TINY, load_8bit=True)
 

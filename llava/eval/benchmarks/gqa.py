@@ -6,7 +6,7 @@ from typing import Any
 
 from llava.errors import InputError
 from llava.eval.benchmarks.vqa import Key, by_key
-from llava.eval.files import read_json
+from llava.files.reading import read_json
 
 # Operations that look something up without being a step of reasoning, in the text "operation: argument".
 NO_STEP = ("exist", "query: name", "choose name")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llava.errors import InputError
-from llava.eval.files import read_text
+from llava.files.reading import read_text
 
 SUBTASKS = {
     "Perception": (

@@ -7,7 +7,7 @@ from typing import Any
 
 from llava.errors import InputError
 from llava.eval.benchmarks.vqa import named
-from llava.eval.files import read_json
+from llava.files.reading import read_json
 
 SUBJECTS = {"natural science": "NAT", "social science": "SOC", "language science": "LAN"}
 LAST_GRADE_OF_PRIMARY = 6

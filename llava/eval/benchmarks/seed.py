@@ -9,7 +9,8 @@ from typing import Any
 from llava.errors import InputError
 from llava.eval.benchmarks.vqa import check_known
 from llava.eval.benchmarks.vqa_upload import warn
-from llava.eval.files import read_answer_lines, read_json
+from llava.eval.files import read_answer_lines
+from llava.files.reading import read_json
 
 DATA_TYPES = ("image", "video")
 KEYS = ("answer", "data_type", "question_id", "question_type_id")

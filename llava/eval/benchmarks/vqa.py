@@ -8,7 +8,8 @@ from typing import Any
 
 from llava.errors import InputError
 from llava.eval.benchmarks.vqa_text import normalise_m4c
-from llava.eval.files import read_answers, read_json, read_jsonl, read_text
+from llava.eval.files import read_answers, read_jsonl
+from llava.files.reading import read_json, read_text
 
 Key = str | int
 SHOWN = 3  # ids named in a complaint about many

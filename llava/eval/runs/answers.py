@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from llava.errors import InputError
-from llava.eval.files import read_json, write_text
+from llava.files.reading import read_json
+from llava.files.writing import write_text
 
 FLUSH_TO_DISK_SECONDS = 1.0
 

@@ -8,7 +8,6 @@ import shortuuid
 from tqdm import tqdm
 
 from llava.errors import InputError
-from llava.eval.files import file_digest
 from llava.eval.runs.answering import Answering
 from llava.eval.runs.answers import AnswersFile
 from llava.eval.runs.command import Parser
@@ -29,6 +28,7 @@ from llava.eval.runs.ordered import OrderedAnswers
 from llava.eval.runs.plan import first_uses, image_key, plan_batches
 from llava.eval.runs.questions import Question, check_images_exist, chunk, render
 from llava.eval.runs.reporting import schedule_report, show_answers
+from llava.files.reading import file_digest
 from llava.mm_utils import get_model_name_from_path, tokenizer_image_token
 from llava.model.builder import model_geometry, prepare_tower
 from llava.model.checkpoint import read_config

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 from conftest import Load, Loaded, Sample, sample
+from snapshots import snapshot
 from test_batches import DROP, DROP_NEXT, PYRAMID, ZIP
-from test_decoder import snapshot
 
 from llava.errors import InputError
 from llava.model.generation.prefix import ImagePrefix

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Load, sample
+from snapshots import snapshot
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from llava.model.cache.staged_cache import StagedCache
@@ -108,19 +109,6 @@ def test_cache_holds_the_tokens_of_each_stage_and_no_byte_more(load: Load, name:
     assert [out.past_key_values.length(stage) for stage in range(len(counts))] == lengths
     total = sum(length * (stop - first) for length, first, stop in zip(lengths, edges, edges[1:]))
     assert out.past_key_values.nbytes() == per_token * total
-
-
-def snapshot(model: torch.nn.Module) -> dict[str, Any]:
-    """Every attribute of every module, tensors by address and version."""
-    seen = {}
-    for path, module in model.named_modules():
-        for name, value in vars(module).items():
-            if name.startswith("_parameters") or name.startswith("_buffers"):
-                value = {key: (id(t), t._version if t is not None else 0) for key, t in value.items()}
-            elif name == "_modules":
-                value = {key: id(child) for key, child in value.items()}
-            seen[f"{path}.{name}"] = value.copy() if isinstance(value, dict) else value
-    return seen
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -1,0 +1,88 @@
+"""Opening pictures: from files and from base64 text, as RGB.
+
+Only formats that benchmarks and cameras use are read. Others are refused, among them those for which Pillow starts
+another program (EPS: Ghostscript).
+"""
+
+import base64
+import io
+import os
+from typing import Any
+
+from PIL import Image
+
+from llava.errors import InputError, one_line, shown
+from llava.files.reading import check_regular
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # JPEG covers MPO, what cameras make of two views
+# Pillow's own limit, for the picture itself and for the square it is padded to: 512 MiB of RGB.
+MOST_PIXELS = 178_956_970
+# What Pillow raises on damaged files; found by feeding it cut and altered ones of 19 formats.
+_DECODING_ERRORS = (
+    *(OSError, ValueError, SyntaxError, RuntimeError, EOFError, MemoryError, OverflowError),
+    *(TypeError, KeyError, IndexError, Image.DecompressionBombError),
+)
+
+
+def open_image(path: str | os.PathLike[str]) -> Image.Image:
+    """Return the image file as RGB with its pixels loaded; EXIF rotation is not applied, as in LLaVA.
+
+    Raises:
+        InputError: the file is missing, cut short, too large, or not an image of `FORMATS`; the message names it.
+    """
+    label = f"image file {shown(os.fspath(path), 300)}"
+    if not os.path.lexists(path):
+        raise InputError(f"{label} does not exist; check the folder of images and the name in the questions")
+    check_regular(path, "an image")
+    return _decoded(path, label)
+
+
+def load_image_from_base64(image: str | bytes) -> Image.Image:
+    """Return the RGB image whose file was encoded as base64 text (MMBench's tables); InputError as `open_image`."""
+    try:
+        file = io.BytesIO(base64.b64decode(image))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"an image in a table must be base64 text: {error}; download the table again") from error
+    return _decoded(file, "image in base64 text")
+
+
+def check_size(width: int, height: int, label: str) -> None:
+    """Refuse a picture, or the square it would be padded to, of more than `MOST_PIXELS` pixels."""
+    if width * height > MOST_PIXELS:
+        raise InputError(
+            f"{label} must have at most {MOST_PIXELS:,} pixels: got {width} x {height}; make it smaller or cut it"
+        )
+
+
+def to_rgb(picture: Image.Image, label: str = "the image") -> Image.Image:
+    """RGB of 8 bits, by dropping alpha; grey of 16 bits is scaled, where Pillow would turn all but the darkest white.
+
+    Raises:
+        InputError: for grey of 32 bits or floats, of which nothing says what is white.
+    """
+    sixteen = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
+    if sixteen:
+        picture = picture.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    elif picture.mode in ("I", "F"):
+        raise InputError(
+            f"{label} must have 8 or 16 bits per colour: it has 32 (mode {picture.mode}), of which nothing says what "
+            f"is white; save it as 8-bit PNG"
+        )
+    return picture.convert("RGB")
+
+
+def _decoded(source: Any, label: str) -> Image.Image:
+    try:
+        with Image.open(source, formats=FORMATS) as picture:
+            check_size(*picture.size, label)
+            return to_rgb(picture, label)  # reads every pixel, so that a file cut short is found here
+    except InputError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise InputError(
+            f"{label} must be a complete image that Pillow reads as one of {', '.join(FORMATS)}: it is none; fetch or "
+            f"convert it"
+        ) from None
+    except _DECODING_ERRORS as error:
+        reason = one_line(error) or type(error).__name__
+        raise InputError(f"{label} must be a complete image that Pillow reads: {reason}; fetch it again") from error
