@@ -10,7 +10,7 @@ BENCHMARK := scripts/v1_5/visiondrop_eval/shapes.sh
 PICTURE := $(SHAPES)/images/00000.png
 QUESTION := 'Where is the white ring?'
 
-.PHONY: demo curve figures shapes test check test-lowest install clean
+.PHONY: demo curve figures shapes test fuzz check test-lowest install clean
 
 install: $(VENV)/installed
 
@@ -50,6 +50,10 @@ shapes: install
 
 test: install
 	$(BIN)/python -m pytest -n auto
+
+# 100,000 damaged files, pictures and flags through every reader: each is read, or refused in one line. Some minutes.
+fuzz: install
+	FUZZ=100000 $(BIN)/python -m pytest -n auto tests/fuzz
 
 check: install
 	$(BIN)/ruff check .
