@@ -17,3 +17,9 @@ DEFAULT_IMAGE_PATCH_TOKEN = "<im_patch>"
 
 # What a user of run_llava writes in a query where the image belongs.
 IMAGE_PLACEHOLDER = "<image-placeholder>"
+
+# The demo's servers: seconds after which the controller forgets a worker that was not heard of, seconds between a
+# worker's signs of life, and the folder of the logs that `llava.utils.build_logger` writes.
+CONTROLLER_HEART_BEAT_EXPIRATION = 30
+WORKER_HEART_BEAT_INTERVAL = 15
+LOGDIR = "."

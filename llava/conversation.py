@@ -5,11 +5,16 @@ Templates carry no BOS (the tokenizer adds it), and a prompt that waits for an a
 """
 
 import dataclasses
+import functools
+import itertools
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
+from PIL import Image
+
 from llava.constants import DEFAULT_IMAGE_TOKEN
+from llava.conversation_pictures import arranged, in_base64, within
 from llava.conversation_templates import TEMPLATES, Template
 from llava.errors import InputError
 
@@ -20,11 +25,11 @@ Fields = dict[str, Any]  # a name of its own, since Conversation.dict hides the 
 class SeparatorStyle(Enum):
     """How the turns of a conversation are joined; the rules are the functions at the end of this file."""
 
-    SINGLE = "role: text, one separator"
-    TWO = "role: text, one separator for each side"
-    MPT = "role and text with nothing between"
-    PLAIN = "text alone"
-    LLAMA_2 = "[INST] text [/INST]"
+    SINGLE = 1  # role: text, one separator
+    TWO = 2  # role: text, one separator for each side
+    MPT = 3  # role and text with nothing between
+    PLAIN = 4  # text alone
+    LLAMA_2 = 5  # [INST] text [/INST]
 
 
 @dataclasses.dataclass
@@ -32,7 +37,7 @@ class Conversation:
     """What was said so far, and how to write it down for the model.
 
     `messages` holds [role, message] lists. A message is a text; or None (or "") for the answer that is awaited; or,
-    from a chat page, a tuple whose first item is the text and which says that an image belongs to the message.
+    from a chat page, a tuple (text, picture, image_process_mode) of a message that a picture belongs to.
     The first `offset` messages are the template's own example. `sep` closes a user's turn, `sep2` an assistant's
     (None: not used by the style). `version` names the prompt family; one with "mmtag" in it gives the image an
     exchange of its own. `skip_next` is a mark for chat pages; nothing here reads it.
@@ -56,6 +61,43 @@ class Conversation:
         """Add one turn at the end; None as message leaves room for the answer."""
         self.messages += [[role, message]]
 
+    def process_image(
+        self,
+        image: Image.Image,
+        image_process_mode: str,
+        return_pil: bool = False,
+        image_format: str = "PNG",
+        max_len: int = 1344,
+        min_len: int = 672,
+    ) -> Image.Image | str:
+        """Return a picture as the page's mode wants it and no larger than the page allows, as base64 text of its file.
+
+        Args:
+            image_process_mode: `Default` and `Crop` (as it is), `Pad` (squared) or `Resize` (336 x 336 pixels).
+            return_pil: return the picture itself.
+            max_len, min_len: pixels of the longer and the shorter side of a picture that is longer than `max_len`.
+        """
+        picture = within(arranged(image, image_process_mode), max_len, min_len)
+        return picture if return_pil else in_base64(picture, image_format)
+
+    def get_images(self, return_pil: bool = False) -> list[Any]:
+        """Return the user's pictures, each as `process_image` gives it in the mode of its message."""
+        asked = [message for _, message in self.messages[self.offset :: 2] if isinstance(message, tuple)]
+        return [self.process_image(image, mode, return_pil) for _, image, mode in asked]
+
+    def to_gradio_chatbot(self) -> list[list[Any]]:
+        """Return [question, answer] pairs as a page shows them; a picture stands in its question, as HTML."""
+        said = [self._on_page(message) for _, message in self.messages[self.offset :]]
+        return [list(pair) for pair in itertools.zip_longest(said[::2], said[1::2])]
+
+    def _on_page(self, message: Any) -> str | None:
+        if not isinstance(message, tuple):
+            return message
+        text, image, _ = message
+        data = self.process_image(image, "Default", image_format="JPEG")
+        shown = f'<img src="data:image/jpeg;base64,{data}" alt="the picture" />'
+        return shown + text.replace(DEFAULT_IMAGE_TOKEN, "").strip()
+
     def copy(self) -> "Conversation":
         """Return a conversation that can grow without this one growing along."""
         return dataclasses.replace(self, messages=[list(message) for message in self.messages])
@@ -75,7 +117,9 @@ def get_conv_template(name: str) -> Conversation:
     return conv_templates[name].copy()
 
 
+@functools.cache
 def _from_row(row: Template) -> Conversation:
+    """One conversation for all the names of a row."""
     example = [list(turn) for turn in row.example]
     style = SeparatorStyle[row.style]
     return Conversation(row.system, row.roles, example, len(example), style, row.sep, row.sep2, row.version)
@@ -152,4 +196,16 @@ _RENDERERS: dict[SeparatorStyle, Callable[[Conversation, list[Turn]], str]] = {
 
 # Shared and mutable, as in LLaVA: take a copy (get_conv_template does) before adding messages.
 conv_templates: dict[str, Conversation] = {name: _from_row(row) for name, row in TEMPLATES.items()}
-default_conversation = conv_templates["vicuna_v1"]
+conv_vicuna_v0 = conv_templates["v0"]
+conv_vicuna_v1 = conv_templates["v1"]
+conv_llama_2 = conv_templates["llama_2"]
+conv_llava_llama_2 = conv_templates["llava_llama_2"]
+conv_mpt = conv_templates["mpt"]
+conv_llava_plain = conv_templates["plain"]
+conv_llava_v0 = conv_templates["llava_v0"]
+conv_llava_v0_mmtag = conv_templates["v0_mmtag"]
+conv_llava_v1 = conv_templates["llava_v1"]
+conv_llava_v1_mmtag = conv_templates["v1_mmtag"]
+conv_mistral_instruct = conv_templates["mistral_instruct"]
+conv_chatml_direct = conv_templates["chatml_direct"]
+default_conversation = conv_vicuna_v1

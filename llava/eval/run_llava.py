@@ -6,15 +6,18 @@ The answer goes to stdout. `eval_model(args)` is LLaVA's function of that name f
 """
 
 import argparse
+import os
 import re
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import torch
+from PIL import Image
 
 from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_TOKEN, IMAGE_PLACEHOLDER
 from llava.conversation import get_conv_template
-from llava.errors import InputError
+from llava.errors import InputError, shown
 from llava.eval.runs.command import Parser, run
 from llava.eval.runs.loading import load_model
 from llava.eval.runs.options import (
@@ -25,7 +28,9 @@ from llava.eval.runs.options import (
     method_from,
     sampling_from,
 )
-from llava.mm_utils import get_model_name_from_path, open_image, process_images, tokenizer_image_token
+from llava.files.fetching import fetch_picture, is_address
+from llava.files.pictures import image_from_bytes, open_image
+from llava.mm_utils import get_model_name_from_path, process_images, tokenizer_image_token
 from llava.model.builder import model_geometry, prepare_tower
 from llava.model.checkpoint import read_config
 
@@ -57,6 +62,27 @@ def place_images(query: str, images: int, start_end: bool) -> str:
     return query.replace(IMAGE_PLACEHOLDER, token)
 
 
+def image_parser(args: Any) -> list[str]:
+    """The pictures that `args.image_file` names, with `args.sep` between them."""
+    return args.image_file.split(args.sep)
+
+
+def load_image(image_file: str | os.PathLike[str]) -> Image.Image:
+    """The RGB picture in a file, or at an `http://` or `https://` address.
+
+    Raises:
+        InputError: it cannot be read or fetched, or is no picture; see `llava.files`.
+    """
+    if isinstance(image_file, str) and is_address(image_file):
+        return image_from_bytes(fetch_picture(image_file), f"the picture at {shown(image_file, 300)}")
+    return open_image(image_file)
+
+
+def load_images(image_files: Iterable[str | os.PathLike[str]]) -> list[Image.Image]:
+    """`load_image` of each."""
+    return [load_image(image_file) for image_file in image_files]
+
+
 def eval_model(args: Any) -> str:
     """Answer `args.query` about `args.image_file` with the model at `args.model_path`; print and return the answer.
 
@@ -73,7 +99,7 @@ def eval_model(args: Any) -> str:
     if args.conv_mode is not None and args.conv_mode != inferred:
         print(f"conversation mode {args.conv_mode} as asked for; the model's name suggests {inferred}", file=sys.stderr)
     conversation = get_conv_template(args.conv_mode or inferred)
-    images = [open_image(path) for path in args.image_file.split(args.sep)]
+    images = load_images(image_parser(args))
     config = read_config(args.model_path)
     prepare_tower(config, args.model_path)
     query = place_images(args.query, len(images), getattr(config, "mm_use_im_start_end", False))
@@ -101,7 +127,11 @@ def build_parser() -> Parser:
     """LLaVA's options of this command, and ours."""
     parser = Parser(prog="python -m llava.eval.run_llava", description=(__doc__ or "").split("\n")[0])
     add_model_options(parser)
-    parser.add_argument("--image-file", required=True, help="a picture, or several with --sep between them")
+    parser.add_argument(
+        "--image-file",
+        required=True,
+        help="a picture, its file or https:// address, or several with --sep between them",
+    )
     parser.add_argument("--query", required=True, help="the question; <image-placeholder> marks a picture's place")
     parser.add_argument("--conv-mode", help="conversation template; unset: by the model's name")
     parser.add_argument("--sep", default=",", help="between picture files")

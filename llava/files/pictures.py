@@ -46,6 +46,11 @@ def load_image_from_base64(image: str | bytes) -> Image.Image:
     return _decoded(file, "image in base64 text")
 
 
+def image_from_bytes(content: bytes, label: str) -> Image.Image:
+    """Return the RGB image of a file's content; InputError as `open_image`, naming it by `label`."""
+    return _decoded(io.BytesIO(content), label)
+
+
 def check_size(width: int, height: int, label: str) -> None:
     """Refuse a picture, or the square it would be padded to, of more than `MOST_PIXELS` pixels."""
     if width * height > MOST_PIXELS:

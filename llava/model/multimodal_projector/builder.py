@@ -8,11 +8,12 @@ from torch import nn
 from llava.errors import InputError
 
 
-def build_vision_projector(config: Any, **_: Any) -> nn.Module:
+def build_vision_projector(config: Any, delay_load: bool = False, **_: Any) -> nn.Module:
     """LLaVA's projectors by `mm_projector_type`: `linear`, `mlp{N}x_gelu` (N linear layers, exact GELU), `identity`.
 
     Args:
         config: has `mm_hidden_size`, `hidden_size` and perhaps `mm_projector_type` (default `linear`).
+        delay_load: LLaVA's argument, which it does not read either.
     """
     kind = getattr(config, "mm_projector_type", "linear")
     if kind == "identity":
