@@ -152,6 +152,10 @@ class KeywordsStoppingCriteria(StoppingCriteria):
         ended = torch.tensor([self._has_ended(tail) for tail in tails], device=output_ids.device)
         return ended.bool()  # type: ignore[return-value]
 
+    def call_for_batch(self, output_ids: torch.Tensor, scores: Any, **kwargs: Any) -> bool:
+        """Return whether the one row of `output_ids`, (1, new tokens) int64, is finished."""
+        return bool(self(output_ids[:1], scores))
+
     def _ids_of(self, keyword: str) -> list[int]:
         ids = list(self.tokenizer(keyword).input_ids)
         return ids[1:] if len(ids) > 1 and ids[0] == self.tokenizer.bos_token_id else ids

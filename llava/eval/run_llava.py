@@ -130,7 +130,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--image-file",
         required=True,
-        help="a picture, its file or https:// address, or several with --sep between them",
+        help="file or https:// address of a picture, or several with --sep between",
     )
     parser.add_argument("--query", required=True, help="the question; <image-placeholder> marks a picture's place")
     parser.add_argument("--conv-mode", help="conversation template; unset: by the model's name")

@@ -85,6 +85,7 @@ def test_placeholders_say_where_pictures_go() -> None:
     ("flags", "complaint"),
     [
         (["--image-file", "/nowhere.png", "--query", "a"], "/nowhere.png"),
+        (["--image-file", "http://127.0.0.1:1/a.png", "--query", "a"], "'http://127.0.0.1:1/a.png' is not"),
         (["--image-file", IMAGES / "0.png"], "--query"),
         (["--image-file", IMAGES / "0.png", "--query", "a", "--conv-mode", "x"], "--conv-mode must name"),
         (["--image-file", IMAGES / "0.png", "--query", "a", "--retain", 0], "--retain must be at least 1"),

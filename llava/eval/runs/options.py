@@ -10,6 +10,7 @@ import torch
 from llava.conversation import get_conv_template
 from llava.errors import InputError
 from llava.eval.runs.command import Parser, at_least
+from llava.eval.runs.published import SWITCHES, named_method, without_whole
 from llava.mm_utils import get_model_name_from_path
 from llava.reduction import Geometry, Reduction, available, create, method_class
 from llava.reduction.schedule import parse_list
@@ -69,7 +70,9 @@ def add_method_options(parser: Parser) -> None:
     Not for a field that is marked as shared (`seed`): a command has its own flag of that name, which counts for both.
     """
     group = parser.add_argument_group("reduction of image tokens")
-    group.add_argument("--method", choices=available(), help="unset: visiondrop if its flags are given, else none")
+    group.add_argument("--method", choices=available(), help="unset: the one whose flags are given, or none")
+    for flag, name in SWITCHES.items():
+        group.add_argument(f"--{flag}", action="store_true", help=f"--method {name}, as its published scripts say it")
     group.add_argument("--retain", type=int, help="average image tokens per LLM layer; the method's schedule, scaled")
     for name, (owners, setting) in sorted(_settings().items()):
         if setting.metadata.get("shared"):
@@ -118,13 +121,11 @@ def method_from(args: argparse.Namespace) -> MethodChoice:
     for name, (_, setting) in _settings().items():
         value = None if setting.metadata.get("shared") else getattr(args, name)
         if value is not None:
-            given[name] = value if setting.type is int else parse_list(name, value)
-    own = {setting.name for setting in dataclasses.fields(method_class("visiondrop"))}
-    name = args.method or ("visiondrop" if own & set(given) or args.retain is not None else "none")
-    foreign = [flag for flag in given if name not in _settings()[flag][0]]
-    if foreign:
-        owners = " or ".join(_settings()[foreign[0]][0])
-        raise InputError(f"--{foreign[0]} belongs to {owners}: got it with method {name}; leave it out or add --method")
+            given[name] = parse_list(name, value) if setting.type is not int and isinstance(value, str) else value
+    name = named_method(args, given)
+    _refuse_foreign(name, list(given))
+    if name == "pyramiddrop":
+        given = without_whole(given)
     shared = {
         field.name: getattr(args, field.name)
         for field in dataclasses.fields(method_class(name))
@@ -137,6 +138,20 @@ def method_from(args: argparse.Namespace) -> MethodChoice:
     if args.retain < 1:
         raise InputError(f"--retain must be at least 1 image token per layer: got {args.retain}")
     return MethodChoice(name, None, args.retain, shared)
+
+
+def _refuse_foreign(method: str, given: list[str]) -> None:
+    """Refuse settings of other methods, naming beside the first what stands for this method."""
+    owners = {flag: _settings()[flag][0] for flag in given}
+    foreign = next((flag for flag in given if method not in owners[flag]), None)
+    if foreign is None:
+        return
+    own = next((flag for flag in given if method in owners[flag] and not {*owners[flag]} & {*owners[foreign]}), None)
+    beside = f" (--{own})" if own is not None else ""
+    raise InputError(
+        f"--{foreign} belongs to {' or '.join(owners[foreign])}: got it with method {method}{beside}; leave one "
+        f"out, or add --method"
+    )
 
 
 def device_from(args: argparse.Namespace) -> str:
