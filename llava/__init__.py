@@ -1,12 +1,13 @@
 """LLaVA with fewer visual tokens: VisionDrop and its relatives.
 
 As in LLaVA, `import llava` makes the model type `llava_llama` known to transformers' AutoConfig and
-AutoModelForCausalLM, and offers `llava.LlavaLlamaForCausalLM`. That takes the import of torch and transformers:
-seconds, which a scorer of this package or its `--help` does not need. So on the way to `python -m llava...` nothing is
-imported ahead of the command, and a command that loads a model registers it then.
+AutoModelForCausalLM, and offers `llava.LlavaLlamaForCausalLM`. That takes the import of torch and transformers, which
+is seconds, and which a scorer of this package or its `--help` does not need. So a command of this package
+(`python -m llava...`, or its file) imports nothing ahead, and one that loads a model registers it then.
 """
 
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -23,16 +24,17 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'llava' has no attribute '{name}'")
 
 
-def _starts_a_command() -> bool:
-    """Whether Python imports this package only to find the module of `python -m llava...`.
+def _runs_a_command() -> bool:
+    """Whether this process was started as a command of this package, or a converter of the scripts beside it.
 
-    Python documents that `sys.argv` begins with "-m" while it looks for that module, and at no other time; what it
-    looks for is then the first of the original arguments that are not followed by more than the command's own.
+    Python documents that `sys.argv` begins with "-m" while it looks for the module of `python -m`, and at no other
+    time. What it looks for stands in the original arguments before those that the command gets.
     """
-    if sys.argv[:1] != ["-m"]:
-        return False
-    return sys.orig_argv[-len(sys.argv)].removeprefix("-m").startswith("llava.")
+    if sys.argv[:1] == ["-m"]:
+        return sys.orig_argv[-len(sys.argv)].removeprefix("-m").startswith("llava.")
+    program, package = os.path.realpath("".join(sys.argv[:1])), os.path.dirname(os.path.realpath(__file__))
+    return program.startswith((package + os.sep, os.path.join(os.path.dirname(package), "scripts", "convert_")))
 
 
-if not _starts_a_command():
+if not _runs_a_command():
     importlib.import_module("llava.model")
