@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from transformers import CLIPVisionModel, PreTrainedTokenizerBase
-from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
 from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_PATCH_TOKEN
@@ -27,7 +26,7 @@ from llava.model.checkpoint import (
 )
 from llava.model.language_model.llava_llama import LlavaConfig, LlavaLlamaForCausalLM
 from llava.model.multimodal_encoder.builder import TowerSource, build_image_processor, locate_tower
-from llava.model.tokenizer import LlamaTokenizer
+from llava.model.tokenizer import load_tokenizer
 from llava.reduction import Geometry, Reduction
 
 TOWER = "model.vision_tower.vision_tower."
@@ -122,17 +121,6 @@ def model_geometry(config: LlavaConfig) -> Geometry:
 
     vision = CLIPVisionConfig(**config.mm_vision_config)
     return Geometry(config.num_hidden_layers, (vision.image_size // vision.patch_size) ** 2, max_views(config))
-
-
-def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a checkpoint or base, with the ids of LLaVA's SentencePiece one."""
-    files = ("tokenizer.model", "tokenizer.json")
-    if not any(cached_file(path, name, _raise_exceptions_for_missing_entries=False) for name in files):
-        raise InputError(f"'{path}' must hold a LLaMA tokenizer: it has neither {' nor '.join(files)}; copy one there")
-    try:
-        return LlamaTokenizer.from_pretrained(path)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"'{path}' must hold a LLaMA tokenizer (tokenizer.model): {first_line(error)}") from error
 
 
 def _read_weights(path: str, settings: dict[str, Any]) -> tuple[LlavaLlamaForCausalLM, set[str]]:

@@ -1,0 +1,91 @@
+"""Which tokenizer a checkpoint has: LLaMA's SentencePiece one, or one with rules of its own in `tokenizer.json`."""
+
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from llava.errors import InputError, shown
+from llava.files.reading import parse_json, read_text, reason
+from llava.model.tokenizers.llama import LlamaTokenizer
+from llava.model.tokenizers.settings import find_file, read_settings
+
+# Classes whose ids are those of `tokenizer.json` as it stands: transformers' generic one under its names.
+_GENERIC = ("PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend")
+
+
+def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint or base, by what its files are.
+
+    `tokenizer_class` of `tokenizer_config.json` is asked first, as in LLaVA. LLaMA's (or none named) is read from
+    `tokenizer.model`. Any other is read from `tokenizer.json`, by the rules that file holds; no class and no code is
+    loaded by name. A `tokenizer.json` that was made of a SentencePiece model counts only where it is named as what
+    gives the ids: transformers 5 writes its merges in another order, and nothing in it says which the weights know.
+
+    Raises:
+        InputError: naming the file that is missing, damaged or of another kind.
+    """
+    settings = read_settings(path)
+    kind = settings.get("tokenizer_class") or ("a class of its own" if "auto_map" in settings else None)
+    is_llama = kind is None or kind.removesuffix("Fast") == "LlamaTokenizer"
+    model, file = find_file(path, "tokenizer.model"), find_file(path, "tokenizer.json")
+    if model and is_llama:
+        return _load(LlamaTokenizer, path, model)
+    if file is None:
+        found = f"tokenizer.model for {shown(kind)}" if model else "neither tokenizer.model nor tokenizer.json"
+        raise InputError(
+            f"a checkpoint must hold a LLaMA tokenizer (tokenizer.model) or a tokenizer.json: '{path}' has {found}; "
+            f"copy the tokenizer of its base language model there"
+        )
+    if kind not in _GENERIC and is_converted(_read(file)):
+        raise InputError(
+            f"a LLaMA tokenizer must come as tokenizer.model: '{path}' has a tokenizer.json made of one, whose ids can "
+            f"be others; copy tokenizer.model there, or, if the weights were trained on the ids of tokenizer.json, "
+            f'write "tokenizer_class": "PreTrainedTokenizerFast" into tokenizer_config.json'
+        )
+    return _load(PreTrainedTokenizerFast, path, file)
+
+
+def is_converted(content: dict[str, Any]) -> bool:
+    """Whether a `tokenizer.json` was made of a SentencePiece model: spaces are marks, or characters fall back to bytes.
+
+    Byte-level vocabularies (GPT-2's kind: Llama-3, Qwen) have neither.
+    """
+    steps = [step for part in ("normalizer", "pre_tokenizer") for step in _steps(content.get(part))]
+    marks = any(step.get("type") == "Metaspace" or step.get("content") == "\u2581" for step in steps)
+    model = content.get("model")
+    return marks or (isinstance(model, dict) and (model.get("type") == "Unigram" or model.get("byte_fallback") is True))
+
+
+def _steps(part: Any) -> list[dict[str, Any]]:
+    """The steps of a normalizer or pre-tokenizer, those of sequences one by one."""
+    if not isinstance(part, dict):
+        return []
+    inner = part.get("normalizers") or part.get("pretokenizers")
+    return [step for one in inner for step in _steps(one)] if isinstance(inner, list) else [part]
+
+
+def _read(file: str) -> dict[str, Any]:
+    content = parse_json(read_text(file, "a tokenizer.json"), "a tokenizer.json", shown(file, 300))
+    if not isinstance(content, dict):
+        raise InputError(f"a tokenizer.json must be one JSON object: {shown(file, 300)} is none; fetch it again")
+    return content
+
+
+def _load(kind: type[PreTrainedTokenizerBase], path: str, file: str) -> PreTrainedTokenizerBase:
+    """Read it, and refuse ids that have no row in an embedding of `len(tokenizer)`."""
+    try:
+        tokenizer = kind.from_pretrained(path)
+        beyond = [number for number in tokenizer.added_tokens_decoder if number >= len(tokenizer)]
+    except InputError:
+        raise
+    except Exception as error:  # transformers and the tokenizers library raise of all kinds for damaged files
+        raise InputError(
+            f"a tokenizer must be readable: {shown(file, 300)}, with the settings beside it, is not ({reason(error)}); "
+            f"copy the tokenizer's files from the checkpoint's source again"
+        ) from error
+    if beyond and kind is LlamaTokenizer:
+        raise InputError(
+            f"added tokens must continue the vocabulary: '{path}' has the id {beyond[-1]} among {len(tokenizer)} "
+            f"tokens; mend added_tokens_decoder of tokenizer_config.json"
+        )
+    return tokenizer
