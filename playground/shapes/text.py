@@ -35,6 +35,9 @@ def train_tokenizer(folder: Path, seed: int = 0, scenes: int = 3000) -> None:
         vocab_size=VOCABULARY,
         character_coverage=1.0,
         byte_fallback=True,
+        # As LLaMA's own: the text as it is, every space and line feed of it. The trainer's defaults join white space.
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
         unk_id=0,
         bos_id=1,
         eos_id=2,

@@ -5,6 +5,9 @@ from typing import Any
 
 from llava.errors import InputError, shown
 
+# The special tokens that have a role in every tokenizer.
+ROLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
+
 Kind = tuple[Callable[[Any], bool], str]  # whether a value is of it, and what to call it
 
 
@@ -89,11 +92,10 @@ def _is_template(value: Any) -> bool:
 _ANYTHING: Kind = (lambda value: True, "")
 _FLAG = (_is_flag, "true or false")
 _TOKEN = (_is_token_or_none, "a token")
-_ROLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
 _EXPECTED: dict[str, Kind] = {
     **dict.fromkeys(("add_bos_token", "add_eos_token", "add_prefix_space", "clean_up_tokenization_spaces"), _FLAG),
     **dict.fromkeys(("legacy", "spaces_between_special_tokens", "split_special_tokens"), _FLAG),
-    **dict.fromkeys(_ROLES, _TOKEN),
+    **dict.fromkeys(ROLES, _TOKEN),
     **dict.fromkeys(("additional_special_tokens", "extra_special_tokens"), (_are_tokens, "a list of tokens")),
     "added_tokens_decoder": (_are_numbered_tokens, "an object of ids and tokens"),
     "model_max_length": (_is_length, "a length above 0"),

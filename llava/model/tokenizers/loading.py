@@ -29,7 +29,7 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     is_llama = kind is None or kind.removesuffix("Fast") == "LlamaTokenizer"
     model, file = find_file(path, "tokenizer.model"), find_file(path, "tokenizer.json")
     if model and is_llama:
-        return _load(LlamaTokenizer, path, model)
+        return _load(LlamaTokenizer, path, model, {})
     if file is None:
         found = f"tokenizer.model for {shown(kind)}" if model else "neither tokenizer.model nor tokenizer.json"
         raise InputError(
@@ -42,7 +42,8 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
             f"be others; copy tokenizer.model there, or, if the weights were trained on the ids of tokenizer.json, "
             f'write "tokenizer_class": "PreTrainedTokenizerFast" into tokenizer_config.json'
         )
-    return _load(PreTrainedTokenizerFast, path, file)
+    # Settings could name other files.
+    return _load(PreTrainedTokenizerFast, path, file, {"tokenizer_file": file, "gguf_file": None})
 
 
 def is_converted(content: dict[str, Any]) -> bool:
@@ -71,18 +72,24 @@ def _read(file: str) -> dict[str, Any]:
     return content
 
 
-def _load(kind: type[PreTrainedTokenizerBase], path: str, file: str) -> PreTrainedTokenizerBase:
-    """Read it, and refuse ids that have no row in an embedding of `len(tokenizer)`."""
+def _load(
+    kind: type[PreTrainedTokenizerBase], path: str, file: str, arguments: dict[str, Any]
+) -> PreTrainedTokenizerBase:
+    """Read it, try it, and refuse added tokens whose ids have no row in an embedding of `len(tokenizer)`."""
     try:
-        tokenizer = kind.from_pretrained(path)
-        beyond = [number for number in tokenizer.added_tokens_decoder if number >= len(tokenizer)]
+        tokenizer = kind.from_pretrained(path, **arguments)
+        tokenizer.decode(tokenizer("a text").input_ids)
     except InputError:
         raise
-    except Exception as error:  # transformers and the tokenizers library raise of all kinds for damaged files
+    except BaseException as error:
+        # transformers and tokenizers raise of all kinds for damaged files; what Rust panics with is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise InputError(
             f"a tokenizer must be readable: {shown(file, 300)}, with the settings beside it, is not ({reason(error)}); "
             f"copy the tokenizer's files from the checkpoint's source again"
-        ) from error
+        ) from None
+    beyond = [number for number in tokenizer.added_tokens_decoder if number >= len(tokenizer)]
     if beyond and kind is LlamaTokenizer:
         raise InputError(
             f"added tokens must continue the vocabulary: '{path}' has the id {beyond[-1]} among {len(tokenizer)} "

@@ -13,7 +13,7 @@ from transformers.utils import cached_file
 from llava.errors import InputError, shown
 from llava.files.reading import read_json_object, reason
 from llava.files.writing import write_text
-from llava.model.tokenizers.kinds import check_ids, check_settings
+from llava.model.tokenizers.kinds import ROLES, check_ids, check_settings
 from llava.model.tokenizers.vocabulary import check_vocabulary
 
 # Arguments of `from_pretrained` that say where on a hub, or in its cache, files are.
@@ -64,6 +64,7 @@ def loading_arguments(path: Any, given: dict[str, Any]) -> dict[str, Any]:
     Returns:
         `vocab_file`: the `tokenizer.model` there; older transformers 5 would open the one that the settings name.
         `add_bos_token`, `add_eos_token`: dropped by transformers where a `tokenizer.json` lies in the same folder.
+        None for tokens in roles that LLaMA's does not know, such as `image_token`: transformers 5 would add them.
 
     Raises:
         InputError: as `read_settings`; when there is no `tokenizer.model`, or a damaged one.
@@ -77,7 +78,8 @@ def loading_arguments(path: Any, given: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"a LLaMA tokenizer must come as tokenizer.model: {shown(str(path))} has none; copy one there")
     check_vocabulary(vocabulary)
     kept = {name: settings[name] for name in ("add_bos_token", "add_eos_token") if name in settings}
-    return kept | {"vocab_file": vocabulary}
+    roles = [name for name in settings if name.endswith("_token") and name not in ROLES and name not in kept]
+    return kept | dict.fromkeys(roles) | {"vocab_file": vocabulary}
 
 
 def add_settings(file: str, settings: dict[str, Any]) -> None:
