@@ -32,7 +32,9 @@ def _problem(content: bytes) -> str:
         model = sentencepiece_model_pb2.ModelProto.FromString(content)
     except DecodeError:
         return "is none, or damaged"
-    if not model.pieces or not model.HasField("trainer_spec") or not model.HasField("normalizer_spec"):
+    if not model.pieces:  # other files can be read as one that has nothing
+        return "is none, or damaged"
+    if not model.HasField("trainer_spec") or not model.HasField("normalizer_spec"):
         return "lacks its end"
     types = [piece.type for piece in model.pieces]
     unknown = sentencepiece_model_pb2.ModelProto.SentencePiece.UNKNOWN
