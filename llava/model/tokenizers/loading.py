@@ -33,12 +33,12 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     if file is None:
         found = f"tokenizer.model for {shown(kind)}" if model else "neither tokenizer.model nor tokenizer.json"
         raise InputError(
-            f"a checkpoint must hold a LLaMA tokenizer (tokenizer.model) or a tokenizer.json: '{path}' has {found}; "
+            f"a checkpoint must hold a LLaMA tokenizer (tokenizer.model) or a tokenizer.json: {shown(path, 300)} has {found}; "
             f"copy the tokenizer of its base language model there"
         )
     if kind not in _GENERIC and is_converted(_read(file)):
         raise InputError(
-            f"a LLaMA tokenizer must come as tokenizer.model: '{path}' has a tokenizer.json made of one, whose ids can "
+            f"a LLaMA tokenizer must come as tokenizer.model: {shown(path, 300)} has a tokenizer.json made of one, whose ids can "
             f"be others; copy tokenizer.model there, or, if the weights were trained on the ids of tokenizer.json, "
             f'write "tokenizer_class": "PreTrainedTokenizerFast" into tokenizer_config.json'
         )
@@ -92,7 +92,7 @@ def _load(
     beyond = [number for number in tokenizer.added_tokens_decoder if number >= len(tokenizer)]
     if beyond and kind is LlamaTokenizer:
         raise InputError(
-            f"added tokens must continue the vocabulary: '{path}' has the id {beyond[-1]} among {len(tokenizer)} "
+            f"added tokens must continue the vocabulary: {shown(path, 300)} has the id {beyond[-1]} among {len(tokenizer)} "
             f"tokens; mend added_tokens_decoder of tokenizer_config.json"
         )
     return tokenizer
