@@ -33,14 +33,14 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     if file is None:
         found = f"tokenizer.model for {shown(kind)}" if model else "neither tokenizer.model nor tokenizer.json"
         raise InputError(
-            f"a checkpoint must hold a LLaMA tokenizer (tokenizer.model) or a tokenizer.json: {shown(path, 300)} has {found}; "
-            f"copy the tokenizer of its base language model there"
+            f"a checkpoint must hold a LLaMA tokenizer (tokenizer.model) or a tokenizer.json: {shown(path, 300)} "
+            f"has {found}; copy the tokenizer of its base language model there"
         )
     if kind not in _GENERIC and is_converted(_read(file)):
         raise InputError(
-            f"a LLaMA tokenizer must come as tokenizer.model: {shown(path, 300)} has a tokenizer.json made of one, whose ids can "
-            f"be others; copy tokenizer.model there, or, if the weights were trained on the ids of tokenizer.json, "
-            f'write "tokenizer_class": "PreTrainedTokenizerFast" into tokenizer_config.json'
+            f"a LLaMA tokenizer must come as tokenizer.model: {shown(path, 300)} has a tokenizer.json made of one, "
+            f"whose ids can be others; copy tokenizer.model there, or, if the weights were trained on the ids of "
+            f'tokenizer.json, write "tokenizer_class": "PreTrainedTokenizerFast" into tokenizer_config.json'
         )
     # Settings could name other files.
     return _load(PreTrainedTokenizerFast, path, file, {"tokenizer_file": file, "gguf_file": None})
@@ -58,11 +58,17 @@ def is_converted(content: dict[str, Any]) -> bool:
 
 
 def _steps(part: Any) -> list[dict[str, Any]]:
-    """The steps of a normalizer or pre-tokenizer, those of sequences one by one."""
-    if not isinstance(part, dict):
-        return []
-    inner = part.get("normalizers") or part.get("pretokenizers")
-    return [step for one in inner for step in _steps(one)] if isinstance(inner, list) else [part]
+    """The steps of a normalizer or pre-tokenizer, those of sequences one by one, in any order."""
+    found, left = list[dict[str, Any]](), [part]
+    while left:
+        step = left.pop()
+        if isinstance(step, dict):
+            inner = step.get("normalizers") or step.get("pretokenizers")
+            if isinstance(inner, list):
+                left += inner
+            else:
+                found.append(step)
+    return found
 
 
 def _read(file: str) -> dict[str, Any]:
@@ -92,7 +98,7 @@ def _load(
     beyond = [number for number in tokenizer.added_tokens_decoder if number >= len(tokenizer)]
     if beyond and kind is LlamaTokenizer:
         raise InputError(
-            f"added tokens must continue the vocabulary: {shown(path, 300)} has the id {beyond[-1]} among {len(tokenizer)} "
-            f"tokens; mend added_tokens_decoder of tokenizer_config.json"
+            f"added tokens must continue the vocabulary: {shown(path, 300)} has the id {beyond[-1]} among "
+            f"{len(tokenizer)} tokens; mend added_tokens_decoder of tokenizer_config.json"
         )
     return tokenizer
