@@ -3,13 +3,12 @@
     python scripts/convert_gqa_for_eval.py --src gqa/answers/SPLIT/NAME/merge.jsonl \\
         --dst gqa/data/testdev_balanced_predictions.json
 
-A prediction is the answer without full stops at its end, in lower case.
+A prediction is the answer without full stops at its end, in lower case. Ids are written as text, as GQA has them.
 """
 
 import json
 
-from llava.eval.benchmarks.vqa import repeated
-from llava.eval.benchmarks.vqa_upload import warn
+from llava.eval.benchmarks.answers import repeated, warn
 from llava.eval.files import read_answer_lines
 from llava.eval.runs.command import Parser, run
 from llava.files.writing import write_text
@@ -22,11 +21,9 @@ def main() -> None:
     parser.add_argument("--dst", required=True, help="written; its folder is made")
     args = parser.parse_args()
 
-    answers = [record for _, record in read_answer_lines(args.src)]
-    warn("questions have several answers, all are written", repeated(answer["question_id"] for answer in answers))
-    predictions = [
-        {"questionId": answer["question_id"], "prediction": answer["text"].rstrip(".").lower()} for answer in answers
-    ]
+    answers = [(str(record["question_id"]), record["text"]) for _, record in read_answer_lines(args.src)]
+    warn("questions have several answers, all are written", repeated(name for name, _ in answers))
+    predictions = [{"questionId": name, "prediction": text.rstrip(".").lower()} for name, text in answers]
     write_text(args.dst, json.dumps(predictions))
 
 

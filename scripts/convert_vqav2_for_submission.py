@@ -8,12 +8,15 @@ of test2015, also after a run on test-dev alone: what was not asked gets an empt
 
 from pathlib import Path
 
-from llava.eval.benchmarks.vqa import check_known, read_questions, read_results
-from llava.eval.benchmarks.vqa_upload import summary, upload, warn, warn_repeated
+from llava.eval.benchmarks.answers import check_answered, check_known, read_results
+from llava.eval.benchmarks.options import add_check_option, add_missing_option, check_inside
+from llava.eval.benchmarks.vqa import read_ids, read_questions
+from llava.eval.benchmarks.vqa_upload import summary, upload, warn_odd
 from llava.eval.runs.command import Parser, run
 from llava.files.writing import write_text
 
 WHOLE = "llava_vqav2_mscoco_test2015.jsonl"
+EMPTY = "get an empty one"
 
 
 def main() -> None:
@@ -22,19 +25,27 @@ def main() -> None:
     parser.add_argument("--dir", default="./playground/data/eval/vqav2", help="the benchmark's folder")
     parser.add_argument("--ckpt", required=True, help="name of the run: a folder below the answers of the split")
     parser.add_argument("--split", required=True, help="name of the question file that was asked, without .jsonl")
+    add_missing_option(parser, EMPTY)
+    add_check_option(parser)
     args = parser.parse_args()
+    for name in ("ckpt", "split"):
+        check_inside(getattr(args, name), f"--{name}")
 
     folder = Path(args.dir)
     answers_file = str(folder / "answers" / args.split / args.ckpt / "merge.jsonl")
     split = read_questions(str(folder / WHOLE))
+    question_file = folder / f"{args.split}.jsonl"
+    asked = read_ids(str(question_file)) if question_file.exists() else None
+    if args.check:
+        return
     results = read_results(answers_file)
     print(summary(results, split))
-    warn_repeated(results)
-    check_known(results.texts, {line["question_id"] for line in split}, answers_file, str(folder / WHOLE))
-    question_file = folder / f"{args.split}.jsonl"
-    asked = read_questions(str(question_file)) if question_file.exists() else split
-    missing = [line["question_id"] for line in asked if line["question_id"] not in results.texts]
-    warn("questions have no answer and get an empty one", missing)
+    warn_odd(results)
+    whole = [str(line["question_id"]) for line in split]
+    check_known(results.texts, set(whole), answers_file, str(folder / WHOLE))
+    # Without the question file nobody knows what was asked: then all of test2015, of which a part may be answered.
+    allow = args.allow_missing or asked is None
+    check_answered(whole if asked is None else asked, results.texts, answers_file, allow, EMPTY)
     output = folder / "answers_upload" / args.split / f"{args.ckpt}.json"
     write_text(str(output), upload(split, results.texts, "question_id"))
 

@@ -13,11 +13,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from llava.errors import InputError
-from llava.eval.benchmarks.vqa import check_known
+from llava.eval.benchmarks.answers import check_known
+from llava.eval.benchmarks.shapes import FOLDER, read_truth
 from llava.eval.curves.points import points_of
 from llava.eval.curves.report import as_json, draw, markdown
 from llava.eval.curves.runs import answer_all, plan_runs
-from llava.eval.eval_shapes import FOLDER, is_right, read_truth
+from llava.eval.eval_shapes import is_right
 from llava.eval.model_vqa_loader import read_questions
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.loading import TRAINED, check_trained, load_model
@@ -42,18 +43,18 @@ def every_nth_picture(records: Iterable[dict[str, Any]], step: int) -> list[Any]
     records = list(records)
     pictures = list(dict.fromkeys(record["image"] for record in records))
     chosen = set(pictures[::step])
-    return [record["question_id"] for record in records if record["image"] in chosen]
+    return [str(record["question_id"]) for record in records if record["image"] in chosen]
 
 
 def read_benchmark(args: argparse.Namespace) -> tuple[list[Question], list[dict[str, Any]]]:
     """The questions to ask and the records of their right answers, in the order of the question file."""
     questions, truth = read_questions(args.question_file, args.image_folder), read_truth(args.annotation_file)
-    asked = [question.head["question_id"] for question in questions]
+    asked = [str(question.head["question_id"]) for question in questions]
     check_known(asked, truth, args.question_file, args.annotation_file)
     chosen = set(every_nth_picture((truth[question_id] for question_id in asked), args.every))
-    questions = [question for question in questions if question.head["question_id"] in chosen]
+    questions = [question for name, question in zip(asked, questions) if name in chosen]
     check_images_exist(questions)
-    return questions, [truth[question.head["question_id"]] for question in questions]
+    return questions, [truth[str(question.head["question_id"])] for question in questions]
 
 
 def build_parser() -> Parser:

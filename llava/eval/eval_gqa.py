@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llava.errors import InputError
+from llava.eval.benchmarks.answers import check_answered, check_known, named, warn
 from llava.eval.benchmarks.gqa import Question, read_predictions, read_questions
-from llava.eval.benchmarks.vqa import Key, check_answered, check_known, named
+from llava.eval.benchmarks.options import add_check_option, add_missing_option
 from llava.eval.results.scores import print_scores, ratio
 from llava.eval.runs.command import Parser, run
 
@@ -29,13 +30,16 @@ KINDS: dict[str, Callable[[Question], Hashable]] = {
 
 @dataclass(frozen=True)
 class Scores:
-    """GQA's metrics; all but the distribution in per cent. `tables` holds the accuracies by each of `KINDS`."""
+    """GQA's metrics; all but the distribution in per cent, None where no question is scored by it.
 
-    binary: float
-    open: float
+    `tables` holds the accuracies by each of `KINDS`.
+    """
+
+    binary: float | None
+    open: float | None
     accuracy: float
     consistency: float | None
-    distribution: float
+    distribution: float | None
     tables: dict[str, Table]
 
 
@@ -77,7 +81,7 @@ def distribution(answers: Iterable[tuple[str | None, str, str]]) -> float:
     return ratio(weighted, sum(counts.total() for counts in right.values())) / 100
 
 
-def implied(questions: dict[str, Question], predictions: dict[Key, str]) -> list[tuple[str, ...]]:
+def implied(questions: dict[str, Question], predictions: dict[str, str]) -> list[tuple[str, ...]]:
     """For every balanced question that is answered rightly and entails others: which."""
     return [
         others
@@ -88,7 +92,7 @@ def implied(questions: dict[str, Question], predictions: dict[Key, str]) -> list
 
 
 def consistency(
-    questions: dict[str, Question], predictions: dict[Key, str], entailed: Iterable[tuple[str, ...]]
+    questions: dict[str, Question], predictions: dict[str, str], entailed: Iterable[tuple[str, ...]]
 ) -> float:
     """Of what rightly answered questions entail, the part that is answered rightly too: a mean of means, per cent."""
     return per_cent(
@@ -97,38 +101,44 @@ def consistency(
     )
 
 
-def score(questions: dict[str, Question], predictions: dict[Key, str]) -> Scores:
+def score(questions: dict[str, Question], predictions: dict[str, str]) -> Scores:
     """All metrics. `predictions` must have every balanced question; consistency is None if it cannot be scored."""
     counted = {name: question for name, question in questions.items() if question.balanced}
     rights = {name: predictions[name] == question.answer for name, question in counted.items()}
     is_open = {name: question.structural == "query" for name, question in counted.items()}
     entailed = implied(questions, predictions)
     known = bool(entailed) and not unknown(entailed, questions, predictions)
+    grouped = [(question.group, question.answer, predictions[name]) for name, question in counted.items()]
     return Scores(
-        binary=per_cent(right for name, right in rights.items() if not is_open[name]),
-        open=per_cent(right for name, right in rights.items() if is_open[name]),
+        binary=_part(right for name, right in rights.items() if not is_open[name]),
+        open=_part(right for name, right in rights.items() if is_open[name]),
         accuracy=per_cent(rights.values()),
         consistency=consistency(questions, predictions, entailed) if known else None,
-        distribution=distribution((q.group, q.answer, predictions[name]) for name, q in counted.items()),
+        distribution=distribution(grouped) if any(group is not None for group, _, _ in grouped) else None,
         tables={title: table(map(kind, counted.values()), rights.values()) for title, kind in KINDS.items()},
     )
 
 
+def _part(rights: Iterable[bool]) -> float | None:
+    rights = list(rights)
+    return per_cent(rights) if rights else None
+
+
 def unknown(
-    entailed: Iterable[tuple[str, ...]], questions: dict[str, Question], predictions: dict[Key, str]
-) -> list[Key]:
+    entailed: Iterable[tuple[str, ...]], questions: dict[str, Question], predictions: dict[str, str]
+) -> list[str]:
     """The entailed questions that are not in the question file or have no prediction, each once."""
     names = dict.fromkeys(name for others in entailed for name in others)
     return [name for name in names if name not in questions or name not in predictions]
 
 
 def report(scores: Scores) -> str:
-    """The official lines."""
+    """The official lines, without those that no question is scored by."""
     totals = {"Binary": scores.binary, "Open": scores.open, "Accuracy": scores.accuracy}
-    if scores.consistency is not None:
-        totals["Consistency"] = scores.consistency
-    lines = [f"{name}: {value:.2f}%" for name, value in totals.items()]
-    lines.append(f"Distribution: {scores.distribution:.2f} (lower is better)")
+    totals["Consistency"] = scores.consistency
+    lines = [f"{name}: {value:.2f}%" for name, value in totals.items() if value is not None]
+    if scores.distribution is not None:
+        lines.append(f"Distribution: {scores.distribution:.2f} (lower is better)")
     for title, rows in scores.tables.items():
         lines += ["", f"Accuracy / {title}:"]
         lines += [f"  {kind}: {value:.2f}% ({count} questions)" for kind, (value, count) in rows.items()]
@@ -142,13 +152,23 @@ def main() -> None:
     parser.add_argument("--questions", default="{tier}_questions.json", help="GQA's question file, or folder of parts")
     parser.add_argument("--predictions", default="{tier}_predictions.json", help="of scripts/convert_gqa_for_eval.py")
     parser.add_argument("--consistency", action="store_true", help="refuse files that do not allow for it")
+    add_missing_option(parser, "left out of the score")
+    add_check_option(parser)
     args = parser.parse_args()
     question_file = args.questions.replace("{tier}", args.tier)
     prediction_file = args.predictions.replace("{tier}", args.tier)
 
-    questions, predictions = read_questions(question_file), read_predictions(prediction_file)
+    questions = read_questions(question_file)
+    if args.check:
+        return
+    predictions = read_predictions(prediction_file)
     check_known(predictions, questions, prediction_file, question_file)
-    check_answered((name for name, q in questions.items() if q.balanced), predictions, prediction_file)
+    balanced = [name for name, question in questions.items() if question.balanced]
+    unanswered = check_answered(balanced, predictions, prediction_file, args.allow_missing)
+    for name in unanswered:
+        del questions[name]
+    empty = [name for name in balanced if name in predictions and not predictions[name].strip()]
+    warn("answers are empty", empty)
     missing = unknown(implied(questions, predictions), questions, predictions)
     if args.consistency and missing:
         raise InputError(
@@ -158,8 +178,9 @@ def main() -> None:
     scores = score(questions, predictions)
     print(report(scores) + "\n")
     tables = {title: {kind: value for kind, (value, _) in rows.items()} for title, rows in scores.tables.items()}
-    details = {"binary": scores.binary, "open": scores.open, "consistency": scores.consistency}
-    details |= {"distribution": scores.distribution, "questions": sum(q.balanced for q in questions.values())}
+    details: dict[str, Any] = {"binary": scores.binary, "open": scores.open, "consistency": scores.consistency}
+    details |= {"distribution": scores.distribution, "questions": len(balanced) - len(unanswered)}
+    details |= {"missing": len(unanswered), "undecided": len(empty)}
     print_scores("gqa", "accuracy", scores.accuracy, **details, **tables)
 
 

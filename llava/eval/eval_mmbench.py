@@ -1,20 +1,21 @@
-"""Score MMBench where the answers are public (dev): circular accuracy, overall and by ability.
+"""Score MMBench where the table has its answers: circular accuracy, overall and by ability.
 
     python -m llava.eval.eval_mmbench --annotation-file mmbench_dev_20230712.tsv --result-file ANSWERS.jsonl
 
 A question counts in circular accuracy when it is answered rightly in every order of its options: in the table's rows
 that are turned copies of it, and in every round of `--all-rounds`. Letters are read from answers as VLMEvalKit's
-exact-matching mode reads them. For test see `scripts/convert_mmbench_for_submission.py`.
+exact-matching mode reads them. `--as-server` scores answers to another version of the table as MMBench's server did.
 """
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
-from llava.errors import InputError
+from llava.errors import InputError, shown
+from llava.eval.benchmarks.answers import check_answered, warn
 from llava.eval.benchmarks.mmbench import CIRCLE, LETTERS, options_of, present, read_table
-from llava.eval.benchmarks.mmbench_letters import letter_of
-from llava.eval.benchmarks.vqa import check_answered, check_known
-from llava.eval.files import read_jsonl
+from llava.eval.benchmarks.mmbench_answers import Rounds, is_about, meant, not_turned, read_rounds
+from llava.eval.benchmarks.options import add_answers_options
 from llava.eval.results.scores import print_scores, ratio
 from llava.eval.runs.command import Parser, run
 
@@ -28,45 +29,64 @@ ABBREVIATIONS = {
     "attribute_reasoning": "AR",
 }
 
+
+Rows = dict[int, dict[str, Any]]  # a table's rows by index
 Verdicts = dict[int, list[bool]]  # whether each round's answer is right, by index
 
 
-def read_rounds(path: str) -> dict[int, dict[int, dict[str, Any]]]:
-    """An answers file of `model_vqa_mmbench` as records by index and round.
+def read_rows(path: str) -> tuple[Rows, list[str]]:
+    """The rows of a table with answers, and those of `KINDS` that it has.
 
     Raises:
-        InputError: as `read_jsonl`, for values of other kinds, and for a round that is answered twice.
+        InputError: as `read_table`, and for a row whose answer is no letter, as in tables for a server.
     """
-    keys = {"question_id": int, "round_id": int, "text": str, "options": list, "option_char": list}
-    answers: dict[int, dict[int, dict[str, Any]]] = {}
-    for where, record in read_jsonl(path, keys, "MMBench's answers file"):
-        wrong = [name for name, kind in keys.items() if not isinstance(record[name], kind)]
-        if wrong or len(record["options"]) != len(record["option_char"]):
-            name = wrong[0] if wrong else "option_char"
-            raise InputError(f"MMBench's answers are those of model_vqa_mmbench: {where} has {name} {record[name]!r}")
-        rounds = answers.setdefault(record["question_id"], {})
-        if record["round_id"] in rounds:
-            raise InputError(
-                f"an answers file holds one answer per question and round: {where} answers {record['question_id']} "
-                f"again; remove it"
-            )
-        rounds[record["round_id"]] = record
-    return answers
-
-
-def is_right(record: dict[str, Any], row: dict[str, Any], path: str) -> bool:
-    """Whether an answer means the row's letter; its own letters are those shown in its round.
-
-    Raises:
-        InputError: when the answer is to other options than the row's.
-    """
-    if dict(zip(record["option_char"], record["options"])) != dict(zip(LETTERS, options_of(row))):
+    table = read_table(path, ("index", *LETTERS, "answer"))
+    rows = {row["index"]: row for row in table.drop(columns="image", errors="ignore").to_dict("records")}
+    unknown = [index for index, row in rows.items() if not present(row["answer"])]
+    if unknown:
         raise InputError(
-            f"answers must be those to the table: '{path}' has for index {row['index']} the options "
-            f"{record['options']!r}, expected {options_of(row)!r}; give the table that was asked"
+            f"scoring needs the answers: '{path}' has none for {len(unknown)} of {len(rows)} rows, first index "
+            f"{unknown[0]}; the test tables that MMBench publishes with answers since its server closed have them: "
+            f"see docs/evaluation.md"
         )
-    shown = letter_of(record["text"], dict(zip(LETTERS, record["options"])))
-    return dict(zip(LETTERS, record["option_char"])).get(shown or "") == row["answer"]
+    strange = next((index for index, row in rows.items() if row["answer"] not in LETTERS), None)
+    if strange is not None:
+        raise InputError(
+            f"an answer is one of {', '.join(LETTERS)}: '{path}' has {shown(rows[strange]['answer'])} for index "
+            f"{strange}; fetch the table again"
+        )
+    return rows, [name for name in KINDS if name in table.columns]
+
+
+def check_fit(answers: Rounds, rows: Rows, result_file: str, table_file: str, as_server: bool) -> None:
+    """Refuse answers to other questions or options than the table's; `as_server`, only count them on stderr.
+
+    Raises:
+        InputError: names the first index.
+    """
+    hint = "; answers to another version of the table are scored with --as-server"
+    strange = [index for index in answers if index not in rows]
+    other = [
+        index
+        for index, rounds in answers.items()
+        if index in rows and not all(is_about(record, rows[index]) for record in rounds.values())
+    ]
+    if as_server:
+        warn("answers are to rows that the table has not, and are left out", [str(index) for index in strange])
+        warn("answers are to other options than the table's; letters count", [str(index) for index in other])
+        return
+    if strange:
+        raise InputError(
+            f"'{result_file}' is about {strange[0]}, which is not in '{table_file}'; give the table that was asked"
+            f"{hint}"
+        )
+    if other:
+        record = answers[other[0]][min(answers[other[0]])]
+        raise InputError(
+            f"answers must be those to the table: '{result_file}' has for index {other[0]} the options "
+            f"{shown(record['options'])}, expected {shown(options_of(rows[other[0]]))}; give the table that was asked"
+            f"{hint}"
+        )
 
 
 def circular(verdicts: Verdicts) -> dict[int, bool]:
@@ -101,49 +121,71 @@ def accuracies(verdicts: Verdicts) -> dict[str, float]:
 
 
 def report(overall: dict[str, float], tables: dict[str, dict[str, float]]) -> str:
-    """The lines for people, per cent with two digits."""
+    """The lines for people, per cent with two digits; `overall` begins with the name of what the tables hold."""
     lines = [f"{name.capitalize()} accuracy: {value:.2f}%" for name, value in overall.items()]
     for title, table in tables.items():
-        lines += ["", f"Circular accuracy by {title}:"]
+        lines += ["", f"{next(iter(overall)).capitalize()} accuracy by {title}:"]
         for kind, value in table.items():
             short = f" ({ABBREVIATIONS[kind]})" if kind in ABBREVIATIONS else ""
             lines.append(f"{kind}{short}: {value:.2f}%")
     return "\n".join(lines)
 
 
+def tables_of(rows: Rows, kinds: list[str], groups: dict[int, bool]) -> dict[str, dict[str, float]]:
+    """The accuracy by each column of `kinds`; a question's kind is that of its unturned row, which comes first."""
+    named = {kind: {index % CIRCLE: str(row[kind]) for index, row in reversed(rows.items())} for kind in kinds}
+    return {kind: by_kind(groups, names) for kind, names in named.items()}
+
+
+def whole_questions(rows: Rows, answers: Rounds, path: str, allow_missing: bool) -> tuple[Rows, int]:
+    """The rows of questions of which every row is answered, and how many rows have no answer."""
+    missing = check_answered(map(str, rows), {str(index) for index in answers}, path, allow_missing)
+    torn = {int(index) % CIRCLE for index in missing}
+    kept = {index: row for index, row in rows.items() if index % CIRCLE not in torn}
+    if not kept:
+        raise InputError(f"a question needs an answer in every order of its options: '{path}' has none that is whole")
+    return kept, len(missing)
+
+
 def main() -> None:
     """The command."""
     parser = Parser(prog="python -m llava.eval.eval_mmbench", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--annotation-file", required=True, help="table with answers")
-    parser.add_argument("--result-file", required=True, help="answers file")
+    add_answers_options(parser, "left out of the score with all rows of their question")
     parser.add_argument("--benchmark", choices=("mmbench", "mmbench_cn"), default="mmbench", help="name of the score")
+    parser.add_argument(
+        "--as-server", action="store_true", help="the table's rows and letters count, whichever version was asked"
+    )
     args = parser.parse_args()
 
-    table = read_table(args.annotation_file, ("index", *LETTERS, "answer"))
-    rows = {row["index"]: row for row in table.drop(columns="image", errors="ignore").to_dict("records")}
-    unknown = [index for index, row in rows.items() if not present(row["answer"])]
-    if unknown:
-        raise InputError(
-            f"scoring needs the answers: '{args.annotation_file}' has none for {len(unknown)} rows, first index "
-            f"{unknown[0]}; a test table is scored by MMBench's server"
-        )
+    rows, kinds = read_rows(args.annotation_file)
+    if args.check:
+        return
     answers = read_rounds(args.result_file)
-    check_known(answers, rows, args.result_file, args.annotation_file)
-    check_answered(rows, answers, args.result_file)
-    verdicts = {
-        index: [is_right(answers[index][turn], row, args.result_file) for turn in sorted(answers[index])]
-        for index, row in rows.items()
-    }
+    check_fit(answers, rows, args.result_file, args.annotation_file, args.as_server)
+    rows, missing = whole_questions(rows, answers, args.result_file, args.allow_missing)
+    letters = {index: [meant(answers[index][turn]) for turn in sorted(answers[index])] for index in rows}
+    verdicts = {index: [letter == rows[index]["answer"] for letter in said] for index, said in letters.items()}
+    undecided = [str(index) for index, said in letters.items() if None in said]
+    warn(f"of {len(letters)} rows have an answer that names no option and counts as wrong", undecided)
     groups, overall = circular(verdicts), accuracies(verdicts)
-    tables = {}
-    for kind in (name for name in KINDS if name in table.columns):
-        # Backwards, so that the unturned question, which comes first, has the last word.
-        kinds = {index % CIRCLE: str(row[kind]) for index, row in reversed(rows.items())}
-        tables[kind] = by_kind(groups, kinds)
+    single = not_turned(answers, rows)
+    turned = len(single) < len(groups) or any(len(said) > 1 for said in letters.values())
+    if turned:
+        warn("questions are not asked in every order of their options", [str(index) for index in single])
+    else:
+        print(
+            "WARNING: no question is asked in another order: this is no circular accuracy",
+            file=sys.stderr,
+        )
+        overall = {"vanilla": overall["rows"]}
+    tables = tables_of(rows, kinds, groups)
     print(report(overall, tables), end="\n\n")
-    print_scores(
-        args.benchmark, "circular accuracy", overall["circular"], questions=len(groups), accuracies=overall, **tables
-    )
+    # Each question asked once is another measure: it has a name of its own, so that no table compares the two.
+    name, metric = (args.benchmark, "circular") if turned else (f"{args.benchmark}_vanilla", "vanilla")
+    counted = {"questions": len(groups), "right": sum(groups.values()), "not_turned": len(single)}
+    counted |= {"missing": missing, "undecided": len(undecided)}
+    print_scores(name, f"{metric} accuracy", overall[metric], **counted, accuracies=overall, **tables)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,16 @@ writes `SUBTASK.txt` files as LLaVA's `convert_answer_to_mme.py` does and scores
 `--results_dir FOLDER` scores files that are there.
 """
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llava.errors import InputError
-from llava.eval.benchmarks.mme import SUBTASKS, convert, read_truth
-from llava.eval.benchmarks.vqa import check_answered
-from llava.eval.benchmarks.vqa_upload import warn
-from llava.eval.files import read_answer_lines
+from llava.errors import InputError, shown
+from llava.eval.benchmarks.answers import check_answered, warn
+from llava.eval.benchmarks.mme import SUBTASKS, Converted, check_data, convert, leave_out, read_truth
+from llava.eval.benchmarks.options import add_check_option, add_missing_option
+from llava.eval.files import read_answer_lines, read_jsonl
 from llava.eval.results.scores import print_scores, ratio
 from llava.eval.runs.command import Parser, run
 from llava.files.reading import read_text
@@ -82,7 +83,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str, str]]:
         if len(fields) != 4 or fields[2].lower() not in ("yes", "no"):
             raise InputError(
                 f"a subtask's line is file, question, Yes or No, answer with tabs between: {path} line {number} is "
-                f"{line!r}; convert the answers again"
+                f"{shown(line)}; convert the answers again"
             )
         yield fields[0], fields[2].lower(), meaning(fields[3])
 
@@ -94,7 +95,26 @@ def report(group: str, results: dict[str, Result], total: float) -> str:
     return "\n".join([*lines, "", ""])
 
 
-def score_folder(folder: str) -> None:
+def converted_answers(result_file: str, data: str, allow_missing: bool) -> tuple[Converted, list[str]]:
+    """An answers file in MME's form, and the pictures left out of it where they are `allow_missing`."""
+    answers, truth, left_out = read_answer_lines(result_file, "prompt"), read_truth(data), list[str]()
+    if allow_missing:
+        answers, truth, left_out = leave_out(answers, truth)
+    else:
+        check_data(answers, truth, data)
+    converted = convert(answers, truth)
+    check_answered(converted.missing, (), result_file)
+    without = [name for names in SUBTASKS.values() for name in names if name not in converted.texts]
+    if without:
+        raise InputError(
+            f"MME's score is the sum over {sum(map(len, SUBTASKS.values()))} subtasks: '{result_file}' has no answer "
+            f"to {', '.join(without)} that MME's data has too; answer llava_mme.jsonl, and fetch MME's data whole"
+        )
+    warn("answers hold a tab or line break, which is written as a space", converted.mended)
+    return converted, left_out
+
+
+def score_folder(folder: str, left_out: Sequence[str] = ()) -> None:
     """Print the score of a folder of `SUBTASK.txt` files."""
     results = {
         group: {name: calculate(read_subtask(Path(folder) / f"{name}.txt")) for name in names}
@@ -113,8 +133,15 @@ def score_folder(folder: str) -> None:
         for subtasks in results.values()
         for name, result in subtasks.items()
     }
+    other = {name: result.other for subtasks in results.values() for name, result in subtasks.items() if result.other}
+    if other:
+        told = ", ".join(f"{name} {count}" for name, count in other.items())
+        print(
+            f"WARNING: {sum(other.values())} answers are neither yes nor no and count as wrong: {told}", file=sys.stderr
+        )
     both = {group.lower(): total for group, total in totals.items()}
-    print_scores("mme", "perception + cognition", sum(totals.values()), **both, subtasks=details)
+    counted = {"left_out": len(left_out), "undecided": sum(other.values())}
+    print_scores("mme", "perception + cognition", sum(totals.values()), **both, **counted, subtasks=details)
 
 
 def main() -> None:
@@ -122,19 +149,26 @@ def main() -> None:
     parser = Parser(prog="python -m llava.eval.eval_mme", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--result-file", help="answers file, to be converted first")
     parser.add_argument("--data", help="MME_Benchmark_release_version, for the conversion")
+    parser.add_argument("--question-file", help="llava_mme.jsonl, to see that the data has all its pictures")
     parser.add_argument("--output-dir", help="where the conversion writes; the folder is made")
     parser.add_argument("--results_dir", help="folder of SUBTASK.txt files to score, without conversion")
+    add_missing_option(parser, "left out of the score with their picture; so are pictures that the data lacks")
+    add_check_option(parser)
     args = parser.parse_args()
     conversion = (args.result_file, args.data, args.output_dir)
     if any(conversion) if args.results_dir else not all(conversion):
         parser.error("what to score is said by --result-file, --data and --output-dir, or by --results_dir alone")
+    if args.data and args.question_file and not args.allow_missing:
+        asked = read_jsonl(args.question_file, ("question_id",), "a question file")
+        check_data(asked, read_truth(args.data), args.data)
+    if args.check:
+        return
+    left_out: list[str] = []
     if args.results_dir is None:
-        converted = convert(read_answer_lines(args.result_file, "prompt"), read_truth(args.data))
-        check_answered(converted.missing, (), args.result_file)
-        warn("answers hold a tab or line break, which is written as a space", converted.mended)
+        converted, left_out = converted_answers(args.result_file, args.data, args.allow_missing)
         for category, text in converted.texts.items():
             write_text(str(Path(args.output_dir) / f"{category}.txt"), text)
-    score_folder(args.results_dir or args.output_dir)
+    score_folder(args.results_dir or args.output_dir, left_out)
 
 
 if __name__ == "__main__":

@@ -4,21 +4,31 @@
         --result-file ANSWERS.jsonl
 
 The rule and the printed form are those of LLaVA's `eval_pope.py`. Like it, answers and labels are paired by their
-position unless told otherwise; unlike it, a pair whose image or text differ is reported.
+position unless told otherwise; unlike it, pairs whose image or text differ are refused, as is a category that is
+missing. Where POPE's labels are read: `llava/eval/benchmarks/pope.py`.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from llava.errors import InputError
-from llava.eval.files import read_answers, read_jsonl
+from llava.errors import InputError, shown
+from llava.eval.benchmarks.answers import check_known, read_by_id, warn
+from llava.eval.benchmarks.options import add_answers_options
+from llava.eval.benchmarks.pope import (
+    check_categories,
+    check_complete,
+    pair_by_text,
+    read_asked,
+    read_category,
+    read_labels,
+    strangers,
+)
 from llava.eval.results.scores import print_scores, ratio
 from llava.eval.runs.command import Parser, run
 
-PREFIX, SUFFIX = "coco_pope_", ".json"
-TEXTS = ("image", "text")
+NO = {"No", "not", "no"}
 
 
 @dataclass(frozen=True)
@@ -53,8 +63,17 @@ class Counts:
 
 def says_yes(text: str) -> bool:
     """What an answer means: no, if the first sentence has the word No, no or not between single spaces; else yes."""
-    words = text.split(".")[0].replace(",", "").split(" ")
-    return not {"No", "not", "no"} & set(words)
+    return not NO & _words(text)
+
+
+def is_undecided(text: str) -> bool:
+    """Whether an answer counts as yes only because it is no no: it has no word yes either."""
+    words = _words(text)
+    return not NO & words and not any(word.strip("\"'!?:;()").lower() == "yes" for word in words)
+
+
+def _words(text: str) -> set[str]:
+    return set(text.split(".")[0].replace(",", "").split(" "))
 
 
 def count(answers: list[bool], labels: list[bool]) -> Counts:
@@ -63,74 +82,78 @@ def count(answers: list[bool], labels: list[bool]) -> Counts:
     return Counts(*(pairs.count(pair) for pair in ((True, True), (True, False), (False, False), (False, True))))
 
 
-def key_of(record: dict[str, Any]) -> tuple[str, str]:
-    """What identifies a question across files: image and first line, a misspelling of the published file mended."""
-    return record["image"], record["text"].split("\n")[0].replace("imange", "image")
-
-
-def report(category: str, said: list[bool], counts: Counts) -> str:
-    """The official lines for a category; `said` are all its answers, also those without a label to compare with."""
-    yes_ratio = ratio(sum(said), len(said))
+def lines_of(counts: Counts, yes_ratio: float) -> list[str]:
+    """The official lines below the name of a category."""
     values = (counts.f1, counts.accuracy, counts.precision, counts.recall, yes_ratio)
-    return "\n".join(
-        [
-            f"Category: {category}, # samples: {len(said)}",
-            "TP\tFP\tTN\tFN\t",
-            f"{counts.tp}\t{counts.fp}\t{counts.tn}\t{counts.fn}",
-            f"Accuracy: {counts.accuracy}",
-            f"Precision: {counts.precision}",
-            f"Recall: {counts.recall}",
-            f"F1 score: {counts.f1}",
-            f"Yes ratio: {yes_ratio}",
-            ", ".join(f"{value:.3f}" for value in values),
-            "=" * 20,
-        ]
-    )
+    return [
+        "TP\tFP\tTN\tFN\t",
+        f"{counts.tp}\t{counts.fp}\t{counts.tn}\t{counts.fn}",
+        f"Accuracy: {counts.accuracy}",
+        f"Precision: {counts.precision}",
+        f"Recall: {counts.recall}",
+        f"F1 score: {counts.f1}",
+        f"Yes ratio: {yes_ratio}",
+        ", ".join(f"{value:.3f}" for value in values),
+    ]
 
 
-def read_labels(folder: str) -> dict[str, list[dict[str, Any]]]:
-    """The annotations of each category, by the names of the files; categories in alphabetical order."""
-    files = sorted(Path(folder).glob("*"))
-    other = [file.name for file in files if not (file.name.startswith(PREFIX) and file.name.endswith(SUFFIX))]
-    if other or not files:
-        raise InputError(
-            f"POPE's annotation folder holds {PREFIX}CATEGORY{SUFFIX} files only: '{folder}' has "
-            f"{other[0] if other else 'no file'}; fetch the three files of POPE's commit e3e39262"
-        )
-    keys = ("image", "text", "label")
-    return {
-        file.name[len(PREFIX) : -len(SUFFIX)]: [
-            record for _, record in read_jsonl(str(file), keys, "POPE's labels", TEXTS)
-        ]
-        for file in files
-    }
+def report(category: str, said: Sequence[bool], counts: Counts) -> str:
+    """The official lines for a category; `said` are all its answers, also those without a label to compare with."""
+    head = f"Category: {category}, # samples: {len(said)}"
+    return "\n".join([head, *lines_of(counts, ratio(sum(said), len(said))), "=" * 20])
 
 
-def pair(
-    labels: list[dict[str, Any]], asked: list[dict[str, Any]], answers: list[bool], by_text: bool
-) -> tuple[list[bool], list[bool], int]:
-    """Answers and labels in one order, and how many labels and answers have no partner or a wrong one.
+def eval_pope(answers: Sequence[dict[str, Any]], label_file: str) -> None:
+    """LLaVA's function: print the scores of one category.
 
-    By text, what has no partner is left out.
+    Args:
+        answers: records with the answer under `text`, in the order of the labels.
+        label_file: a `coco_pope_CATEGORY.json`.
+
+    Raises:
+        InputError: where there is not one answer for every label.
     """
-    truth = [record["label"] != "no" for record in labels]
-    if by_text:
-        label_of = dict(zip(map(key_of, labels), truth))
-        known = [(said, label_of[key]) for key, said in zip(map(key_of, asked), answers) if key in label_of]
-        lonely = len(labels) + len(asked) - 2 * len(known)
-        return [said for said, _ in known], [label for _, label in known], lonely
-    strangers = sum(key_of(label) != key_of(question) for label, question in zip(labels, asked))
-    return answers, truth, strangers + abs(len(labels) - len(asked))
+    labels = [record["label"] == "yes" for record in read_category(label_file)]
+    if len(answers) != len(labels):
+        raise InputError(
+            f"POPE needs an answer for every label: got {len(answers)}, expected {len(labels)} as in "
+            f"{shown(label_file, 300)}"
+        )
+    said = [says_yes(answer["text"]) for answer in answers]
+    print("\n".join(lines_of(count(said, labels), ratio(sum(said), len(said)))))
 
 
-def read_asked(path: str) -> dict[Any, dict[str, Any]]:
-    """POPE's questions by id; InputError for an id that comes twice."""
-    asked: dict[Any, dict[str, Any]] = {}
-    for where, line in read_jsonl(path, ("question_id", "image", "text", "category"), "a question file", TEXTS):
-        if line["question_id"] in asked:
-            raise InputError(f"a question_id of POPE comes once: {where} has {line['question_id']!r} again; remove it")
-        asked[line["question_id"]] = line
-    return asked
+def score_category(
+    category: str, labels: list[dict[str, Any]], asked: list[dict[str, Any]], said: list[bool], by_text: bool
+) -> tuple[Counts, int]:
+    """The counts of a category, and how many labels and answers have no partner and are left out.
+
+    Args:
+        asked: the questions that are answered, in the order of the answers.
+        said: the answers, True for yes.
+
+    Raises:
+        InputError: where pairs by position are none, or nothing can be paired by text.
+    """
+    answers, truth, lonely = pair_by_text(labels, asked, said)
+    if not by_text:
+        wrong = strangers(labels, asked)
+        if wrong:
+            hint = "; they can be: give --pair-by text" if answers else "; fetch POPE's commit e3e39262"
+            raise InputError(
+                f"POPE pairs answers with labels by position: of {category}, {wrong} of {len(labels)} labels and "
+                f"{len(asked)} answers are not paired rightly{hint}"
+            )
+        return count(said, [record["label"] == "yes" for record in labels]), 0
+    if not answers:
+        raise InputError(
+            f"a category of POPE needs answers with labels: of {category}, none of {len(labels)} labels and "
+            f"{len(asked)} answers are about the same picture and question; give the files of the same split"
+        )
+    if lonely:
+        what = f"{category}: {lonely} of {len(labels)} labels and {len(asked)} answers have no partner"
+        print(f"WARNING: {what}; they are left out", file=sys.stderr)
+    return count(answers, truth), lonely
 
 
 def main() -> None:
@@ -138,35 +161,34 @@ def main() -> None:
     parser = Parser(prog="python -m llava.eval.eval_pope", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--annotation-dir", required=True, help="folder of coco_pope_*.json")
     parser.add_argument("--question-file", required=True, help="llava_pope_test.jsonl")
-    parser.add_argument("--result-file", required=True, help="answers file")
+    add_answers_options(parser, "left out, the others are paired by text")
     parser.add_argument("--pair-by", choices=("position", "text"), default="position", help="answers with labels")
     args = parser.parse_args()
 
-    questions = read_asked(args.question_file)
-    answers = read_answers(args.result_file)
-    strange = next((question_id for question_id in answers if question_id not in questions), None)
-    if strange is not None:
-        raise InputError(
-            f"answers must be those to the question file: '{args.result_file}' answers {strange!r}, which "
-            f"'{args.question_file}' does not ask; give the file they were made with"
-        )
+    labels, questions = read_labels(args.annotation_dir), read_asked(args.question_file)
+    check_categories(labels, questions, args.question_file)
+    if args.check:
+        return
+    answers = read_by_id(args.result_file)
+    check_known(answers, questions, args.result_file, args.question_file)
+    by_text = args.pair_by == "text" or args.allow_missing
+    check_complete(questions, answers, args.result_file, not args.allow_missing)
     results, mismatches = {}, 0
-    for category, labels in read_labels(args.annotation_dir).items():
-        asked = [questions[question_id] for question_id in answers if questions[question_id]["category"] == category]
-        said = [says_yes(answers[question["question_id"]]["text"]) for question in asked]
-        paired, truth, wrong = pair(labels, asked, said, args.pair_by == "text")
-        results[category] = count(paired, truth)
-        mismatches += wrong
+    for category in labels:
+        names = [name for name in answers if questions[name]["category"] == category]
+        said = [says_yes(answers[name]["text"]) for name in names]
+        asked = [questions[name] for name in names]
+        results[category], lonely = score_category(category, labels[category], asked, said, by_text)
+        mismatches += lonely
         print(report(category, said, results[category]))
-        if wrong:
-            hint = "the score is not POPE's; use --pair-by text" if args.pair_by == "position" else "they are left out"
-            what = f"{category}: {wrong} of {len(labels)} labels and {len(asked)} answers are not paired rightly"
-            print(f"WARNING: {what}; {hint}", file=sys.stderr)
+    undecided = [name for name, answer in answers.items() if is_undecided(answer["text"])]
+    warn(f"of {len(answers)} answers have neither yes nor no and count as yes", undecided)
     score = 100 * sum(counts.f1 for counts in results.values()) / len(results)
     details = {
         name: asdict(counts) | {"accuracy": counts.accuracy, "f1": counts.f1} for name, counts in results.items()
     }
-    print_scores("pope", "mean F1", score, mismatches=mismatches, categories=details)
+    counted = {"mismatches": mismatches, "missing": len(questions) - len(answers), "undecided": len(undecided)}
+    print_scores("pope", "mean F1", score, **counted, categories=details)
 
 
 if __name__ == "__main__":

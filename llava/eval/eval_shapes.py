@@ -9,14 +9,12 @@ Neither case nor a full stop at the end counts. Every question must be answered,
 from collections.abc import Iterable
 from typing import Any
 
-from llava.errors import InputError
-from llava.eval.benchmarks.vqa import check_answered, check_known, read_questions
-from llava.eval.files import read_answers, read_jsonl
+from llava.eval.benchmarks.answers import check_answered, check_known, read_by_id, warn
+from llava.eval.benchmarks.options import add_answers_options
+from llava.eval.benchmarks.shapes import FOLDER, read_truth
+from llava.eval.benchmarks.vqa import read_ids
 from llava.eval.results.scores import print_scores, ratio
 from llava.eval.runs.command import Parser, run
-
-FOLDER = "playground/shapes"
-KEYS = ("question_id", "image", "category", "answer")
 
 
 def is_right(text: str, answer: str) -> bool:
@@ -26,22 +24,6 @@ def is_right(text: str, answer: str) -> bool:
 
 def _plain(text: str) -> str:
     return text.strip().removesuffix(".").strip().lower()
-
-
-def read_truth(path: str) -> dict[Any, dict[str, Any]]:
-    """The right answers' records by question id, in the file's order.
-
-    Raises:
-        InputError: for a file that cannot be read, a line without one of `KEYS`, a question that comes twice.
-    """
-    truth: dict[Any, dict[str, Any]] = {}
-    for where, record in read_jsonl(path, KEYS, "the right answers", ("image", "category", "answer")):
-        if not isinstance(record["question_id"], str | int):
-            raise InputError(f"a question_id is text or a whole number: {where} has {record['question_id']!r}")
-        if record["question_id"] in truth:
-            raise InputError(f"a question has one right answer: {where} is about {record['question_id']!r} again")
-        truth[record["question_id"]] = record
-    return truth
 
 
 def by_category(truth: Iterable[dict[str, Any]], right: Iterable[bool]) -> dict[str, tuple[int, int]]:
@@ -70,22 +52,27 @@ def main() -> None:
     parser = Parser(prog="python -m llava.eval.eval_shapes", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--question-file", default=f"{FOLDER}/questions.jsonl", help="what was asked")
     parser.add_argument("--annotation-file", default=f"{FOLDER}/answers.jsonl", help="the right answers")
-    parser.add_argument("--result-file", required=True, help="answers file")
+    add_answers_options(parser)
     args = parser.parse_args()
 
-    truth, given = read_truth(args.annotation_file), read_answers(args.result_file)
-    asked = [record["question_id"] for record in read_questions(args.question_file)]
+    truth, asked = read_truth(args.annotation_file), read_ids(args.question_file)
     check_known(asked, truth, args.question_file, args.annotation_file)
+    if args.check:
+        return
+    given = read_by_id(args.result_file)
     check_known(given, set(asked), args.result_file, args.question_file)
-    check_answered(asked, given, args.result_file)
-    scored = [truth[question_id] for question_id in asked]
-    right = [is_right(given[record["question_id"]]["text"], record["answer"]) for record in scored]
-    counts = by_category(scored, right)
+    missing = check_answered(asked, given, args.result_file, args.allow_missing)
+    scored = {name: truth[name] for name in asked if name in given}
+    right = [is_right(given[name]["text"], record["answer"]) for name, record in scored.items()]
+    empty = [name for name in scored if not given[name]["text"].strip()]
+    warn("answers are empty", empty)
+    counts = by_category(scored.values(), right)
     print(report(counts))
-    details = {
+    details: dict[str, Any] = {
         kind: {"right": hits, "asked": of, "score": 100 * ratio(hits, of)} for kind, (hits, of) in counts.items()
     }
-    print_scores("shapes", "exact match", 100 * ratio(sum(right), len(right)), samples=len(right), categories=details)
+    counted = {"samples": len(right), "missing": len(missing), "undecided": len(empty)}
+    print_scores("shapes", "exact match", 100 * ratio(sum(right), len(right)), **counted, categories=details)
 
 
 if __name__ == "__main__":

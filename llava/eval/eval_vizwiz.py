@@ -8,28 +8,16 @@ which needs no question file. The rule is that of the public copies of VizWiz's 
 are always normalised and the annotators' answers never. For test see `scripts/convert_vizwiz_for_submission.py`.
 """
 
-from collections.abc import Iterable
-from typing import Any
-
 import numpy as np
 
-from llava.errors import InputError
-from llava.eval.benchmarks.vqa import (
-    Key,
-    answers_of,
-    check_annotations,
-    check_answered,
-    check_known,
-    is_upload,
-    read_predictions,
-    read_questions,
-    read_upload,
-)
+from llava.eval.benchmarks.answers import check_answered, check_known, warn
+from llava.eval.benchmarks.options import add_answers_options
+from llava.eval.benchmarks.vizwiz import labels_of, read_answered, read_images, read_truth
+from llava.eval.benchmarks.vqa import answers_of
 from llava.eval.benchmarks.vqa_report import by_kind, per_cent, report
 from llava.eval.benchmarks.vqa_text import normalise_official, soft_accuracy
 from llava.eval.results.scores import print_scores, ratio
 from llava.eval.runs.command import Parser, run
-from llava.files.reading import read_json
 
 UNANSWERABLE = "unanswerable"
 
@@ -59,38 +47,11 @@ def f1(labels: np.ndarray, said: np.ndarray) -> float:
     return ratio(2 * float(np.sum(labels * said)), float(np.sum(labels) + np.sum(said)))
 
 
-def read_images(question_file: str) -> dict[Key, str]:
-    """Image names by question id; VizWiz asks once about every image."""
-    lines = read_questions(question_file, "image")
-    images = {line["question_id"]: line["image"] for line in lines}
-    if len(set(images.values())) != len(lines):
-        raise InputError(
-            f"VizWiz asks once about every image: '{question_file}' repeats a question_id or an image; remove it"
-        )
-    return images
-
-
-def labels_of(records: Iterable[dict[str, Any]], path: str) -> np.ndarray:
-    """(N,) 1 where the annotators found a question unanswerable, else 0."""
-    answerable = [record["answerable"] for record in records]
-    strange = [value for value in answerable if value not in (0, 1)]
-    if strange:
-        raise InputError(f"answerable must be 0 or 1: '{path}' has {strange[0]!r}; fetch the file again")
-    return 1 - np.array(answerable)
-
-
-def read_answered(result_file: str, question_file: str | None) -> dict[Key, str]:
-    """Predictions by image name, from an upload file or from an answers file and its question file."""
-    if is_upload(result_file):
-        return read_upload(result_file, "image")
-    if not question_file:
-        raise InputError(
-            f"an answers file does not name images: '{result_file}' is one; give its questions as --question-file"
-        )
-    images = read_images(question_file)
-    predictions = read_predictions(result_file)
-    check_known(predictions, images, result_file, question_file)
-    return {images[question_id]: text for question_id, text in predictions.items()}
+def know_unanswerable(labels: np.ndarray, said: np.ndarray) -> dict[str, float | None]:
+    """How well (N,) predictions of 0 or 1 tell the (N,) unanswerable questions, per cent; None where none is such."""
+    if not labels.any():
+        return {"average precision": None, "F1": None}
+    return {"average precision": 100 * average_precision(labels, said), "F1": 100 * f1(labels, said)}
 
 
 def main() -> None:
@@ -98,30 +59,33 @@ def main() -> None:
     parser = Parser(prog="python -m llava.eval.eval_vizwiz", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--annotation-file", required=True, help="val.json")
     parser.add_argument("--question-file", help="JSON lines with question_id and image; only these are scored")
-    parser.add_argument("--result-file", required=True, help="answers file, or upload file")
+    add_answers_options(parser, result="answers file, or upload file")
     args = parser.parse_args()
 
-    records = read_json(args.annotation_file, "VizWiz's annotations")
-    records = check_annotations(records, ("image", "answer_type", "answerable"), args.annotation_file)
-    truth: dict[Key, dict[str, Any]] = {record["image"]: record for record in records}
+    truth = read_truth(args.annotation_file)
     if args.question_file:
         asked = list(read_images(args.question_file).values())
         check_known(asked, truth, args.question_file, args.annotation_file)
         truth = {image: truth[image] for image in asked}
+    if args.check:
+        return
     predictions = read_answered(args.result_file, args.question_file)
     check_known(predictions, truth, args.result_file, args.question_file or args.annotation_file)
-    check_answered(truth, predictions, args.result_file)
+    missing = check_answered(truth, predictions, args.result_file, args.allow_missing)
+    truth = {image: record for image, record in truth.items() if image in predictions}
+    empty = [image for image in truth if not predictions[image].strip()]
+    warn("answers are empty", empty)
 
     scores = [accuracy(predictions[image], answers_of(record, args.annotation_file)) for image, record in truth.items()]
     overall, answer_types = per_cent(scores), by_kind((record["answer_type"] for record in truth.values()), scores)
     # The official task takes a confidence, an answers file has none: saying "unanswerable" counts as 1, all else as 0.
-    labels = labels_of(truth.values(), args.annotation_file)
     said = np.array([float(normalise_official(predictions[image]) == UNANSWERABLE) for image in truth])
-    known = {"average precision": 100 * average_precision(labels, said), "F1": 100 * f1(labels, said)}
+    known = know_unanswerable(labels_of(truth.values(), args.annotation_file), said)
     print(report(overall, {"Answer Type": answer_types}))
-    print("Unanswerability:", *(f"{name} {value:.2f}" for name, value in known.items()), end="\n\n")
-    details = {"questions": len(scores), "answer_types": answer_types, "unanswerability": known}
-    print_scores("vizwiz", "soft accuracy", overall, **details)
+    shown = [f"{name} {value:.2f}" for name, value in known.items() if value is not None]
+    print("Unanswerability:", *(shown or ["no question is unanswerable"]), end="\n\n")
+    details = {"questions": len(scores), "missing": len(missing), "undecided": len(empty)}
+    print_scores("vizwiz", "soft accuracy", overall, **details, answer_types=answer_types, unanswerability=known)
 
 
 if __name__ == "__main__":

@@ -6,21 +6,14 @@ The result file is an upload file, or an answers file, whose texts are then norm
 rule is that of the official `vqaEval.py`. For test-dev see `scripts/convert_vqav2_for_submission.py`.
 """
 
-from llava.eval.benchmarks.vqa import (
-    answers_of,
-    check_annotations,
-    check_answered,
-    check_known,
-    is_upload,
-    read_predictions,
-    read_questions,
-    read_upload,
-)
+from llava.eval.benchmarks.answers import check_answered, check_known, warn
+from llava.eval.benchmarks.options import add_answers_options
+from llava.eval.benchmarks.vqa import answers_of, is_upload, read_ids, read_predictions, read_upload
 from llava.eval.benchmarks.vqa_report import by_kind, per_cent, report
 from llava.eval.benchmarks.vqa_text import normalise_official, one_line, soft_accuracy
+from llava.eval.benchmarks.vqav2 import read_truth
 from llava.eval.results.scores import print_scores
 from llava.eval.runs.command import Parser, run
-from llava.files.reading import read_json
 
 
 def accuracy(prediction: str, answers: list[str]) -> float:
@@ -36,29 +29,32 @@ def main() -> None:
     parser = Parser(prog="python -m llava.eval.eval_vqav2", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--annotation-file", required=True, help="v2_mscoco_val2014_annotations.json")
     parser.add_argument("--question-file", help="JSON lines with question_id; only these questions are scored")
-    parser.add_argument("--result-file", required=True, help="answers file, or upload file")
+    add_answers_options(parser, result="answers file, or upload file")
     args = parser.parse_args()
 
-    content = read_json(args.annotation_file, "VQAv2's annotations")
-    records = content.get("annotations") if isinstance(content, dict) else None
-    keys = ("question_id", "question_type", "answer_type")
-    truth = {record["question_id"]: record for record in check_annotations(records, keys, args.annotation_file)}
+    truth = read_truth(args.annotation_file)
     if args.question_file:
-        asked = [line["question_id"] for line in read_questions(args.question_file)]
+        asked = read_ids(args.question_file)
         check_known(asked, truth, args.question_file, args.annotation_file)
         truth = {question_id: truth[question_id] for question_id in asked}
+    if args.check:
+        return
     upload = is_upload(args.result_file)
     predictions = read_upload(args.result_file, "question_id") if upload else read_predictions(args.result_file)
     check_known(predictions, truth, args.result_file, args.question_file or args.annotation_file)
-    check_answered(truth, predictions, args.result_file)
+    missing = check_answered(truth, predictions, args.result_file, args.allow_missing)
+    truth = {key: record for key, record in truth.items() if key in predictions}
+    empty = [key for key in truth if not predictions[key].strip()]
+    warn("answers are empty", empty)
 
     scores = [accuracy(predictions[key], answers_of(record, args.annotation_file)) for key, record in truth.items()]
     overall = per_cent(scores)
     question_types = by_kind((record["question_type"] for record in truth.values()), scores)
     answer_types = by_kind((record["answer_type"] for record in truth.values()), scores)
     print(report(overall, {"Question Type": question_types, "Answer Type": answer_types}))
-    details = {"questions": len(scores), "question_types": question_types, "answer_types": answer_types}
-    print_scores("vqav2", "soft accuracy", overall, **details)
+    details = {"questions": len(scores), "missing": len(missing), "undecided": len(empty)}
+    types = {"question_types": question_types, "answer_types": answer_types}
+    print_scores("vqav2", "soft accuracy", overall, **details, **types)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Reading text and JSON, with complaints that name the file and the line."""
 
+import fnmatch
 import hashlib
 import json
 import os
@@ -12,6 +13,13 @@ from llava.errors import InputError, one_line, shown
 
 # What json raises on text that is no JSON: bad syntax or a number of thousands of digits, and brackets without end.
 _NOT_JSON = (ValueError, RecursionError)
+# What people give where text is expected, by its first bytes, and what to do about it.
+_BINARY = {
+    b"PK\x03\x04": "a zip file, as Excel's .xlsx and .docx are; give the text file that it was made of",
+    b"\xd0\xcf\x11\xe0": "a file of Excel 97 or Word 97; give the text file that it was made of",
+    b"\x1f\x8b": "a gzip file; unpack it",
+    b"PAR1": "a Parquet file; give the benchmark's own file",
+}
 
 
 def check_regular(path: str | os.PathLike[str], what: str) -> None:
@@ -48,13 +56,30 @@ def read_bytes(path: str | os.PathLike[str], what: str) -> bytes:
 
 def read_text(path: str | os.PathLike[str], what: str) -> str:
     """A UTF-8 file, with or without a byte order mark; line ends as they are. InputError as `read_bytes`."""
+    content = read_bytes(path, what)
+    binary = next((kind for start, kind in _BINARY.items() if content.startswith(start)), None)
+    if binary:
+        raise InputError(f"{what} must be UTF-8 text: {shown(str(path), 300)} is {binary}")
     try:
-        return read_bytes(path, what).decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{what} must be UTF-8 text: {shown(str(path), 300)} is not ({error.reason} at byte {error.start}); check "
             f"the path, or save it as UTF-8"
         ) from None
+
+
+def files_in(folder: str | os.PathLike[str], pattern: str = "*") -> list[Path]:
+    """What lies in a folder and matches, by name; names that begin with a dot (`.DS_Store`, `._x`) are passed over.
+
+    Raises:
+        InputError: when the folder cannot be listed.
+    """
+    try:
+        names = os.listdir(folder)
+    except (OSError, ValueError) as error:
+        raise InputError(f"a folder must be there: {shown(str(folder), 300)} is not ({reason(error)})") from None
+    return [Path(folder) / name for name in sorted(names) if name[0] != "." and fnmatch.fnmatchcase(name, pattern)]
 
 
 def parse_json(text: str | bytes, what: str, where: str, remedy: str = "fetch it again") -> Any:

@@ -43,10 +43,10 @@ def answers_with(folder: Path, at: int, **changes: object) -> None:
     published.lines(folder / "answers/run.jsonl", lines)
 
 
-def evaluate(folder: Path, capsys: pytest.CaptureFixture) -> Outcome:
+def evaluate(folder: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:
     """Conversion and calculation, as mme.sh does it."""
     where = ("--data", folder / "MME_Benchmark_release_version", "--output-dir", folder / "eval_tool/answers/run")
-    return call("eval_mme", capsys, "--result-file", folder / "answers/run.jsonl", *where)
+    return call("eval_mme", capsys, "--result-file", folder / "answers/run.jsonl", *where, *more)
 
 
 def write_result(path: Path, counts: tuple[int, int, int]) -> None:
@@ -68,7 +68,10 @@ def test_published_scores_of_llava_13b(tmp_path: Path, capsys: pytest.CaptureFix
         write_result(tmp_path / f"{name}.txt", counts)
     done = call("eval_mme", capsys, "--results_dir", tmp_path)
     lines = done.out.splitlines()
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0 and done.err.startswith(
+        "WARNING: 450 answers are neither yes nor no and count as wrong: existence 3, count 9, position 14, "
+    )
+    assert json.loads(lines[-1])["undecided"] == 450
     assert lines[:4] == [
         *("=========== Perception ===========", "total score: 1531.3187274909965 ", ""),
         "\t existence  score: 185.0",
@@ -156,6 +159,60 @@ def test_answers_that_would_break_a_line_are_mended_and_reported(mme: Path, caps
     assert json.loads(done.out.splitlines()[-1])["score"] == 2800.0
 
 
+def two_scenes(folder: Path) -> Path:
+    """A second picture of scene, asked about and answered rightly; its text file in MME's data."""
+    place = folder / "MME_Benchmark_release_version/scene/questions_answers_YN"
+    [file] = place.glob("*.txt")
+    (place / "9.txt").write_text(file.read_text())
+    for name in ("answers/run.jsonl", "llava_mme.jsonl"):
+        lines = records(folder / name)
+        more = [line | {"question_id": "scene/images/9.jpg"} for line in lines if "scene/" in line["question_id"]]
+        published.lines(folder / name, [*lines, *more])
+    return place / "9.txt"
+
+
+def test_data_without_a_picture_s_questions_is_named_before_and_after_the_run(
+    mme: Path, capsys: pytest.CaptureFixture
+) -> None:
+    two_scenes(mme).unlink()
+    complaint = "has no 9.txt of scene, which "
+    for flags in ((), ("--question-file", mme / "llava_mme.jsonl", "--check")):
+        refused = evaluate(mme, capsys, *flags)
+        assert refused.code == 2 and complaint in refused.err and "give --allow-missing" in refused.err
+        assert "(1 such pictures)" in refused.err and "\n" not in refused.err and not (mme / "eval_tool").exists()
+
+
+@pytest.mark.parametrize("lacking", ["data", "answer"])
+def test_a_picture_that_data_or_answers_lack_is_left_out_where_that_is_allowed(
+    mme: Path, capsys: pytest.CaptureFixture, lacking: str
+) -> None:
+    file = two_scenes(mme)
+    if lacking == "data":
+        file.unlink()
+    else:
+        _lines(mme, lambda lines: lines[:-1])
+        assert "has none to 1 ('scene/9.txt: Is there a car" in evaluate(mme, capsys).err
+    done = evaluate(mme, capsys, "--allow-missing")
+    last = json.loads(done.out.splitlines()[-1])
+    assert (done.code, last["score"], last["left_out"]) == (0, 2800.0, 1)
+    assert done.err == "WARNING: 1 pictures have no two questions with answers and are left out: 'scene/9.txt'"
+    assert "9.txt" not in (mme / "eval_tool/answers/run/scene.txt").read_text().replace("1477", "")
+
+
+def test_a_subtask_without_any_picture_has_no_score(mme: Path, capsys: pytest.CaptureFixture) -> None:
+    [file] = (mme / "MME_Benchmark_release_version/scene/questions_answers_YN").glob("*.txt")
+    file.unlink()
+    refused = evaluate(mme, capsys, "--allow-missing")
+    assert refused.code == 2 and "has no answer to scene that MME's data has too" in refused.err and refused.out == ""
+
+
+def test_files_that_begin_with_a_dot_are_passed_over(mme: Path, capsys: pytest.CaptureFixture) -> None:
+    for name in ("OCR/._0029.txt", "scene/questions_answers_YN/._1.txt", "OCR/.DS_Store"):
+        (mme / "MME_Benchmark_release_version" / name).write_bytes(b"\x00\x05\x16\x07")
+    (mme / "MME_Benchmark_release_version/OCR/.ipynb_checkpoints").mkdir()
+    assert evaluate(mme, capsys).code == 0
+
+
 def test_blank_lines_of_mme_s_files_are_nothing(mme: Path, capsys: pytest.CaptureFixture) -> None:
     path = mme / "MME_Benchmark_release_version/artwork/questions_answers_YN/14770.txt"
     path.write_bytes(b"\r\n".join(path.read_bytes().splitlines()) + b"\r\n\r\n")
@@ -183,7 +240,7 @@ def _truth(folder: Path, text: str) -> None:
     ("spoil", "complaint"),
     [
         (lambda folder: _lines(folder, lambda lines: lines[1:]), "has none to 1 ('artwork/14770.txt: Is there a dog"),
-        (lambda folder: _lines(folder, lambda lines: [*lines, lines[3]]), "run.jsonl line 29 answers 'Is there a car"),
+        (lambda folder: _lines(folder, lambda lines: [*lines, lines[3]]), 'run.jsonl line 29 answers "Is there a car'),
         (lambda folder: answers_with(folder, 2, prompt="Is it?"), "line 3 asks 'Is it?' about 'celebrity/images/1477"),
         (lambda folder: answers_with(folder, 2, question_id="201307251"), "about '201307251', which MME does not"),
         (lambda folder: answers_with(folder, 2, question_id=7), "about 7, which MME does not"),

@@ -1,13 +1,15 @@
 """POPE's rule, its printed form, and what happens when answers and labels do not belong together."""
 
 import json
+import re
 from pathlib import Path
 
 import published
 import pytest
 
+from llava.errors import InputError
 from llava.eval import eval_pope
-from llava.eval.eval_pope import Counts, count, report, says_yes
+from llava.eval.eval_pope import Counts, count, is_undecided, report, says_yes
 from llava.eval.runs.command import run
 
 
@@ -111,21 +113,32 @@ def test_score_is_the_mean_of_three_f1(
     ]
 
 
-def test_annotations_of_another_commit_are_reported_and_pairing_by_text_mends_them(
+RIGHT = {2: "No", 4: "No", 10000002: "No", 10000004: "No", 20000002: "No", 20000004: "No"}
+
+
+def refused(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *more: str) -> str:
+    """The complaint about a score that is none; nothing is printed for programs."""
+    with pytest.raises(SystemExit) as stopped:
+        score(folder, monkeypatch, *more)
+    out, err = capsys.readouterr()
+    assert stopped.value.code == 2 and "{" not in out and err.count("error: ") == 1
+    return err.splitlines()[-1]
+
+
+def test_annotations_of_another_commit_are_refused_and_pairing_by_text_mends_them(
     pope: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     labels = pope / "coco/coco_pope_random.json"
     extra = {"question_id": 0, "image": "COCO_val2014_000000310196.jpg", "text": "Is there a cat?", "label": "no"}
     labels.write_text(json.dumps(extra) + "\n" + labels.read_text())
-    answer(pope, {2: "No", 4: "No", 10000002: "No", 10000004: "No", 20000002: "No", 20000004: "No"})
-    score(pope, monkeypatch)
-    out, err = capsys.readouterr()
-    assert "random: 5 of 5 labels and 4 answers are not paired rightly" in err and "--pair-by text" in err
-    assert json.loads(out.splitlines()[-1])["mismatches"] == 5
+    answer(pope, RIGHT)
+    err = refused(pope, monkeypatch, capsys)
+    assert "of random, 5 of 5 labels and 4 answers are not paired rightly; they can be: give --pair-by text" in err
     score(pope, monkeypatch, "--pair-by", "text")
     out, err = capsys.readouterr()
     last = json.loads(out.splitlines()[-1])
-    assert last["score"] == 100.0 and last["mismatches"] == 1 and "left out" in err
+    assert last["score"] == 100.0 and last["mismatches"] == 1
+    assert err == "WARNING: random: 1 of 5 labels and 4 answers have no partner; they are left out\n"
 
 
 def test_by_text_answers_without_label_are_counted_too(
@@ -133,23 +146,129 @@ def test_by_text_answers_without_label_are_counted_too(
 ) -> None:
     labels = pope / "coco/coco_pope_random.json"
     labels.write_text("".join(labels.read_text().splitlines(keepends=True)[1:3]))
-    answer(pope, {2: "No", 4: "No", 10000002: "No", 10000004: "No", 20000002: "No", 20000004: "No"})
+    answer(pope, RIGHT)
     score(pope, monkeypatch, "--pair-by", "text")
     out, err = capsys.readouterr()
     assert json.loads(out.splitlines()[-1])["score"] == 100.0
-    assert "random: 2 of 2 labels and 4 answers are not paired rightly; they are left out" in err
+    assert "random: 2 of 2 labels and 4 answers have no partner; they are left out" in err
 
 
-def test_missing_answers_are_reported(
+def test_labels_of_other_pictures_give_no_score(
     pope: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    answer(pope, {}, leave_out=(1,))
+    labels = pope / "coco/coco_pope_random.json"
+    labels.write_text(labels.read_text().replace("COCO_val2014", "COCO_train2014"))
+    assert "4 of 4 labels and 4 answers are not paired rightly; fetch POPE" in refused(pope, monkeypatch, capsys)
+    err = refused(pope, monkeypatch, capsys, "--pair-by", "text")
+    assert "of random, none of 4 labels and 4 answers are about the same picture and question" in err
+
+
+def test_missing_answers_are_refused_by_category(
+    pope: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    answer(pope, RIGHT, leave_out=(1, 20000002, 20000003))
+    err = refused(pope, monkeypatch, capsys)
+    assert "answers.jsonl' has none to 3 (adversarial: 1 of 4, popular: 2 of 4; first 1); run the benchmark" in err
+    score(pope, monkeypatch, "--allow-missing")
+    out, err = capsys.readouterr()
+    last = json.loads(out.splitlines()[-1])
+    assert last["missing"] == 3 and last["mismatches"] == 3 and last["score"] == pytest.approx(100.0)
+    assert err.count("are left out") == 2
+
+
+@pytest.mark.parametrize("flags", [(), ("--pair-by", "text"), ("--allow-missing",)])
+def test_a_category_without_answers_has_no_score(
+    pope: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, flags: tuple[str, ...]
+) -> None:
+    answer(pope, RIGHT, leave_out=(20000001, 20000002, 20000003, 20000004, 10000001))
+    err = refused(pope, monkeypatch, capsys, *flags)
+    assert "has none to 5 (popular: 4 of 4, random: 1 of 4; first 10000001); run the benchmark again" in err
+
+
+def test_ids_may_be_numbers_or_texts(
+    pope: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    file = pope / "answers.jsonl"
+    file.write_text(re.sub(r'"question_id": (\d+)', r'"question_id": "\1"', file.read_text()))
     score(pope, monkeypatch)
-    assert "adversarial: 4 of 4 labels and 3 answers" in capsys.readouterr().err
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "undecided"),
+    [
+        ("", True),
+        ("NO", True),
+        ("There is a dog", True),
+        ("Yes", False),
+        ("yes!", False),
+        ("No", False),
+        ("A no", False),
+    ],
+)
+def test_answers_that_no_rule_reads_count_as_yes_and_are_counted(text: str, undecided: bool) -> None:
+    assert is_undecided(text) is undecided
+
+
+def test_undecided_answers_are_said(pope: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    answer(pope, {1: "", 3: "Maybe."})
+    score(pope, monkeypatch)
+    out, err = capsys.readouterr()
+    assert json.loads(out.splitlines()[-1])["undecided"] == 2
+    assert err == "WARNING: 2 of 12 answers have neither yes nor no and count as yes: 1, 3\n"
+
+
+def test_names_that_begin_with_a_dot_are_passed_over(
+    pope: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (pope / "coco/.DS_Store").write_bytes(b"\0")
+    (pope / "coco/._coco_pope_random.json").write_bytes(b"\0\5\x16\7")
+    (pope / "coco/.ipynb_checkpoints").mkdir()
+    score(pope, monkeypatch)
+    assert capsys.readouterr().err == ""
+
+
+def test_llavas_function_prints_one_category(pope: Path, capsys: pytest.CaptureFixture) -> None:
+    answers = [{"question_id": number, "text": text} for number, text in enumerate(("Yes", "Yes", "No.", "no"))]
+    file = str(pope / "coco/coco_pope_random.json")
+    assert eval_pope.eval_pope(answers, file) is None
+    assert capsys.readouterr().out == (
+        "TP\tFP\tTN\tFN\t\n1\t1\t1\t1\nAccuracy: 0.5\nPrecision: 0.5\nRecall: 0.5\nF1 score: 0.5\nYes ratio: 0.5\n"
+        "0.500, 0.500, 0.500, 0.500, 0.500\n"
+    )
+    for wrong in ([], answers[:3]):
+        with pytest.raises(InputError, match="an answer for every label: got"):
+            eval_pope.eval_pope(wrong, file)
+
+
+@pytest.mark.parametrize("missing", ["labels", "questions", "other"])
+def test_what_a_check_before_the_run_finds(
+    pope: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, missing: str
+) -> None:
+    (pope / "answers.jsonl").unlink()
+    score(pope, monkeypatch, "--check")
+    assert capsys.readouterr().out == ""
+    asked = pope / "llava_pope_test.jsonl"
+    if missing == "labels":
+        (pope / "coco/coco_pope_popular.json").unlink()
+        expected = "has no labels of popular; fetch"
+    elif missing == "questions":
+        asked.write_text("".join(line for line in asked.open() if '"popular"' not in line))
+        expected = "has none of popular; give llava_pope_test.jsonl whole"
+    else:
+        asked.write_text(asked.read_text().replace('"popular"', '"Popular"', 1))
+        expected = "has 'Popular', for which there is no file"
+    assert expected in refused(pope, monkeypatch, capsys, "--check")
 
 
 def _other_question_file(folder: Path) -> None:
     published.lines(folder / "answers.jsonl", [{"question_id": "201307251", "text": "Yes"}])
+
+
+def _label(folder: Path, label: object) -> None:
+    file = folder / "coco/coco_pope_random.json"
+    first, *others = file.read_text().splitlines()
+    file.write_text("\n".join([json.dumps(json.loads(first) | {"label": label}), *others]))
 
 
 def _doubled_answer(folder: Path) -> None:
@@ -170,7 +289,9 @@ def _torn_answer(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
-        (_other_question_file, "answers '201307251', which"),
+        (_other_question_file, "is about 201307251, which is not in"),
+        (lambda folder: _label(folder, "maybe"), "coco_pope_random.json line 1 has 'maybe'; fetch"),
+        (lambda folder: _label(folder, None), "coco_pope_random.json line 1 has None; fetch"),
         (_doubled_answer, "answers.jsonl line 13 answers 1 again"),
         (_torn_answer, "answers.jsonl line 2 is none"),
         (lambda folder: (folder / "answers.jsonl").write_text(""), "answers.jsonl' is empty"),

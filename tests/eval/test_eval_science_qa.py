@@ -88,11 +88,11 @@ def test_published_numbers_of_llava_13b() -> None:
 
 def test_scores_and_printed_form(sqa: Path, capsys: pytest.CaptureFixture) -> None:
     done = evaluate(sqa, capsys)
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (0, "WARNING: 2 answers name no choice and count as wrong: 13, 16")
     assert done.out.startswith("Total: 5, Correct: 3, Accuracy: 60.00%, IMG-Accuracy: 50.00%\n\n{")
     assert json.loads(done.out.splitlines()[-1]) == {
         **{"benchmark": "sqa", "metric": "IMG accuracy", "score": 50.0, "accuracy": 60.0, "correct": 3},
-        **{"problems": 5, "with_image": 2, "missing": 0, "failed": 2},
+        **{"problems": 5, "with_image": 2, "missing": 0, "failed": 2, "undecided": 2},
         "groups": {
             **{"G1-6": 100.0, "G7-12": 0.0, "IMG": 50.0, "LAN": 100.0, "NAT": 50.0, "NO": 100.0},
             **{"SOC": 50.0, "TXT": 0.0},
@@ -118,11 +118,14 @@ def test_files_to_the_byte(sqa: Path, capsys: pytest.CaptureFixture) -> None:
     )
 
 
-def test_missing_answers_are_wrong_without_picture_and_reported(sqa: Path, capsys: pytest.CaptureFixture) -> None:
+def test_missing_answers_are_refused_or_wrong_without_picture(sqa: Path, capsys: pytest.CaptureFixture) -> None:
     answer(sqa, {"7": "B", "4": "B", "10": "B"})
-    done = evaluate(sqa, capsys)
+    refused = evaluate(sqa, capsys)
+    assert refused.code == 2 and "has none to 2 (13, 16); run the benchmark again" in refused.err
+    assert refused.out == "" and not (sqa / "new").exists()
+    done = evaluate(sqa, capsys, "--allow-missing")
     assert done.out.startswith("Total: 5, Correct: 3, Accuracy: 60.00%, IMG-Accuracy: 100.00%\n")
-    assert done.err == "WARNING: 2 problems have no answer and count as wrong and as without picture: '13', '16'"
+    assert done.err == "WARNING: 2 questions have no answer and count as wrong and as without picture: 13, 16"
     missing = json.loads((sqa / "new/run_output.jsonl").read_text())["incorrect"][0]
     assert list(missing.items()) == [
         *(("question_id", "13"), ("parsed_ans", "FAILED"), ("ground_truth", "B"), ("question", "Unknown")),
@@ -131,11 +134,12 @@ def test_missing_answers_are_wrong_without_picture_and_reported(sqa: Path, capsy
     assert json.loads((sqa / "new/run_result.json").read_text())["outputs"]["13"] == "FAILED"
 
 
-def test_prompts_without_the_image_s_mark_are_reported(sqa: Path, capsys: pytest.CaptureFixture) -> None:
+def test_without_the_image_s_mark_there_is_no_score(sqa: Path, capsys: pytest.CaptureFixture) -> None:
     file = sqa / "answers.jsonl"
     file.write_text(file.read_text().replace("<image>\\n", ""))
     done = evaluate(sqa, capsys)
-    assert "IMG-Accuracy: 0.00%" in done.out and done.err.startswith("WARNING: no prompt has <image>")
+    assert done.code == 2 and "IMG-Accuracy: none" in done.out and "{" not in done.out
+    assert "error: ScienceQA's score is the accuracy on problems with picture: no prompt in " in done.err
 
 
 def test_split_and_options_are_chosen_and_files_are_optional(sqa: Path, capsys: pytest.CaptureFixture) -> None:
@@ -170,12 +174,12 @@ def _problems(folder: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
-        (lambda folder: answer(folder, {"5": "B"}), "answers.jsonl' is about '5', which is not in 'split test of"),
+        (lambda folder: answer(folder, {"5": "B"}), "answers.jsonl' is about 5, which is not in 'split test of"),
         (lambda folder: answer(folder, {"7": None}), "line 1 has None; mend it"),
         (lambda folder: published.lines(folder / "answers.jsonl", [{"question_id": "7", "text": ""}]), "lacks prompt"),
         (
             lambda folder: (folder / "answers.jsonl").write_text(2 * (folder / "answers.jsonl").read_text()),
-            "line 6 answers '4' again",
+            "line 6 answers 4 again",
         ),
         (
             lambda folder: (folder / "answers.jsonl").write_text((folder / "answers.jsonl").read_text()[:-30]),
@@ -184,12 +188,12 @@ def _problems(folder: Path, **changes: object) -> None:
         (lambda folder: (folder / "answers.jsonl").write_text(""), "answers.jsonl' is empty"),
         (lambda folder: (folder / "answers.jsonl").unlink(), "an answers file must be readable"),
         (lambda folder: (folder / "problems.json").write_text('{"4": '), "problems must be JSON"),
-        (lambda folder: (folder / "problems.json").write_text("{}"), "lacks 5 ('4', '7', '10', ...)"),
-        (lambda folder: (folder / "pid_splits.json").write_text('{"val": ["4"]}'), "has val; got 'test'"),
-        (lambda folder: (folder / "pid_splits.json").write_text('{"test": [["4"]]}'), "lacks 1 (['4'])"),
+        (lambda folder: (folder / "problems.json").write_text("{}"), "lacks 5 (4, 7, 10, ...)"),
+        (lambda folder: (folder / "pid_splits.json").write_text('{"val": ["4"]}'), "has 'val'; got 'test'"),
+        (lambda folder: (folder / "pid_splits.json").write_text('{"test": [["4"]]}'), "a split lists ids: "),
         (lambda folder: (folder / "pid_splits.json").unlink(), "ScienceQA's splits must be readable"),
-        (lambda folder: _problems(folder, answer=2), "problem '10' has ['Texas', 'Maine'] and 2"),
-        (lambda folder: _problems(folder, choices=None), "problem '10' has None and 1"),
+        (lambda folder: _problems(folder, answer=2), "problem 10 has ['Texas', 'Maine'] and 2"),
+        (lambda folder: _problems(folder, choices=None), "problem 10 has None and 1"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2_and_nothing_is_written(

@@ -33,9 +33,9 @@ def flags(folder: Path) -> tuple[object, ...]:
     return "--annotation-file", folder / "SEED-Bench.json", "--result-file", folder / "merge.jsonl"
 
 
-def evaluate(folder: Path, capsys: pytest.CaptureFixture) -> Outcome:
+def evaluate(folder: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:
     """The scorer."""
-    return call("eval_seed", capsys, *flags(folder))
+    return call("eval_seed", capsys, *flags(folder), *more)
 
 
 def convert(folder: Path, capsys: pytest.CaptureFixture) -> Outcome:
@@ -53,13 +53,16 @@ def annotations(folder: Path, change: Callable[[dict], object]) -> None:
 
 def test_printed_form_and_last_line(seed: Path, capsys: pytest.CaptureFixture) -> None:
     done = evaluate(seed, capsys)
-    assert (done.code, done.err) == (0, "") and done.out.startswith(FORM + "\n{")
+    assert done.code == 0 and done.out.startswith(FORM + "\n{")
+    assert done.err == "WARNING: 1 of 4 answers are no letter of A, B, C, D alone and count as wrong: 101671"
     assert json.loads(done.out.splitlines()[-1]) == {
         "benchmark": "seed",
         "metric": "accuracy",
         "score": 75.0,
         "questions": 4,
         "missing": 0,
+        "undecided": 1,
+        "left_out": 0,
         "image": pytest.approx(200 / 3),
         "video": 100.0,
         "types": {"Instances Counting": pytest.approx(200 / 3), "Action Recognition": 100.0},
@@ -93,16 +96,35 @@ def test_types_are_in_the_order_of_their_ids_and_data_without_questions_is_left_
     )
 
 
-def test_missing_answers_are_wrong_and_stop_the_upload(seed: Path, capsys: pytest.CaptureFixture) -> None:
-    answer(seed, {101669: "B"})
+@pytest.mark.parametrize("command", [evaluate, convert])
+def test_missing_answers_are_refused_and_nothing_is_written(
+    seed: Path, capsys: pytest.CaptureFixture, command: Callable[..., Outcome]
+) -> None:
+    answer(seed, {101669: "B", "v0": "B"})
+    refused = command(seed, capsys)
+    assert refused.code == 2 and "has none to 2 (101670, 101671); run the benchmark again" in refused.err
+    assert "\n" not in refused.err and refused.out == "" and not (seed / "answers_upload").exists()
+
+
+def test_missing_answers_that_are_allowed_count_as_wrong(seed: Path, capsys: pytest.CaptureFixture) -> None:
+    answer(seed, {101669: "B", "v0": "B"})
+    done = evaluate(seed, capsys, "--allow-missing")
+    assert "\nTotal accuracy: 50.00%\nimage accuracy: 33.33%\nvideo accuracy: 100.00%\n" in done.out
+    assert done.err == "WARNING: 2 questions have no answer and count as wrong: 101670, 101671"
+    last = json.loads(done.out.splitlines()[-1])
+    assert (last["benchmark"], last["missing"], last["left_out"]) == ("seed", 2, 0)
+
+
+def test_without_videos_the_pictures_are_scored_and_called_so(seed: Path, capsys: pytest.CaptureFixture) -> None:
+    answer(seed, {101669: "B", 101671: "C", 101670: "B"})
     done = evaluate(seed, capsys)
-    assert "\nTotal accuracy: 25.00%\nimage accuracy: 33.33%\nvideo accuracy: 0.00%\n" in done.out
-    assert done.err == "WARNING: 3 questions have no answer and count as wrong: '101670', '101671', 'v0'"
-    assert json.loads(done.out.splitlines()[-1])["missing"] == 3
-    refused = convert(seed, capsys)
-    assert refused.code == 2 and "has none to 3 ('101670', '101671', 'v0'); run" in refused.err
-    assert "\n" not in refused.err and "Total accuracy: 25.00%" in refused.out
-    assert not (seed / "answers_upload").exists()
+    assert done.out.startswith("Instances Counting: 66.67%\nTotal accuracy: 66.67%\nimage accuracy: 66.67%\n\n{")
+    assert done.err == "WARNING: 1 questions about videos have no answer, all of them, and are left out: 'v0'"
+    last = json.loads(done.out.splitlines()[-1])
+    assert (last["benchmark"], last["metric"], last["questions"]) == ("seed_image", "image accuracy", 3)
+    assert last["score"] == last["image"] == pytest.approx(200 / 3) and last["left_out"] == 1 and "video" not in last
+    assert convert(seed, capsys).code == 0
+    assert len((seed / "answers_upload/run.jsonl").read_text().splitlines()) == 3
 
 
 def test_an_id_that_is_asked_twice_is_answered_twice_and_the_last_counts(
@@ -113,19 +135,19 @@ def test_an_id_that_is_asked_twice_is_answered_twice_and_the_last_counts(
     answer(seed, texts, {"question_id": 101670, "text": "C"})
     done = convert(seed, capsys)
     assert "\nTotal accuracy: 60.00%\n" in done.out
-    assert done.err == "WARNING: 1 ids are those of several questions, the last answer counts for them all: '101670'"
+    assert done.err == "WARNING: 1 ids are those of several questions, the last answer counts for them all: 101670"
     said = [json.loads(line) for line in (seed / "answers_upload/run.jsonl").read_text().splitlines()]
     assert [line["prediction"] for line in said if line["question_id"] == "101670"] == ["C", "C"]
     answer(seed, texts, {"question_id": 101670, "text": "C"}, {"question_id": "101670", "text": "C"})
     refused = evaluate(seed, capsys)
-    assert refused.code == 2 and "merge.jsonl line 6 answers '101670' again" in refused.err
+    assert refused.code == 2 and "merge.jsonl line 6 answers 101670 again" in refused.err
 
 
 @pytest.mark.parametrize("command", [evaluate, convert])
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
-        (lambda folder: answer(folder, {5: "B"}), "merge.jsonl' is about '5', which is not in"),
+        (lambda folder: answer(folder, {5: "B"}), "merge.jsonl' is about 5, which is not in"),
         (lambda folder: answer(folder, {"v0": "B"}, {"question_id": "v0", "text": "B"}), "line 2 answers 'v0' again"),
         (lambda folder: answer(folder, {"v0": None}), "line 1 has None; mend it"),
         (lambda folder: (folder / "merge.jsonl").write_text('{"question_id": "v0", "te\n'), "line 1 is none"),

@@ -74,6 +74,8 @@ def test_last_line_is_for_programs(shapes: Path, capsys: pytest.CaptureFixture) 
         "metric": "exact match",
         "score": 75.0,
         "samples": 4,
+        "missing": 0,
+        "undecided": 0,
         "categories": {
             kind: {"right": right, "asked": 1, "score": 100.0 * right} for kind, right in zip(KINDS, (1, 0, 1, 1))
         },

@@ -7,7 +7,8 @@ import published
 import pytest
 
 from llava.eval import eval_textvqa
-from llava.eval.eval_textvqa import accuracy, question_of, report
+from llava.eval.benchmarks.textvqa import question_of
+from llava.eval.eval_textvqa import accuracy, report
 from llava.eval.runs.command import run
 
 END = "Answer the question using a single word or phrase."
@@ -89,6 +90,7 @@ def test_folder_is_scored_file_by_file_and_other_files_are_named(
 ) -> None:
     answer(textvqa / "answers/best.v2.jsonl", ("nikon",) * 4)
     (textvqa / "answers/run.jsonl.settings.json").write_text("{}")
+    (textvqa / "answers/._run.jsonl").write_bytes(b"\x00\x05\x16\x07")
     score(textvqa, monkeypatch, "--result-dir", str(textvqa / "answers"))
     out = capsys.readouterr().out
     shown = [line for line in out.splitlines() if line and not line.startswith("{")]
@@ -105,14 +107,44 @@ def test_folder_is_scored_file_by_file_and_other_files_are_named(
 def test_missing_answers_are_counted_and_named(
     textvqa: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    answer(textvqa / "answers/run.jsonl", ("dakota",) * 3)
-    score(textvqa, monkeypatch)
+    answer(textvqa / "answers/run.jsonl", ("dakota", "", "dakota"))
+    with pytest.raises(SystemExit):
+        score(textvqa, monkeypatch)
+    err = capsys.readouterr().err
+    assert "has none to 1 ('003a8ae2ef43b901 what is the brand of camera 3?'); run" in err and err.count("\n") == 1
+    score(textvqa, monkeypatch, "--result-file", str(textvqa / "answers/run.jsonl"), "--allow-missing")
     out, err = capsys.readouterr()
-    assert "run answers 3 of 4 questions" in err and "'003a8ae2ef43b901'" in err and err.count("\n") == 1
+    assert err.splitlines() == [
+        "WARNING: 1 questions have no answer and are left out: '003a8ae2ef43b901 what is the brand of camera 3?'",
+        "WARNING: 1 answers are empty: '003a8ae2ef43b900 what is the brand of camera 1?'",
+    ]
     assert json.loads(out.splitlines()[-1]) | {"score": 0} == {
         **{"benchmark": "textvqa", "metric": "soft accuracy", "score": 0},
-        **{"experiment": "run", "samples": 3, "missing": 1},
+        **{"experiment": "run", "samples": 3, "missing": 1, "undecided": 1},
     }
+
+
+def test_the_id_that_is_meant_is_said(
+    textvqa: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """TextVQA's own question ids, an id of nothing, and prompts whose line breaks are written as two signs."""
+    whole = (textvqa / "answers/run.jsonl").read_text()
+    first = ', "prompt": "what is the brand of camera 0'
+    cases = [
+        (
+            '"003a8ae2ef43b900"' + first,
+            "34602" + first,
+            "line 1 has 34602, TextVQA's own id of the question; expected '00",
+        ),
+        ("003a8ae2ef43b900", "nothing", "is not annotated; question_id is the picture's id, as in llava_textvqa_"),
+        ("\\n", "\\\\n", "it has the two signs \\ and n where line breaks belong"),
+    ]
+    for old, new, complaint in cases:
+        assert old in whole
+        (textvqa / "answers/run.jsonl").write_text(whole.replace(old, new))
+        with pytest.raises(SystemExit):
+            score(textvqa, monkeypatch)
+        assert complaint in capsys.readouterr().err
 
 
 def _edit(folder: Path, **changes: object) -> None:
@@ -152,11 +184,11 @@ def _doubled(folder: Path) -> None:
         (_doubled, "run.jsonl line 5 answers 'what is the brand of camera 0?' again"),
         (lambda folder: (folder / "answers/run.jsonl").write_text(""), "run.jsonl' is empty"),
         (lambda folder: (folder / "answers/run.jsonl").unlink(), "No such file"),
-        (lambda folder: published.lines(folder / "answers/run.jsonl", [{"question_id": "x"}]), "line 1 lacks prompt"),
+        (lambda folder: published.lines(folder / "answers/run.jsonl", [{"question_id": "x"}]), "line 1 lacks text"),
         (lambda folder: _edit(folder, question_id="ffff"), "line 2 asks 'what is the brand of camera 1?' about 'ffff'"),
         (lambda folder: _edit(folder, prompt=f"Is it red?\n{END}"), "line 2 asks 'is it red?'"),
         (lambda folder: _edit(folder, prompt="Is it red?"), "line 2 has 'Is it red?'"),
-        (lambda folder: _edit(folder, text=None), "line 2 has other things"),
+        (lambda folder: _edit(folder, text=None), "line 2 has None"),
         (_without_answers, "question 3 lacks answers"),
         (_nine_answers, "a TextVQA question has 10 answers"),
         (lambda folder: (folder / "TextVQA_0.5.1_val.json").write_text("[]"), "val.json' holds none"),
@@ -176,7 +208,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("more", "complaint"),
     [
-        (["--result-dir", "nowhere/here"], "No such file or directory: 'nowhere/here'"),
+        (["--result-dir", "nowhere/here"], "'nowhere/here' is not (No such file"),
         (["--result-file", ""], "--result-file or --result-dir"),
     ],
 )

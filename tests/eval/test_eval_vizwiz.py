@@ -109,6 +109,8 @@ def test_scores_and_printed_form(
         "metric": "soft accuracy",
         "score": 44.0,
         "questions": 5,
+        "missing": 0,
+        "undecided": 0,
         "answer_types": {"unanswerable": 95.0, "other": 0.0, "number": 30.0, "yes/no": 0.0},
     }
 
@@ -149,8 +151,8 @@ def _ask_twice(folder: Path) -> None:
     [
         (lambda folder: _answers(folder, {"question_id": 1, "text": ""}), "has none to 4 ('VizWiz_val_00000000.jpg',"),
         (
-            lambda folder: _answers(folder, {"question_id": "1", "text": ""}),
-            "answers.jsonl' is about '1', which is not",
+            lambda folder: _answers(folder, {"question_id": "11", "text": ""}),
+            "answers.jsonl' is about 11, which is not",
         ),
         (lambda folder: _answers(folder, {"question_id": 1}), "line 1 lacks text"),
         (lambda folder: (folder / "answers.jsonl").write_text('{"question_id": 1, "te\n'), "line 1 is none"),

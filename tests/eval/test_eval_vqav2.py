@@ -89,6 +89,8 @@ def test_scores_and_printed_form(vqav2: Path, monkeypatch: pytest.MonkeyPatch, c
         "metric": "soft accuracy",
         "score": 47.5,
         "questions": 4,
+        "missing": 0,
+        "undecided": 0,
         "question_types": {"is the": 50.0, "how many": 60.0, "what color is the": 30.0},
         "answer_types": {"yes/no": 50.0, "number": 60.0, "other": 30.0},
     }

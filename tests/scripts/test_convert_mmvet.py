@@ -19,7 +19,7 @@ def convert(folder: Path, capsys: pytest.CaptureFixture, texts: list[tuple[objec
 @pytest.mark.parametrize("asked", [True, False])
 def test_file_to_the_byte(tmp_path: Path, capsys: pytest.CaptureFixture, asked: bool) -> None:
     done = convert(tmp_path, capsys, [(0, "Two.\nYes"), (2, "é"), (1, "")], asked)
-    assert done == Outcome(0, "", "")
+    assert done == Outcome(0, "", "WARNING: 1 answers are empty: 1")
     assert (tmp_path / "results/run.json").read_bytes() == (
         b'{\n  "v1_0": "Two.\\nYes",\n  "v1_2": "\\u00e9",\n  "v1_1": ""\n}'
     )

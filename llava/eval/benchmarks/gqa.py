@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llava.errors import InputError
-from llava.eval.benchmarks.vqa import Key, by_key
-from llava.files.reading import read_json
+from llava.errors import InputError, shown
+from llava.eval.benchmarks.answers import quoted
+from llava.eval.benchmarks.vqa import by_key
+from llava.files.reading import files_in, read_json
 
 # Operations that look something up without being a step of reasoning, in the text "operation: argument".
 NO_STEP = ("exist", "query: name", "choose name")
@@ -39,7 +40,7 @@ class Question:
 
 def steps_of(operations: list[dict[str, Any]]) -> int:
     """How many of a question's semantic operations are steps of reasoning."""
-    texts = [f"{operation['operation']}: {operation['argument']}" for operation in operations]
+    texts = [f"{_text(operation['operation'])}: {operation['argument']}" for operation in _list(operations)]
     return sum(not any(part in text for part in NO_STEP) for text in texts)
 
 
@@ -53,14 +54,26 @@ def question_of(record: dict[str, Any]) -> Question:
         group=record["groups"]["global"] and _text(record["groups"]["global"]),
         steps=steps_of(record["semantic"]),
         words=len(record["question"].split()),
-        balanced=bool(record["isBalanced"]),
-        entailed=tuple(record.get("entailed", ())),
+        balanced=_flag(record["isBalanced"]),
+        entailed=tuple(str(name) for name in _list(record.get("entailed", []))),
     )
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{shown(value)} is no text")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{shown(value)} is neither true nor false")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{shown(value)} is no list")
     return value
 
 
@@ -68,7 +81,7 @@ def read_parts(path: str, what: str) -> list[Any]:
     """The JSON of a file, or of every `*.json` of a folder in the order of their names."""
     if not Path(path).is_dir():
         return [read_json(path, what)]
-    files = sorted(Path(path).glob("*.json"))
+    files = files_in(path, "*.json")
     if not files:
         raise InputError(f"{what} may be a folder of JSON files: '{path}' has none; check the path")
     return [read_json(str(file), what) for file in files]
@@ -90,16 +103,16 @@ def read_questions(path: str) -> dict[str, Question]:
             except (KeyError, TypeError, AttributeError) as error:
                 raise InputError(
                     f"a question of GQA has answer, question, types, groups, semantic and isBalanced: '{path}' "
-                    f"question {question_id!r} has not ({type(error).__name__}: {error}); give *_questions.json of a "
-                    f"split with answers"
+                    f"question {quoted(question_id)} has not ({type(error).__name__}: {error}); give "
+                    f"*_questions.json of a split with answers"
                 ) from None
     if not any(question.balanced for question in questions.values()):
         raise InputError(f"GQA is scored on balanced questions: '{path}' has none; give *_balanced_questions.json")
     return questions
 
 
-def read_predictions(path: str) -> dict[Key, str]:
-    """The predictions by question id, as `scripts/convert_gqa_for_eval.py` writes them.
+def read_predictions(path: str) -> dict[str, str]:
+    """The predictions by question id as text, as `scripts/convert_gqa_for_eval.py` writes them.
 
     Raises:
         InputError: for what is no JSON or no list of predictions, and for a question that is answered twice.

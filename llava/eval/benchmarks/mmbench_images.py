@@ -1,13 +1,12 @@
 """The pictures in MMBench's tables."""
 
 import base64
-import binascii
 from typing import Any
 
 from PIL import Image
 
 from llava.errors import InputError
-from llava.eval.benchmarks.mmbench import place
+from llava.eval.benchmarks.mmbench import MOST_DIGITS, place
 from llava.eval.runs.questions import QuestionImage
 from llava.mm_utils import load_image_from_base64
 
@@ -36,11 +35,11 @@ def images_of(table: Any, path: str) -> list[TableImage]:
             raise InputError(f"every row needs a picture: {where} has {found}; fetch the table again")
         try:
             base64.b64decode(data)
-        except binascii.Error as error:
+        except ValueError as error:  # wrong padding, or characters that are no ASCII
             raise InputError(f"a picture must be base64 text: {where} is not ({error}); fetch it again") from None
         images.append(TableImage(data, where))
     return images
 
 
 def _refers(cell: Any) -> bool:
-    return isinstance(cell, str) and cell.isdecimal()
+    return isinstance(cell, str) and cell.isascii() and cell.isdecimal() and len(cell) <= MOST_DIGITS

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llava.errors import InputError
-from llava.files.reading import read_text
+from llava.errors import InputError, shown
+from llava.eval.benchmarks.answers import answered_again, warn
+from llava.files.reading import files_in, read_text
 
 SUBTASKS = {
     "Perception": (
@@ -23,7 +24,9 @@ SUBTASKS = {
 INSTRUCTION = "Answer the question using a single word or phrase."
 ASK = "Please answer yes or no."
 NESTED = "questions_answers_YN"  # where the questions of five subtasks lie; the others' lie beside the pictures
-Truth = dict[tuple[str, str], list[tuple[str, str]]]  # (category, name of text file): [(question, Yes or No)]
+Place = tuple[str, str]  # category and name of text file, which is that of a picture
+Truth = dict[Place, list[tuple[str, str]]]  # [(question, Yes or No)] of each picture
+Lines = list[tuple[str, dict[str, Any]]]  # of an answers file, with their places
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ def read_truth(folder: str) -> Truth:
     truth: Truth = {}
     for category in (name for names in SUBTASKS.values() for name in names):
         place = Path(folder) / category
-        for path in sorted((place / NESTED if (place / NESTED).is_dir() else place).glob("*.txt")):
+        place = place / NESTED if (place / NESTED).is_dir() else place
+        for path in files_in(place, "*.txt") if place.is_dir() else []:
             truth[category, path.name] = _read_questions(path)
     if not truth:
         raise InputError(
@@ -69,7 +73,7 @@ def _read_questions(path: Path) -> list[tuple[str, str]]:
         if len(fields) != 2 or fields[1].lower() not in ("yes", "no"):
             raise InputError(
                 f"a line of MME's questions is a question, a tab, and Yes or No: {path} line {number} is "
-                f"{line.strip()!r}; fetch MME's data again"
+                f"{shown(line.strip())}; fetch MME's data again"
             )
         questions.append((fields[0], fields[1]))
     return questions
@@ -86,12 +90,55 @@ def restore(prompt: str, questions: Collection[str]) -> str | None:
     return next((form for form in (text, text.replace(f" {ASK}", f"  {ASK}")) if form in questions), None)
 
 
-def place_of(question_id: str) -> tuple[str, str]:
+def place_of(question_id: str) -> Place:
     """Category and name of the text file that a question id, the path of a picture, belongs to."""
     return question_id.split("/")[0], question_id.split("/")[-1].split(".")[0] + ".txt"
 
 
-def convert(answers: list[tuple[str, dict[str, Any]]], truth: Truth) -> Converted:
+def check_data(answers: Lines, truth: Truth, folder: str) -> None:
+    """Refuse data without the questions about a picture that is asked about; copies of MME lack some.
+
+    Raises:
+        InputError: names the first file that is not there, and how many.
+    """
+    lacking = {place: where for where, place in _asked_places(answers) if _is_lacking(place, truth)}
+    if lacking:
+        (category, file), where = next(iter(lacking.items()))
+        raise InputError(
+            f"MME's data must have a text file for every picture asked about: '{folder}' has no {file} of {category}, "
+            f"which {where} asks about ({len(lacking)} such pictures); fetch MME's data again, or give --allow-missing "
+            f"to leave them out of the score"
+        )
+
+
+def leave_out(answers: Lines, truth: Truth) -> tuple[Lines, Truth, list[str]]:
+    """Answers and data without the pictures that either lacks, or of which not every question is answered once.
+
+    Returns:
+        answers, data, and the pictures left out as `CATEGORY/FILE.txt`.
+    """
+    places = [place for _, place in _asked_places(answers)]
+    answered = Counter(places)
+    whole = {place: questions for place, questions in truth.items() if answered[place] >= len(questions)}
+    # What is neither in the data nor of its kind stays, and is refused later on.
+    lacking = [place for place in places if _is_lacking(place, truth)]
+    left = dict.fromkeys([*(place for place in truth if place not in whole), *lacking])
+    kept = [answer for answer, place in zip(answers, places) if place not in left]
+    names = ["/".join(place) for place in left]
+    warn("pictures have no two questions with answers and are left out", names)
+    return kept, whole, names
+
+
+def _asked_places(answers: Lines) -> list[tuple[str, Place]]:
+    return [(where, place_of(str(record["question_id"]))) for where, record in answers]
+
+
+def _is_lacking(place: Place, truth: Truth) -> bool:
+    """Whether a picture of a subtask is not in the data."""
+    return place not in truth and any(place[0] in names for names in SUBTASKS.values())
+
+
+def convert(answers: Lines, truth: Truth) -> Converted:
     """MME's text files from the lines of an answers file with their places; the order of answers is kept.
 
     Raises:
@@ -107,22 +154,19 @@ def convert(answers: list[tuple[str, dict[str, Any]]], truth: Truth) -> Converte
         question = restore(record["prompt"], questions)
         if question is None:
             raise InputError(
-                f"answers must be those to MME's questions: {where} asks {record['prompt']!r} about "
-                f"{record['question_id']!r}, which MME does not; give answers to llava_mme.jsonl"
+                f"answers must be those to MME's questions: {where} asks {shown(record['prompt'], 200)} about "
+                f"{shown(record['question_id'])}, which MME does not; give answers to llava_mme.jsonl"
             )
         answered[_name(place, question)] += 1
         if answered[_name(place, question)] > asked[_name(place, question)]:
-            raise InputError(
-                f"an answers file holds one answer per question: {where} answers {question!r} about "
-                f"{record['question_id']!r} again; remove it"
-            )
+            raise answered_again(where, f"{question} ({shown(record['question_id'])})")
         text = re.sub(r"[\t\n\r]", " ", record["text"])
         if text != record["text"]:
-            mended.append(record["question_id"])
+            mended.append(str(record["question_id"]))
         lines[category].append(f"{file}\t{question}\t{questions[question]}\t{text}\n")
     texts = {category: "".join(rows) for category, rows in lines.items()}
     return Converted(texts, mended, missing=list((asked - answered).elements()))
 
 
-def _name(place: tuple[str, str], question: str) -> str:
+def _name(place: Place, question: str) -> str:
     return f"{'/'.join(place)}: {question}"

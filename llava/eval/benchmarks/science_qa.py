@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from llava.errors import InputError
-from llava.eval.benchmarks.vqa import named
+from llava.errors import InputError, shown
+from llava.eval.benchmarks.answers import named, quoted, repeated
+from llava.eval.files import is_question_id
 from llava.files.reading import read_json
 
 SUBJECTS = {"natural science": "NAT", "social science": "SOC", "language science": "LAN"}
@@ -52,7 +53,8 @@ def groups_of(record: dict[str, Any]) -> tuple[str, ...]:
     """The groups that a problem's subject, hint, image and grade put it into, as ScienceQA's evaluation has them."""
     context = [name for key, name in (("hint", "TXT"), ("image", "IMG")) if record.get(key)] or ["NO"]
     grade = str(record.get("grade", "")).removeprefix("grade")
-    grades = [("G1-6" if int(grade) <= LAST_GRADE_OF_PRIMARY else "G7-12")] if grade.isdecimal() else []
+    numbered = grade.isascii() and grade.isdecimal() and len(grade) <= 2
+    grades = [("G1-6" if int(grade) <= LAST_GRADE_OF_PRIMARY else "G7-12")] if numbered else []
     subject = [short for name, short in SUBJECTS.items() if record.get("subject") == name]
     return (*subject, *context, *grades)
 
@@ -66,25 +68,33 @@ def read_problems(folder: str, split: str) -> dict[str, Problem]:
     splits_file, problems_file = str(Path(folder) / "pid_splits.json"), str(Path(folder) / "problems.json")
     splits = read_json(splits_file, "ScienceQA's splits")
     if not isinstance(splits, dict) or not isinstance(splits.get(split), list) or not splits[split]:
-        names = ", ".join(splits) if isinstance(splits, dict) else "no split"
+        names = shown(", ".join(splits), 300) if isinstance(splits, dict) else "no split"
         raise InputError(f"--split must name a split with problems: '{splits_file}' has {names}; got '{split}'")
+    strange = [name for name in splits[split] if not is_question_id(name)]
+    if strange:
+        raise InputError(f"a split lists ids: '{splits_file}' has {shown(strange[0])}; fetch it again")
+    ids = [str(name) for name in splits[split]]
+    if repeated(ids):
+        raise InputError(
+            f"a split names every problem once: '{splits_file}' repeats {named(repeated(ids))}; fetch it again"
+        )
     problems = read_json(problems_file, "ScienceQA's problems")
     problems = problems if isinstance(problems, dict) else {}
-    missing = [name for name in splits[split] if not isinstance(name, str) or name not in problems]
+    missing = [name for name in ids if name not in problems]
     if missing:
         raise InputError(
             f"ScienceQA's problems must hold the split {split}: '{problems_file}' lacks {len(missing)} "
             f"({named(missing)}); fetch both files from the same place"
         )
-    return {name: _problem(problems[name], f"{problems_file} problem {name!r}") for name in splits[split]}
+    return {name: _problem(problems[name], f"{problems_file} problem {quoted(name)}") for name in ids}
 
 
 def _problem(record: Any, where: str) -> Problem:
     choices, answer = (record.get("choices"), record.get("answer")) if isinstance(record, dict) else (None, None)
-    if not isinstance(choices, list) or not isinstance(answer, int) or not 0 <= answer < len(choices):
+    if not isinstance(choices, list) or type(answer) is not int or not 0 <= answer < len(choices):
         raise InputError(
-            f"a problem has choices and as answer the index of one: {where} has {choices!r} and {answer!r}; fetch "
-            f"problems.json again"
+            f"a problem has choices and as answer the index of one: {where} has {shown(choices)} and {shown(answer)}; "
+            f"fetch problems.json again"
         )
     return Problem(len(choices), answer, groups_of(record))
 

@@ -145,7 +145,10 @@ def broken() -> str:
     [
         ([], "has a heading alone"),
         ([row("seven")], "row 1 has 'seven'"),
-        ([row(), row("")], "an index must be a whole number: "),
+        ([row(), row("")], "row 2 has nan; fetch the table again"),
+        ([row(), row("9" * 19)], "row 2 has '9999999999999999999'; fetch"),
+        ([row("\u0663")], "an index must be a whole number of at most 15 digits: "),
+        ([row(image="\u00e9" * 8)], "a picture must be base64 text: "),
         ([row(), row(8), row()], "row 3 has 7 again; remove a row"),
         ([row(), row(8, question="")], "row 2 (index 8) has none; fetch the table again"),
         ([row(), row(8, image="")], "every row needs a picture: "),
