@@ -17,7 +17,7 @@ ENOUGH = 3  # annotators that make an answer right
 
 def normalise_m4c(text: str) -> str:
     """An answer as TextVQA's m4c evaluator compares it: without `,` and `?`, with a space before every `'s`."""
-    return _normalise(one_line(text.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()))
+    return _normalise(one_line(open_words(text)))
 
 
 def normalise_official(text: str) -> str:
@@ -30,16 +30,29 @@ def one_line(text: str) -> str:
     return text.replace("\n", " ").replace("\t", " ").strip()
 
 
+def open_words(text: str) -> str:
+    """What m4c does first: lower case, no `,` and `?`, a space before every `'s`, none around."""
+    return text.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
+
+
 def _normalise(text: str) -> str:
-    """What both variants do: punctuation, periods, then words."""
+    return map_words(clear_marks(text))
+
+
+def clear_marks(text: str) -> str:
+    """Punctuation deleted or made a space, and periods that begin no fraction deleted."""
     grouped = THOUSANDS.search(text) is not None
     result = text
     for mark in PUNCTUATION:
         # Looked for in the untouched text, so that an earlier mark never puts a space beside a later one.
         beside_space = f"{mark} " in text or f" {mark}" in text
         result = result.replace(mark, "" if beside_space or grouped else " ")
-    result = PERIOD.sub("", result, count=PERIODS_DELETED)
-    words = [NUMBERS.get(word, word) for word in result.lower().split()]
+    return PERIOD.sub("", result, count=PERIODS_DELETED)
+
+
+def map_words(text: str) -> str:
+    """Words in lower case, numbers as digits, without articles, contractions with their apostrophe."""
+    words = [NUMBERS.get(word, word) for word in text.lower().split()]
     return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES)
 
 
