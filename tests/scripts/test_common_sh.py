@@ -1,61 +1,15 @@
-"""What the scripts start: which processes, with which flags, on which GPU. A stub stands for the interpreter."""
+"""What the scripts start: which processes, with which flags, on which GPU."""
 
-import os
-import signal
-import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-SCRIPTS = Path(__file__).parents[2] / "scripts/v1_5/visiondrop_eval"
-# Writes its GPU and arguments down, one call a line, and fails or sleeps where it is told to.
-STUB = r"""#!/usr/bin/env bash
-line="$(printf '%s\x1f' "${CUDA_VISIBLE_DEVICES-unset}" "$@")"
-printf '%s\n' "$line" >>"$CALLS"
-[[ "$2" != "${BREAK:-no}" ]] || exit 4
-[[ "$2" == llava.eval.model_vqa* ]] || exit 0
-if [[ -n "${SLEEP:-}" ]]; then echo "$$" >>"$CALLS.pids"; exec sleep "$SLEEP"; fi
-if [[ "$*" == *"--chunk-idx ${FAIL:-no}" ]]; then printf 'a\nwas 1 of 9\rerror: it broke\n\n' >&2; exit 3; fi
-"""
-
-Start = Callable[..., subprocess.Popen]
-
-
-def hear_interrupts() -> None:
-    """Let Ctrl-C do what it does in a terminal."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+from stubs import Start, calls, starter, value
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
-    """`start("pope", ...)` starts `bash pope.sh` with settings in the environment."""
-    (tmp_path / "stub").write_text(STUB)
-    (tmp_path / "stub").chmod(0o755)
-
-    def begin(name: str, **settings: object) -> subprocess.Popen:
-        chosen = {"PATH": os.environ["PATH"], "CKPT": "models/llava-v1.5-7b", "DATA": tmp_path / "data"}
-        chosen |= {"PYTHON": tmp_path / "stub", "CALLS": tmp_path / "calls"} | settings
-        environment = {name: str(value) for name, value in chosen.items()}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        command = ["bash", str(SCRIPTS / f"{name}.sh")]
-        # Where the tests themselves run in the background, Ctrl-C is ignored, which children inherit.
-        return subprocess.Popen(command, env=environment, cwd=tmp_path, preexec_fn=hear_interrupts, **pipes)
-
-    return begin
-
-
-def calls(tmp_path: Path, of: str) -> list[tuple[str, list[str]]]:
-    """GPU and arguments of every call of a module or file, in the order of their chunks."""
-    lines = [line.split("\x1f")[:-1] for line in (tmp_path / "calls").read_text().splitlines()]
-    found = [(gpu, arguments) for gpu, *arguments in lines if any(of in word for word in arguments[:2])]
-    return sorted(found, key=lambda call: call[1][-1])
-
-
-def value(arguments: list[str], flag: str) -> str:
-    """What follows a flag."""
-    return arguments[arguments.index(flag) + 1]
+    """Starts scripts in this test's folder."""
+    return starter(tmp_path)
 
 
 def test_every_gpu_gets_a_process(start: Start, tmp_path: Path) -> None:
@@ -130,17 +84,43 @@ def test_no_reduction_has_no_budget(start: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "split", "scored"),
-    [("mmbench", "MMBench_TEST_EN_legacy", False), ("mmbench_cn", "MMBench_DEV_CN_legacy", True)],
+    ("name", "split"), [("mmbench", "MMBench_TEST_EN_legacy"), ("mmbench_cn", "MMBench_DEV_CN_legacy")]
 )
-def test_split_chooses_the_table(start: Start, tmp_path: Path, name: str, split: str, scored: bool) -> None:
-    script = start(name, SPLIT=split)
-    assert script.wait() == 0
-    assert f"/{name}/answers_upload/{split}/llava-v1.5-7b_visiondrop_32.xlsx to https://" in script.stdout.read()
+@pytest.mark.parametrize("unable", [None, "eval_mmbench", "convert_mmbench"])
+def test_split_chooses_the_table(start: Start, tmp_path: Path, name: str, split: str, unable: str | None) -> None:
+    """What cannot be done with a table is found out before it is asked, and the rest is done."""
+    script = start(name, SPLIT=split, **({"UNABLE": unable} if unable else {}))
+    out, err = script.communicate()
+    assert script.returncode == 0
+    assert (f"/{name}/answers_upload/{split}/llava-v1.5-7b_visiondrop_32.xlsx" in out) == (unable != "convert_mmbench")
+    assert ("it will not be scored here: cannot" in err) == (unable == "eval_mmbench") == ("not scored:" in out)
+    assert ("no workbook will be written: cannot" in err) == (unable == "convert_mmbench")
     [(_, arguments)] = calls(tmp_path, "model_vqa_mmbench")
     assert value(arguments, "--question-file") == f"{tmp_path}/data/{name}/{split}.tsv"
     assert value(arguments, "--lang") == ("cn" if name == "mmbench_cn" else "en")
-    assert bool(calls(tmp_path, "llava.eval.eval_mmbench")) == scored
+    assert bool(calls(tmp_path, "llava.eval.eval_mmbench")) == (unable != "eval_mmbench")
+    assert bool(calls(tmp_path, "convert_mmbench")) == (unable != "convert_mmbench")
+
+
+def test_a_table_that_allows_for_nothing_is_not_asked(start: Start, tmp_path: Path) -> None:
+    script = start("mmbench", UNABLE="mmbench")
+    assert script.communicate()[1] == "error: cannot\n" and script.returncode == 2
+    assert not calls(tmp_path, "model_vqa")
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_the_first_dev_table_is_scored_by_the_later_one_s_letters(start: Start, tmp_path: Path, there: bool) -> None:
+    (tmp_path / "data/mmbench").mkdir(parents=True)
+    later = tmp_path / "data/mmbench/mmbench_dev_en_20231003.tsv"
+    if there:
+        later.touch()
+    for name in ("mmbench", "mmbench_cn"):
+        (tmp_path / "calls").unlink(missing_ok=True)
+        assert start(name).wait() == 0
+        [(_, arguments)] = calls(tmp_path, "llava.eval.eval_mmbench")
+        as_server = there and name == "mmbench"
+        assert ("--as-server" in arguments) == as_server
+        assert (value(arguments, "--annotation-file") == str(later)) == as_server
 
 
 def test_values_are_never_read_by_the_shell(start: Start, tmp_path: Path) -> None:
@@ -172,19 +152,3 @@ def test_whatever_fails_behind_the_answers_fails_the_script(start: Start, tmp_pa
     assert start("textvqa", BREAK=module).wait() == 4
     modules = [line.split("\x1f")[2] for line in (tmp_path / "calls").read_text().splitlines()]
     assert modules[-1] == module
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_script_leaves_no_process(start: Start, tmp_path: Path, number: int) -> None:
-    script, pids = start("pope", CHUNKS=2, SLEEP=60), tmp_path / "calls.pids"
-    while not pids.exists() or len(pids.read_text().splitlines()) < 2:
-        time.sleep(0.02)
-    script.send_signal(number)
-    assert script.wait(timeout=10) == 128 + number
-    for pid in map(int, pids.read_text().splitlines()):
-        for _ in range(100):
-            if not Path(f"/proc/{pid}").exists() or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text():
-                break
-            time.sleep(0.05)
-        else:
-            pytest.fail(f"process {pid} goes on alone")

@@ -101,7 +101,10 @@ def check_data(answers: Lines, truth: Truth, folder: str) -> None:
     Raises:
         InputError: names the first file that is not there, and how many.
     """
-    lacking = {place: where for where, place in _asked_places(answers) if _is_lacking(place, truth)}
+    lacking: dict[Place, str] = {}
+    for where, place in _asked_places(answers):
+        if _is_lacking(place, truth):
+            lacking.setdefault(place, where)
     if lacking:
         (category, file), where = next(iter(lacking.items()))
         raise InputError(

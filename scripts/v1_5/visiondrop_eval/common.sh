@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced by every benchmark script: settings from the environment, one process per GPU, one merged answers file.
-# Needs bash 4.4 or later.
+# Needs bash 4.4 or later. What is written behind a script's name is handed on to the runner (`pope.sh --show 3`).
 #
 #   CKPT            checkpoint, a folder or a hub id (required)
 #   DATA            folder of benchmark data                      playground/data/eval
@@ -29,18 +29,52 @@ fail() {
     exit 2
 }
 
+((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || fail "bash must be 4.4 or later: this is $BASH_VERSION"
+[[ "${BASH_SOURCE[0]}" != "$0" ]] || fail "common.sh is what the benchmark scripts share; run one of them, as pope.sh"
 [[ -n "${CKPT:-}" ]] || fail "CKPT must name a checkpoint; run: CKPT=path/to/llava-v1.5-7b bash $0"
 DATA="${DATA:-playground/data/eval}"
 METHOD="${METHOD:-visiondrop}"
 PYTHON="${PYTHON:-python}"
-scripts="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)" # the folder of the converters
-# The job step's number of tasks: a batch script that calls this without srun is one task, whatever it asked for.
-rank="${RANK:-${SLURM_PROCID:-0}}"
-world="${WORLD_SIZE:-${SLURM_STEP_NUM_TASKS:-1}}"
-local_rank="${LOCAL_RANK:-${SLURM_LOCALID:-0}}"
-began="$(date +%s)"
+scripts="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)" # the folder of the converters
+extra=("$@")
+
+# number SETTING LOWEST DEFAULT: a setting, known to be a plain number. Bash runs commands that hide in others when it
+# calculates, and takes those with a leading zero as octal.
+number() {
+    local LC_ALL=C value="${!1:-$3}"
+    if ! [[ "$value" =~ ^(0|[1-9][0-9]{0,4})$ ]] || ((value < $2)); then
+        fail "$1 must be a whole number from $2 to 99999, without leading zeros: got $(printf '%.100q' "$value")"
+    fi
+    echo "$value"
+}
+
+# name SETTING VALUE: refuse what is no name of a file in the folder where it is to lie.
+name() {
+    local LC_ALL=C
+    if [[ ! "$2" =~ ^[^./-][^/]*$ || "$2" == *[[:cntrl:]]* ]]; then
+        fail "$1 must be the name of a file, without a slash and without . or - in front: got $(printf '%.100q' "$2")"
+    fi
+}
+
+# torchrun and accelerate say who this is by RANK and WORLD_SIZE, srun by the numbers of its step: a batch script that
+# calls this without srun is one task, whatever it asked for.
+if [[ -n "${RANK:-}${WORLD_SIZE:-}" ]]; then
+    rank="$(number RANK 0 0)"
+    world="$(number WORLD_SIZE 1 1)"
+    local_rank="$(number LOCAL_RANK 0 0)"
+    [[ -n "${RANK:-}" ]] || ((world == 1)) || fail "RANK must say which of WORLD_SIZE=$world processes this is: unset"
+else
+    rank="$(number SLURM_PROCID 0 0)"
+    world="$(number SLURM_STEP_NUM_TASKS 1 1)"
+    [[ -n "${LOCAL_RANK:-}" ]] && place=LOCAL_RANK || place=SLURM_LOCALID
+    local_rank="$(number "$place" 0 0)"
+fi
+((rank < world)) ||
+    fail "RANK (SLURM_PROCID) must be below WORLD_SIZE (SLURM_STEP_NUM_TASKS): got $rank of $world; set both or neither"
 # torchrun leaves the choice of GPU to its processes; srun and a person make it in CUDA_VISIBLE_DEVICES.
 IFS=',' read -ra gpus <<<"${CUDA_VISIBLE_DEVICES-${LOCAL_RANK-}}"
+chunks="$(number CHUNKS 1 "$((${#gpus[@]} > 0 ? ${#gpus[@]} : 1))")"
+began="$(date +%s)"
 
 schedule=()
 budget=""
@@ -61,35 +95,65 @@ flags=(--model-path "$CKPT" --conv-mode "${CONV_MODE:-vicuna_v1}" --temperature 
 [[ -z "${MAX_NEW_TOKENS:-}" ]] || flags+=(--max_new_tokens "$MAX_NEW_TOKENS")
 [[ -z "${SEED:-}" ]] || flags+=(--seed "$SEED")
 [[ "${OVERWRITE:-0}" == 0 ]] || flags+=(--overwrite)
-checkpoint="$(basename "$CKPT")"
-[[ "$checkpoint" != checkpoint-* ]] || checkpoint="$(basename "$(dirname "$CKPT")")_$checkpoint"
+checkpoint="$(basename -- "$CKPT")"
+[[ "$checkpoint" != checkpoint-* ]] || checkpoint="$(basename -- "$(dirname -- "$CKPT")")_$checkpoint"
 NAME="${NAME:-${checkpoint}_$METHOD$budget${SEED:+_seed$SEED}}"
+name NAME "$NAME"
+[[ -z "${SPLIT:-}" ]] || name SPLIT "$SPLIT"
 
-# Jobs in the background do not hear Ctrl-C; without this they would go on alone.
-trap 'jobs -p | xargs -r kill 2>/dev/null || true' EXIT
+# A process that this script starts hears when the script is killed, where the system can tell it (Linux).
+bound=(setpriv --pdeathsig TERM)
+"${bound[@]}" true 2>/dev/null || bound=()
+
+# run COMMAND...: it runs behind this script, which waits: bash hears only then, at once, that it is to stop.
+run() {
+    "${bound[@]}" "$@" &
+    wait "$!"
+}
+
+# stop: end what still runs, asked first, after five seconds without asking.
+stop() {
+    local -a left
+    mapfile -t left <<<"$(jobs -pr)"
+    [[ -n "${left[0]}" ]] || return 0
+    kill "${left[@]}" 2>/dev/null || true
+    for _ in {1..50}; do
+        [[ -n "$(jobs -pr)" ]] || return 0
+        sleep 0.1
+    done
+    kill -9 "${left[@]}" 2>/dev/null || true
+}
+trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+trap 'exit 129' HUP
+
+# can COMMAND...: whether a command finds what it needs besides the answers, before hours are spent on them; else
+# `reason` says why not.
+can() {
+    reason="$("$@" --check 2>&1)" || { reason="${reason#error: }" && return 1; }
+}
 
 # answer RUNNER MERGED FLAGS...: ask all questions, in chunks, and put the answers into MERGED.
 answer() {
-    local runner="$1" merged="$2" chunks="${CHUNKS:-${#gpus[@]}}" index code failed=0
+    local runner="$1" merged="$2" parts="$chunks" index code failed=0
     local -a command pieces=() mine=() running=()
     shift 2
-    if ((world > 1)); then chunks="$world"; elif ((chunks < 1)); then chunks=1; fi
-    mkdir -p "${merged%.jsonl}.chunks"
-    for ((index = 0; index < chunks; index++)); do
-        pieces+=("${merged%.jsonl}.chunks/${chunks}_$index.jsonl")
+    if ((world > 1)); then parts="$world"; fi
+    mkdir -p -- "${merged%.jsonl}.chunks"
+    for ((index = 0; index < parts; index++)); do
+        pieces+=("${merged%.jsonl}.chunks/${parts}_$index.jsonl")
         ((world == 1 || index == rank)) || continue
-        command=("$PYTHON" -m "llava.eval.$runner" "${flags[@]}" "$@"
-            --answers-file "${pieces[index]}" --num-chunks "$chunks" --chunk-idx "$index")
+        command=("$PYTHON" -m "llava.eval.$runner" "${flags[@]}" "$@" "${extra[@]}"
+            --answers-file "${pieces[index]}" --num-chunks "$parts" --chunk-idx "$index")
         if ((${#gpus[@]} > 0)); then
             command=(env "CUDA_VISIBLE_DEVICES=${gpus[(world > 1 ? local_rank : index) % ${#gpus[@]}]}" "${command[@]}")
         fi
-        if ((chunks == 1)); then
-            "${command[@]}"
+        if ((parts == 1)); then
+            run "${command[@]}"
         else
-            echo "chunk $index of $chunks: progress in ${pieces[index]}.log"
-            "${command[@]}" >"${pieces[index]}.log" 2>&1 &
+            echo "chunk $index of $parts: progress in ${pieces[index]}.log"
+            "${bound[@]}" "${command[@]}" >"${pieces[index]}.log" 2>&1 &
             running+=("$!")
             mine+=("${pieces[index]}")
         fi
@@ -101,7 +165,7 @@ answer() {
     done
     ((failed == 0)) || exit 1
     if ((rank > 0)); then exit 0; fi
-    "$PYTHON" -m llava.eval.merge --answers-file "$merged" --wait "$((world > 1 ? 604800 : 0))" --since "$began" \
+    run "$PYTHON" -m llava.eval.merge --answers-file "$merged" --wait "$((world > 1 ? 604800 : 0))" --since "$began" \
         "${pieces[@]}"
 }
 
@@ -114,11 +178,13 @@ report_failure() {
 
 # score BENCHMARK ANSWERS COMMAND...: run a scorer, show what it prints and keep it, with its last line for the report.
 score() {
-    local answers="$2" output="$DATA/results/$NAME/$1"
+    local answers="$2" output="$DATA/results/$NAME/$1" code=0
     shift 2
-    mkdir -p "$(dirname "$output")"
-    "$@" | tee "$output.txt"
-    "$PYTHON" -m llava.eval.record --scores "$output.txt" --answers-file "$answers" --output "$output.json"
+    mkdir -p -- "$(dirname -- "$output")"
+    run "$@" >"$output.txt" || code=$?
+    cat -- "$output.txt"
+    ((code == 0)) || exit "$code"
+    run "$PYTHON" -m llava.eval.record --scores "$output.txt" --answers-file "$answers" --output "$output.json"
 }
 
 # upload BENCHMARK ANSWERS FILE WHERE: the last word of a benchmark that a server scores.
