@@ -13,13 +13,13 @@ from llava.errors import InputError
 from llava.eval.benchmarks.datasets import BENCHMARKS, Benchmark, Source
 from llava.eval.files import read_jsonl
 from llava.eval.runs.command import Parser, run
-from llava.files.reading import file_digest, read_json
+from llava.files.reading import file_digest, files_in, read_json
 
 
 def is_there(source: Source, folder: Path) -> bool:
-    """A file exists; a folder holds something."""
+    """A file exists; a folder holds something other than names that begin with a dot."""
     path = folder / source.path
-    return path.is_dir() and any(path.iterdir()) if source.path.endswith("/") else path.is_file()
+    return path.is_dir() and bool(files_in(path)) if source.path.endswith("/") else path.is_file()
 
 
 def verdict(source: Source, folder: Path) -> tuple[str, str]:

@@ -9,6 +9,7 @@ EVAL_ZIP = "eval.zip of LLaVA, Google Drive id 1atZSBBrAX54yYpxtVVW33zFvcnaHeFPy
 POPE_COMMIT = "https://github.com/AoiDragon/POPE/tree/e3e39262c85a6a83f26cf5094022a782cb0df58d/output/coco"
 SCIENCE = "https://github.com/lupantech/ScienceQA/tree/main/data/scienceqa"
 OPENXLAB = "https://opencompass.openxlab.space/utils/MMBench/"
+OPENXLAB_V11 = "https://opencompass.openxlab.space/utils/benchmarks/MMBench/"
 OPENMMLAB = "https://download.openmmlab.com/mmclassification/datasets/mmbench/"
 
 
@@ -41,11 +42,15 @@ class Benchmark:
     images: str = ""
 
 
-def _mmbench(folder: str, file: str, count: int, language: str) -> Benchmark:
-    test = f"MMBench_TEST_{language}_legacy.tsv"  # VisionDrop's; its answers are not public
-    return Benchmark(
-        folder, (Source(file, OPENMMLAB + file), Source(test, OPENXLAB + test, optional=True)), file, count
+def _mmbench(folder: str, file: str, count: int, language: str, *more: str) -> Benchmark:
+    legacy = f"MMBench_TEST_{language}_legacy.tsv"  # VisionDrop's
+    answered = f"MMBench_TEST_{language}_V11.tsv"  # with answers since MMBench's server closed
+    tests = (
+        Source(legacy, OPENXLAB + legacy, optional=True),
+        Source(answered, OPENXLAB_V11 + answered, optional=True),
     )
+    others = (Source(name, OPENMMLAB + name, optional=True) for name in more)
+    return Benchmark(folder, (Source(file, OPENMMLAB + file), *others, *tests), file, count)
 
 
 BENCHMARKS = {
@@ -67,7 +72,7 @@ BENCHMARKS = {
         12578,
         "data/images",
     ),
-    "mmbench": _mmbench("mmbench", "mmbench_dev_20230712.tsv", 4377, "EN"),
+    "mmbench": _mmbench("mmbench", "mmbench_dev_20230712.tsv", 4377, "EN", "mmbench_dev_en_20231003.tsv"),
     "mmbench_cn": _mmbench("mmbench_cn", "mmbench_dev_cn_20231003.tsv", 4329, "CN"),
     "mme": Benchmark(
         "MME",
