@@ -92,7 +92,7 @@ def science_qa(folder: Path) -> Scene:
     problems, splits = base / "problems.json", base / "pid_splits.json"
     given = folder / "a.jsonl"
     ids = json.loads(splits.read_text())["test"]
-    lines(given, [{"question_id": name, "prompt": "p", "text": "B"} for name in ids])
+    lines(given, [{"question_id": name, "prompt": "<image>\np", "text": "B"} for name in ids])
     flags = ("--base-dir", base, "--result-file", given, "--output-file", folder / "o", "--output-result", folder / "r")
     return _scene([problems, splits, given], module("eval_science_qa"), *flags)
 
@@ -129,6 +129,14 @@ def mmbench(folder: Path) -> Scene:
     asked = [question.head | question.tail for row in read_rows(str(table)) for question in rounds_of(*row, False, "")]
     lines(given, [record | {"text": "A"} for record in asked])
     return _scene([table, given], module("eval_mmbench"), "--annotation-file", table, "--result-file", given)
+
+
+def mmbench_converter(folder: Path) -> Scene:
+    """The table and answers of MMBench on their way to a workbook."""
+    scene = mmbench(folder)
+    flags = ("--result-dir", folder, "--upload-dir", folder / "up", "--experiment", "a")
+    table = ("--annotation-file", scene.files[0])
+    return _scene(scene.files, script("convert_mmbench_for_submission"), *table, *flags)
 
 
 def vizwiz_converter(folder: Path) -> Scene:

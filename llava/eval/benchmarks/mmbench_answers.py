@@ -32,11 +32,12 @@ def read_rounds(path: str) -> Rounds:
 def _index_of(record: dict[str, Any], where: str) -> int:
     """The table's index; a number that was made text is one too."""
     index = str(record["question_id"]) if type(record["question_id"]) in (int, str) else ""
+    options, letters = record["options"], record["option_char"]
     fits = {
         "question_id": index.isascii() and index.isdecimal() and len(index) <= MOST_DIGITS,
         "round_id": type(record["round_id"]) is int,
-        "options": _is_texts(record["options"]),
-        "option_char": _is_texts(record["option_char"]) and len(record["option_char"]) == len(record["options"]),
+        "options": _is_texts(options),
+        "option_char": _is_texts(letters) and _is_texts(options) and len(letters) == len(options),
     }
     wrong = next((name for name, fit in fits.items() if not fit), None)
     if wrong:
