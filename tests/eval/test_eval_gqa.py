@@ -218,6 +218,9 @@ def _write(name: str, content: str) -> Callable[[Path], None]:
         (_write("data/testdev_balanced_questions.json", "{}"), "balanced_questions.json' has none"),
         (lambda folder: _questions(folder, answer=None), "question 201307251 has not (TypeError: None is no text)"),
         (lambda folder: _questions(folder, groups={}), "question 201307251 has not (KeyError: 'global')"),
+        (lambda folder: _questions(folder, groups={"global": []}), "question 201307251 has not (TypeError: [] is no"),
+        (lambda folder: _questions(folder, entailed="1"), "question 201307251 has not (TypeError: '1' is no list)"),
+        (lambda folder: _questions(folder, isBalanced="false"), "(TypeError: 'false' is neither true nor false)"),
         (lambda folder: _questions(folder, question=3), "question 201307251 has not (AttributeError"),
     ],
 )

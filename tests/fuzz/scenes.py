@@ -263,8 +263,8 @@ def report(folder: Path) -> Scene:
 SCENES = {
     scene.__name__: scene
     for scene in (
-        *(pope, mme, gqa, gqa_converter, science_qa, textvqa, seed, seed_converter, mmbench, vizwiz_converter),
-        *(vqav2_converter, mmvet_converter, prepare, merge, record, report),
+        *(pope, mme, gqa, gqa_converter, science_qa, textvqa, seed, seed_converter, mmbench, mmbench_converter),
+        *(vizwiz_converter, vqav2_converter, mmvet_converter, prepare, merge, record, report),
         *(loader, open_ended, science_runner, mmbench_runner, finished),
     )
 }

@@ -51,7 +51,7 @@ def question_of(record: dict[str, Any]) -> Question:
         answer=_text(record["answer"]),
         structural=_text(types["structural"]),
         semantic=_text(types["semantic"]),
-        group=record["groups"]["global"] and _text(record["groups"]["global"]),
+        group=None if record["groups"]["global"] is None else _text(record["groups"]["global"]),
         steps=steps_of(record["semantic"]),
         words=len(record["question"].split()),
         balanced=_flag(record["isBalanced"]),

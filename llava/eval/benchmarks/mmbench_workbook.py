@@ -13,7 +13,7 @@ from llava.eval.benchmarks.answers import warn
 DROPPED = ("hint", "category", "source", "image", "comment", "l2-category")
 FIRST = ("index", "question", "A", "B", "C", "D")  # the predictions come behind them
 UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # characters that XML cannot hold
-MOST_CHARACTERS = 32_767  # of a cell
+MOST_ROWS, MOST_COLUMNS, MOST_CHARACTERS = 1_048_576, 16_384, 32_767  # of a sheet, and of a cell
 
 
 def check_openpyxl() -> None:
@@ -37,22 +37,30 @@ def plain(text: str) -> str:
 
 
 def workbook(upload: Any) -> bytes:
-    """The contents of the .xlsx file; cells that had to be changed are said on stderr."""
+    """The contents of the .xlsx file; cells that had to be changed are said on stderr.
+
+    Raises:
+        InputError: for more rows or columns than a sheet has.
+    """
     import openpyxl
 
+    if len(upload) >= MOST_ROWS or len(upload.columns) > MOST_COLUMNS:
+        raise InputError(
+            f"a workbook holds {MOST_ROWS} rows of {MOST_COLUMNS} columns: the table has {len(upload) + 1} of "
+            f"{len(upload.columns)}; fetch it again"
+        )
     book = openpyxl.Workbook()
     page = book.active
     page.title = "Sheet1"
-    page.append(list(upload.columns))
     changed = []
-    for at, row in enumerate(upload.itertuples(index=False), 2):
+    for at, row in enumerate([tuple(upload.columns), *upload.itertuples(index=False)], 1):
         for column, value in enumerate(row, 1):
             if isinstance(value, str):
-                changed += [f"index {row[0]}"] if plain(value) != value else []
+                changed += [str(row[0])] if plain(value) != value else []
                 page.cell(at, column, plain(value)).data_type = "s"
             elif isinstance(value, int):
                 page.cell(at, column, int(value))
-    warn("cells hold control characters or more than a workbook can; they are left out", changed)
+    warn("cells hold control characters or more than a workbook can, which is left out; rows of index", changed)
     content = io.BytesIO()
     book.save(content)
     return content.getvalue()

@@ -1,6 +1,7 @@
 """MMBench's tables and the runner that asks them."""
 
 import base64
+import gzip
 import io
 import json
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from commands import TINY, Outcome, call, records
 from PIL import Image
 
+from llava.errors import InputError
 from llava.eval import model_vqa_mmbench
 from llava.eval.benchmarks.mmbench import options_of, read_table
 from llava.eval.benchmarks.mmbench_images import TableImage, images_of
@@ -132,6 +134,29 @@ def test_a_picture_may_be_that_of_another_row(tmp_path: Path) -> None:
 def test_cells_may_hold_line_breaks_in_quotes(tmp_path: Path) -> None:
     path = table(tmp_path, row(question='"Look:\n""up""?"'), row(8))
     assert [cells["question"] for cells, _ in read_rows(str(path))] == ['Look:\n"up"?', "Which?"]
+
+
+def test_a_table_may_have_a_byte_order_mark_and_lines_of_windows(tmp_path: Path) -> None:
+    path = table(tmp_path, row(), row(8))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_table(str(path))["index"].tolist() == [7, 8]
+
+
+@pytest.mark.parametrize("name", ["http://127.0.0.1:9/t.tsv", "https://example.org/t.tsv", "s3://a/t.tsv", "ftp://a/t"])
+def test_nothing_is_fetched(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.socket", lambda *_, **__: pytest.fail("an address was opened"))
+    with pytest.raises(InputError, match="MMBench's table must be readable: "):
+        read_table(name)
+
+
+def test_archives_are_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv.gz"
+    path.write_bytes(gzip.compress(b"\0" * 1_000_000))
+    with pytest.raises(InputError, match="t.tsv.gz' is a gzip file; unpack it"):
+        read_table(str(path))
+    path.with_name("t.tsv.zip").write_bytes(b"PK\x03\x04\0")
+    with pytest.raises(InputError, match="is a zip file, as Excel's"):
+        read_table(str(path.with_name("t.tsv.zip")))
 
 
 def broken() -> str:

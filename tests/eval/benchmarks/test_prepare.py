@@ -97,6 +97,15 @@ def test_pictures_that_questions_name_are_looked_for(tmp_path: Path, capsys: pyt
     assert done.code == 1 and "missing  1 pictures that questions name, first 7/image.png" in done.out
 
 
+def test_a_folder_of_names_with_a_dot_holds_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    published.vizwiz(tmp_path)
+    for path in (tmp_path / "vizwiz/test").iterdir():
+        path.unlink()
+    (tmp_path / "vizwiz/test/.DS_Store").touch()
+    done = call("prepare", capsys, "vizwiz", "--data", tmp_path)
+    assert done.code == 1 and "  missing  test/" in done.out
+
+
 def test_json_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     published.pope(tmp_path)
     done = call("prepare", capsys, "pope", "gqa", "--json", "--data", tmp_path)
