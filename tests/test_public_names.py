@@ -146,8 +146,6 @@ TO_COME = {
         "CLIPVisionTower.load_model",
         "CLIPVisionTower.feature_select",
     ],
-    "llava.eval.eval_pope": ["eval_pope"],
-    "llava.eval.m4c_evaluator": list(NAMES["llava.eval.m4c_evaluator"]),
 }
 ROWS = [
     pytest.param(

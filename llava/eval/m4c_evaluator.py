@@ -34,6 +34,9 @@ class EvalAIAnswerProcessor:
     COMMA_STRIP = THOUSANDS
     PUNCTUATIONS = list(PUNCTUATION)
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing is done with what is given, as in LLaVA."""
+
     def __call__(self, item: str) -> str:
         """The normalised answer."""
         return normalise_m4c(item)

@@ -10,9 +10,11 @@ if [ "${1:-}" = cn ]; then shift && benchmark=mmbench_cn table=mmbench_dev_cn_20
 folder="$DATA/$benchmark" split="${SPLIT:-$table}"
 answers="$folder/answers/$split/$NAME.jsonl"
 labels=(--annotation-file "$folder/$split.tsv")
-# MMBench's server scored the first dev table by the questions and letters of the later one.
-later="$folder/mmbench_dev_en_20231003.tsv"
-if [[ "$split" == mmbench_dev_20230712 && -f "$later" ]]; then labels=(--annotation-file "$later" --as-server); fi
+# MMBench's server scored the first dev table by the questions and letters of the later one, which has several names.
+for later in MMBench_DEV_EN_legacy mmbench_dev_20231003 mmbench_dev_en_20231003; do
+    later="$folder/$later.tsv"
+    if [[ "$split" == mmbench_dev_20230712 && -f "$later" ]]; then labels=(--annotation-file "$later" --as-server); fi
+done
 scorer=("$PYTHON" -m llava.eval.eval_mmbench --benchmark "$benchmark" "${labels[@]}" --result-file "$answers")
 writer=("$PYTHON" "$scripts/convert_mmbench_for_submission.py" --annotation-file "$folder/$split.tsv"
     --result-dir "$folder/answers/$split" --upload-dir "$folder/answers_upload/$split" --experiment "$NAME")
