@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from llava.errors import InputError, shown
-from llava.eval.benchmarks.answers import check_known, read_by_id, warn
+from llava.eval.benchmarks.answers import check_known, is_skipped, read_by_id, warn
 from llava.eval.benchmarks.options import add_answers_options
 from llava.eval.benchmarks.pope import (
     check_categories,
@@ -24,6 +24,7 @@ from llava.eval.benchmarks.pope import (
     read_category,
     read_labels,
     strangers,
+    yes_or_no,
 )
 from llava.eval.results.scores import print_scores, ratio
 from llava.eval.runs.command import Parser, run
@@ -176,18 +177,21 @@ def main() -> None:
     results, mismatches = {}, 0
     for category in labels:
         names = [name for name in answers if questions[name]["category"] == category]
-        said = [says_yes(answers[name]["text"]) for name in names]
         asked = [questions[name] for name in names]
+        said = yes_or_no(asked, [answers[name] for name in names], labels[category], says_yes)
         results[category], lonely = score_category(category, labels[category], asked, said, by_text)
         mismatches += lonely
         print(report(category, said, results[category]))
-    undecided = [name for name, answer in answers.items() if is_undecided(answer["text"])]
+    skipped = [name for name, answer in answers.items() if is_skipped(answer)]
+    warn("questions were passed over and count as answered wrongly", skipped)
+    undecided = [name for name, answer in answers.items() if is_undecided(answer["text"]) and name not in skipped]
     warn(f"of {len(answers)} answers have neither yes nor no and count as yes", undecided)
     score = 100 * sum(counts.f1 for counts in results.values()) / len(results)
     details = {
         name: asdict(counts) | {"accuracy": counts.accuracy, "f1": counts.f1} for name, counts in results.items()
     }
-    counted = {"mismatches": mismatches, "missing": len(questions) - len(answers), "undecided": len(undecided)}
+    counted = {"mismatches": mismatches, "missing": len(questions) - len(answers), "skipped": len(skipped)}
+    counted |= {"undecided": len(undecided)}
     print_scores("pope", "mean F1", score, **counted, categories=details)
 
 

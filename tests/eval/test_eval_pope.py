@@ -218,6 +218,25 @@ def test_undecided_answers_are_said(pope: Path, monkeypatch: pytest.MonkeyPatch,
     assert err == "WARNING: 2 of 12 answers have neither yes nor no and count as yes: 1, 3\n"
 
 
+def test_questions_passed_over_count_as_wrong_and_not_as_yes(
+    pope: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """An empty text would be a yes by POPE's rule, and right for question 1."""
+    answer(pope, RIGHT)
+    lines = [json.loads(line) for line in (pope / "answers.jsonl").read_text().splitlines()]
+    for line in lines[:2]:
+        line |= {"text": "", "metadata": {"skipped": "the picture cannot be read"}}
+    published.lines(pope / "answers.jsonl", lines)
+    score(pope, monkeypatch)
+    out, err = capsys.readouterr()
+    last = json.loads(out.splitlines()[-1])
+    assert (last["skipped"], last["undecided"], last["missing"]) == (2, 0, 0)
+    assert {name: last["categories"]["adversarial"][name] for name in ("tp", "fp", "tn", "fn")} == {
+        **{"tp": 1, "fp": 1, "tn": 1, "fn": 1}
+    }
+    assert err.splitlines()[-1] == "WARNING: 2 questions were passed over and count as answered wrongly: 1, 2"
+
+
 def test_names_that_begin_with_a_dot_are_passed_over(
     pope: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

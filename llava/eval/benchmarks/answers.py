@@ -88,6 +88,12 @@ def read_by_id(path: str, *texts: str) -> dict[str, dict[str, Any]]:
     return answers
 
 
+def is_skipped(record: dict[str, Any]) -> bool:
+    """Whether a runner passed over the question of an answer's line, because its picture cannot be read."""
+    metadata = record.get("metadata")
+    return isinstance(metadata, dict) and "skipped" in metadata
+
+
 def answered_again(where: str, name: object, per: str = "question") -> InputError:
     """What to say of a line that answers what another one has answered."""
     name = quoted(name) if isinstance(name, str) else name

@@ -4,10 +4,11 @@ Labels lie in `coco_pope_CATEGORY.json`, a JSON object a line with image, text a
 """
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from llava.errors import InputError, shown
-from llava.eval.benchmarks.answers import quoted
+from llava.eval.benchmarks.answers import is_skipped, quoted
 from llava.eval.files import read_jsonl
 from llava.files.reading import files_in
 
@@ -103,6 +104,25 @@ def check_complete(asked: dict[str, dict[str, Any]], answered: dict[str, Any], p
 def key_of(record: dict[str, Any]) -> tuple[str, str]:
     """What identifies a question across files: image and first line, a misspelling of the published file mended."""
     return record["image"], record["text"].split("\n")[0].replace("imange", "image")
+
+
+def yes_or_no(
+    asked: list[dict[str, Any]],
+    answers: list[dict[str, Any]],
+    labels: list[dict[str, Any]],
+    rule: Callable[[str], bool],
+) -> list[bool]:
+    """What each answer says (True: yes). The rule takes silence for yes, so a question passed over is answered wrongly.
+
+    Args:
+        asked: the questions of the answers, in their order.
+        rule: from an answer's text to what it says.
+    """
+    label_of = {key_of(record): record["label"] == "yes" for record in labels}
+    return [
+        not label_of.get(key_of(question), False) if is_skipped(answer) else rule(answer["text"])
+        for question, answer in zip(asked, answers)
+    ]
 
 
 def strangers(labels: list[dict[str, Any]], asked: list[dict[str, Any]]) -> int:
