@@ -16,10 +16,11 @@ PREFIX, SUFFIX = "coco_pope_", ".json"
 CATEGORIES = ("adversarial", "popular", "random")
 TEXTS = ("image", "text")
 LABELS = ("yes", "no")
+Records = list[dict[str, Any]]
 COMMIT = "the three files of POPE's commit e3e39262"
 
 
-def read_labels(folder: str) -> dict[str, list[dict[str, Any]]]:
+def read_labels(folder: str) -> dict[str, Records]:
     """The labels of each category, by the names of the files; categories in alphabetical order.
 
     Raises:
@@ -43,7 +44,7 @@ def read_labels(folder: str) -> dict[str, list[dict[str, Any]]]:
     return labels
 
 
-def read_category(path: str) -> list[dict[str, Any]]:
+def read_category(path: str) -> Records:
     """The labels of one file in its order; InputError for a label other than yes and no."""
     lines = read_jsonl(path, (*TEXTS, "label"), "POPE's labels", TEXTS)
     for where, record in lines:
@@ -107,9 +108,9 @@ def key_of(record: dict[str, Any]) -> tuple[str, str]:
 
 
 def yes_or_no(
-    asked: list[dict[str, Any]],
-    answers: list[dict[str, Any]],
-    labels: list[dict[str, Any]],
+    asked: Records,
+    answers: Records,
+    labels: Records,
     rule: Callable[[str], bool],
 ) -> list[bool]:
     """What each answer says (True: yes). The rule takes silence for yes, so a question passed over is answered wrongly.
@@ -125,15 +126,13 @@ def yes_or_no(
     ]
 
 
-def strangers(labels: list[dict[str, Any]], asked: list[dict[str, Any]]) -> int:
+def strangers(labels: Records, asked: Records) -> int:
     """Of labels and questions paired by position, how many have no partner or another question as partner."""
     pairs = zip(labels, asked)
     return sum(key_of(label) != key_of(question) for label, question in pairs) + abs(len(labels) - len(asked))
 
 
-def pair_by_text(
-    labels: list[dict[str, Any]], asked: list[dict[str, Any]], said: list[bool]
-) -> tuple[list[bool], list[bool], int]:
+def pair_by_text(labels: Records, asked: Records, said: list[bool]) -> tuple[list[bool], list[bool], int]:
     """Answers and labels (True: yes) of the questions that have both, in one order, and how many have no partner."""
     label_of = {key_of(record): record["label"] == "yes" for record in labels}
     known = [(answer, label_of[key]) for key, answer in zip(map(key_of, asked), said) if key in label_of]
