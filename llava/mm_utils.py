@@ -10,17 +10,13 @@ import torch
 from PIL import Image
 from transformers import PreTrainedTokenizerBase, StoppingCriteria
 
-from llava.anyres import (
-    ImageProcessor,
-    divide_to_patches,
-    get_anyres_image_grid_shape,
-    process_anyres_image,
-    resize_and_pad_image,
-    select_best_resolution,
-)
+from llava.anyres import divide_to_patches, process_anyres_image, resize_and_pad_image
 from llava.constants import DEFAULT_IMAGE_TOKEN, IMAGE_TOKEN_INDEX
-from llava.errors import InputError
+from llava.errors import InputError, shown
 from llava.files.pictures import check_size, load_image_from_base64, open_image, to_rgb
+from llava.image_config import aspect_ratio
+from llava.image_processor import ImageProcessor, check_resized
+from llava.pinpoints import get_anyres_image_grid_shape, select_best_resolution
 from llava.utils import get_model_name_from_path
 
 __all__ = [
@@ -60,7 +56,7 @@ def process_images(
     """Turn images into pixel values the way the checkpoint was trained, `model_cfg.image_aspect_ratio`.
 
     "pad": squared on the mean colour first. "anyres": a whole view and tiles (see `llava.anyres`), by
-    `model_cfg.image_grid_pinpoints`. Anything else or absent: the processor alone, which crops the centre.
+    `model_cfg.image_grid_pinpoints`. "square" or absent: the processor alone, which crops the centre.
     Images that are not RGB are converted by dropping alpha, as LLaVA's processor did: that of transformers 5
     puts transparent images on white, and the mean colour means nothing in a palette.
 
@@ -68,12 +64,36 @@ def process_images(
         (images, 3, 336, 336) float32 for CLIP-L/336, (images, 1 + tiles, 3, 336, 336) for "anyres" when all images
         have as many tiles, else a list of (1 + tiles, 3, 336, 336).
     Raises:
-        InputError: there is no image, or pinpoints are missing or unusable.
+        InputError: there is no image or one too large, `image_aspect_ratio` is not known, or pinpoints are missing or
+            unusable.
     """
-    if not images:
-        raise InputError("process_images needs at least one image: got none; leave images out for a text-only prompt")
-    mode = getattr(model_cfg, "image_aspect_ratio", None)
-    pictures = [image if image.mode == "RGB" else to_rgb(image) for image in images]
+    mode, pictures = aspect_ratio(model_cfg), _pictures(images)
+    try:
+        return _pixels(pictures, image_processor, model_cfg, mode)
+    except MemoryError:
+        sizes = ", ".join(f"{picture.width} x {picture.height}" for picture in pictures[:5])
+        raise InputError(f"pictures must fit into memory: {sizes} pixels do not; make them smaller") from None
+
+
+def _pictures(images: Sequence[Image.Image]) -> list[Image.Image]:
+    """The images as RGB; InputError for what are no pictures."""
+    listed: Sequence[Any] = images if isinstance(images, list | tuple) else [images]
+    foreign = [image for image in listed if not isinstance(image, Image.Image)]
+    if foreign or not listed or listed is not images:
+        got = "none" if not listed else f"a {type(foreign[0] if foreign else images).__name__}"
+        raise InputError(
+            f"process_images needs a list of at least one image, opened by open_image or Pillow: got {got}; leave "
+            f"images out for a text-only prompt"
+        )
+    for image in listed:
+        if not image.width or not image.height:
+            raise InputError(f"an image must have pixels: got one of {image.width} x {image.height}")
+    return [image if image.mode == "RGB" else to_rgb(image) for image in listed]
+
+
+def _pixels(
+    pictures: list[Image.Image], image_processor: ImageProcessor, model_cfg: object, mode: str | None
+) -> torch.Tensor | list[torch.Tensor]:
     if mode == "anyres":
         pinpoints = getattr(model_cfg, "image_grid_pinpoints", None)
         views = [process_anyres_image(picture, image_processor, pinpoints) for picture in pictures]
@@ -81,6 +101,8 @@ def process_images(
     if mode == "pad":
         mean_color = tuple(int(255 * mean) for mean in image_processor.image_mean)
         pictures = [expand2square(picture, mean_color) for picture in pictures]
+    for picture in pictures:
+        check_resized(picture.size, image_processor)
     return image_processor.preprocess(pictures, return_tensors="pt")["pixel_values"]
 
 
@@ -110,8 +132,10 @@ def tokenizer_image_token(
     Args:
         return_tensors: None for a list, "pt" for an int64 tensor (length,).
     Raises:
-        InputError: another `return_tensors`.
+        InputError: another `return_tensors`, or a prompt that is no text.
     """
+    if not isinstance(prompt, str):
+        raise InputError(f"a prompt must be a text: got {shown(prompt)}; tokenise prompts one by one")
     if return_tensors not in (None, "pt"):
         raise InputError(f"return_tensors must be None (a list) or 'pt' (a torch tensor): got {return_tensors!r}")
     pieces = [list(tokenizer(text).input_ids) for text in prompt.split(DEFAULT_IMAGE_TOKEN)]

@@ -7,6 +7,7 @@ another program (EPS: Ghostscript).
 import base64
 import io
 import os
+import re
 from typing import Any
 
 from PIL import Image
@@ -32,6 +33,7 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     """
     label = f"image file {shown(os.fspath(path), 300)}"
     if not os.path.lexists(path):
+        refuse_address(os.fspath(path))
         raise InputError(f"{label} does not exist; check the folder of images and the name in the questions")
     check_regular(path, "an image")
     return _decoded(path, label)
@@ -73,7 +75,25 @@ def to_rgb(picture: Image.Image, label: str = "the image") -> Image.Image:
             f"{label} must have 8 or 16 bits per colour: it has 32 (mode {picture.mode}), of which nothing says what "
             f"is white; save it as 8-bit PNG"
         )
-    return picture.convert("RGB")
+    # What was multiplied by its alpha has no way to RGB of its own in Pillow.
+    return picture.convert({"La": "LA", "RGBa": "RGBA"}.get(picture.mode, picture.mode)).convert("RGB")
+
+
+def refuse_address(path: str | bytes) -> None:
+    """Raise an InputError where a path that leads nowhere is an address or a picture written out as text."""
+    text = os.fsdecode(path)
+    scheme = re.match(r"(data:)|[A-Za-z][A-Za-z0-9+.-]+:/", text)
+    if scheme is None:
+        return
+    if scheme[1]:
+        raise InputError(
+            f"an image file must be a path: got a data URL, {shown(text)}; give what follows its comma to "
+            f"load_image_from_base64"
+        )
+    raise InputError(
+        f"an image file must be a path: got an address (URL), {shown(text, 300)}; download it first, or open it with "
+        f"llava.eval.run_llava.load_image"
+    )
 
 
 def _decoded(source: Any, label: str) -> Image.Image:

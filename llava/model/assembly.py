@@ -7,6 +7,7 @@ are moved by one gather.
 import functools
 import itertools
 from collections import defaultdict
+from collections.abc import Sequence
 
 import torch
 
@@ -51,13 +52,18 @@ def _without_padding(picture: torch.Tensor, image_size: tuple[int, int]) -> torc
 
     As in LLaVA: the same whole number is cut on both sides, so one patch of padding may remain.
     """
-    height, width = picture.shape
-    image_width, image_height = image_size
+    return unpad_image(picture[None], image_size)[0]
+
+
+def unpad_image(tensor: torch.Tensor, original_size: Sequence[int]) -> torch.Tensor:
+    """LLaVA's function: (C, h, w) -> (C, h', w'), without what lies around a picture of `original_size`."""
+    height, width = tensor.shape[1:]
+    image_width, image_height = original_size
     if image_width / image_height > width / height:
         cut = (height - int(image_height * (width / image_width))) // 2
-        return picture[cut : height - cut]
+        return tensor[:, cut : height - cut]
     cut = (width - int(image_width * (height / image_height))) // 2
-    return picture[:, cut : width - cut]
+    return tensor[:, :, cut : width - cut]
 
 
 def reduced_order(

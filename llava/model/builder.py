@@ -4,11 +4,13 @@ import importlib.util
 from typing import Any
 
 import torch
-from transformers import CLIPVisionModel, PreTrainedTokenizerBase
+from transformers import CLIPVisionConfig, CLIPVisionModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_PATCH_TOKEN
 from llava.errors import InputError
+from llava.image_config import check_image_config
+from llava.image_processor import check_view_edge
 from llava.model.checkpoint import (
     IGNORED_SUFFIXES,
     KEY_MAPPING,
@@ -24,10 +26,11 @@ from llava.model.checkpoint import (
     unreadable,
     without_prefixes,
 )
+from llava.model.geometry import geometry_of
 from llava.model.language_model.llava_llama import LlavaConfig, LlavaLlamaForCausalLM
 from llava.model.multimodal_encoder.builder import TowerSource, build_image_processor, locate_tower
 from llava.model.tokenizer import load_tokenizer
-from llava.reduction import Geometry, Reduction
+from llava.reduction import Geometry, Method, resolve
 
 TOWER = "model.vision_tower.vision_tower."
 
@@ -41,7 +44,7 @@ def load_pretrained_model(
     device_map: Any = "auto",
     device: str = "cuda",
     use_flash_attn: bool = False,
-    reduction: Reduction | None = None,
+    reduction: Method = None,
     torch_dtype: torch.dtype | None = None,
     attn_implementation: str | None = None,
     **kwargs: Any,
@@ -56,7 +59,8 @@ def load_pretrained_model(
         load_8bit, load_4bit: quantise the language model with bitsandbytes.
         device_map: transformers' device map, used where `device` is `cuda`; else everything goes to `device`.
         use_flash_attn: the same as `attn_implementation="flash_attention_2"`.
-        reduction: the method the model starts with; None keeps every token. `model.reduction = ...` changes it.
+        reduction: the method the model starts with, or its name (see `llava.reduction.resolve`); None keeps every
+            token. `model.reduction = ...` changes it.
         torch_dtype: of all weights; None: float16, or float32 on a CPU.
         attn_implementation: transformers' attention kernel; None: `sdpa`.
         kwargs: passed to transformers' `from_pretrained`.
@@ -73,8 +77,10 @@ def load_pretrained_model(
     if model_base is None and "lora" in model_name.lower():
         raise InputError(f"a LoRA checkpoint needs its base: got '{model_path}' alone; give model_base (--model-base)")
     source = prepare_tower(config, model_path)
-    if reduction is not None:
-        reduction.check(model_geometry(config))
+    processor = build_image_processor(source)
+    check_image_config(config, source.config.image_size, source.config.hidden_size)
+    check_view_edge(processor, source.config.image_size)
+    method = resolve(reduction, model_geometry(config))
     dtype = torch_dtype or (torch.float32 if str(device) == "cpu" else torch.float16)
     settings = dict(
         config=config,
@@ -99,8 +105,8 @@ def load_pretrained_model(
     missing -= _fill_tower(model, missing, source, dtype)
     refuse_tensors(weights, missing=sorted(missing))
 
-    model.reduction = reduction
-    return tokenizer, model.eval(), build_image_processor(source), getattr(config, "max_sequence_length", 2048)
+    model.reduction = method
+    return tokenizer, model.eval(), processor, getattr(config, "max_sequence_length", 2048)
 
 
 def prepare_tower(config: LlavaConfig, checkpoint: str) -> TowerSource:
@@ -115,12 +121,7 @@ def prepare_tower(config: LlavaConfig, checkpoint: str) -> TowerSource:
 
 def model_geometry(config: LlavaConfig) -> Geometry:
     """What a method must fit into, known from a prepared configuration alone."""
-    from transformers import CLIPVisionConfig
-
-    from llava.model.generation.generate import max_views
-
-    vision = CLIPVisionConfig(**config.mm_vision_config)
-    return Geometry(config.num_hidden_layers, (vision.image_size // vision.patch_size) ** 2, max_views(config))
+    return geometry_of(config, CLIPVisionConfig(**config.mm_vision_config))
 
 
 def _read_weights(path: str, settings: dict[str, Any]) -> tuple[LlavaLlamaForCausalLM, set[str]]:

@@ -9,6 +9,8 @@ import torch
 
 from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
 from llava.errors import InputError
+from llava.model.context import Cut
+from llava.model.image_inputs import images_per_row, mismatch
 from llava.model.layout import Layout, Span
 
 
@@ -20,10 +22,12 @@ class Plan:
         source: (B, T) int64 on the CPU: number of a prompt position (row * L + column), B * L + number of an image
             token, or -1 for padding.
         layout: real tokens and image spans.
+        cut: what was cut off at the most tokens a row may have; None: nothing.
     """
 
     source: torch.Tensor
     layout: Layout
+    cut: Cut | None = None
 
     @property
     def surplus(self) -> tuple[int, ...]:
@@ -49,17 +53,13 @@ def plan_fusion(
         max_length: rows are cut to this many tokens, as LLaVA does with `tokenizer_model_max_length`.
 
     Raises:
-        InputError: when prompts and images do not match in number, or a row is empty.
+        InputError: when prompts and images do not match in number, an id is none, or a row is empty.
     """
+    real = real_tokens(input_ids, attention_mask)
     batch, columns = input_ids.shape
-    real = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
     is_image = (input_ids == IMAGE_TOKEN_INDEX) & real
-    expected = int(is_image.sum())
-    if expected != len(image_lengths):
-        raise InputError(
-            f"prompts and images must match: got {len(image_lengths)} images, expected {expected}, one per <image>; "
-            f"add or remove images or <image> tokens"
-        )
+    if int(is_image.sum()) != len(image_lengths):
+        raise mismatch(len(image_lengths), images_per_row(input_ids, attention_mask))
     repeats = real.long()
     repeats[is_image] = torch.tensor(image_lengths, dtype=torch.long)
     lengths = repeats.sum(dim=1)
@@ -75,7 +75,11 @@ def plan_fusion(
 
     starts = (repeats.cumsum(dim=1) - repeats)[is_image].tolist()
     rows_of_images = is_image.nonzero()[:, 0].tolist()
-    if max_length is not None:
+    cut = None
+    if max_length is not None and int(lengths.max()) > max_length:
+        ends = {of: start + length for of, start, length in zip(rows_of_images, starts, image_lengths)}
+        question_lost = any(max_length <= end < int(lengths[of]) for of, end in ends.items())
+        cut = Cut(int(lengths.max()), max_length, question_lost)
         within = place < max_length
         origin, row, place = origin[within], row[within], place[within]
         lengths = lengths.clamp(max=max_length)
@@ -90,7 +94,38 @@ def plan_fusion(
     layout = Layout(tuple(lengths.tolist()), spans)
     source = torch.full((batch, layout.width), -1)
     source[row, place + layout.width - lengths[row]] = origin
-    return Plan(source, layout)
+    return Plan(source, layout, cut)
+
+
+def real_tokens(input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+    """(B, L) bool, False at padding; InputError for a mask of another shape or ids that stand for nothing."""
+    if input_ids.ndim != 2:
+        raise InputError(
+            f"input_ids must be (prompts, tokens): got {tuple(input_ids.shape)}; write input_ids[None] for one prompt"
+        )
+    if attention_mask is not None and attention_mask.shape != input_ids.shape:
+        raise InputError(
+            f"attention_mask must have the shape of input_ids: got {tuple(attention_mask.shape)}, expected "
+            f"{tuple(input_ids.shape)}; make it with the ids, or leave it out where nothing is padded"
+        )
+    real = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
+    foreign = input_ids[real & (input_ids < 0) & (input_ids != IMAGE_TOKEN_INDEX)]
+    if len(foreign):
+        raise InputError(
+            f"ids of a prompt must be tokens, or {IMAGE_TOKEN_INDEX} where an image goes: got {int(foreign[0])}; mask "
+            f"padding by attention_mask, and make ids with llava.mm_utils.tokenizer_image_token"
+        )
+    return real
+
+
+def check_vocabulary(input_ids: torch.Tensor, tokens: int) -> None:
+    """Refuse ids (on the CPU) that a vocabulary of so many tokens does not have."""
+    largest = int(input_ids.max())
+    if largest >= tokens:
+        raise InputError(
+            f"ids of a prompt must be in the model's vocabulary: got {largest}, expected at most {tokens - 1}; make "
+            f"them with the tokenizer that belongs to the model"
+        )
 
 
 def fuse(text: torch.Tensor, images: torch.Tensor, plan: Plan) -> torch.Tensor:

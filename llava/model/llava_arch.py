@@ -5,15 +5,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from llava.constants import IMAGE_TOKEN_INDEX
 from llava.errors import InputError
+from llava.image_config import check_merge, max_length, patch_merge_type
 from llava.mm_utils import get_anyres_image_grid_shape
-from llava.model.assembly import grid_of, reduced_tokens, unreduced_tokens
-from llava.model.fusion import Plan, fuse, plan_fusion
+from llava.model.assembly import grid_of, reduced_tokens, unpad_image, unreduced_tokens
+from llava.model.context import warn_of_cut
+from llava.model.fusion import Plan, check_vocabulary, fuse, plan_fusion
+from llava.model.image_inputs import sort_images
 from llava.model.multimodal_encoder.builder import build_vision_tower
 from llava.model.multimodal_projector.builder import build_vision_projector
 from llava.model.trace import Trace
 from llava.reduction import Reduction
+
+__all__ = ["LlavaMetaForCausalLM", "LlavaMetaModel", "unpad_image"]
 
 
 class LlavaMetaModel:
@@ -24,7 +28,7 @@ class LlavaMetaModel:
         if getattr(config, "mm_vision_tower", None):
             self.vision_tower = build_vision_tower(config)
             self.mm_projector = build_vision_projector(config)
-            if "unpad" in (getattr(config, "mm_patch_merge_type", None) or "flat"):
+            if patch_merge_type(config) == "spatial_unpad":
                 self.image_newline = nn.Parameter(torch.zeros(config.hidden_size))
 
     def get_vision_tower(self) -> Any:
@@ -57,6 +61,8 @@ class LlavaMetaForCausalLM:
         """
         if not views:
             return self.get_model().embed_tokens.weight[:0], []
+        merge_type = patch_merge_type(self.config)
+        check_merge(merge_type, self.get_vision_tower().select_feature)
         # Page-locked pixels are copied while the device computes, if each view goes there by itself.
         device = self.get_vision_tower().device
         pixels = torch.cat([view.to(device, non_blocking=True) for view in views])
@@ -67,13 +73,12 @@ class LlavaMetaForCausalLM:
         weight = next(projector.parameters(), encoded.features)
         features = projector(encoded.features.to(weight.dtype))
         counts = [len(view) for view in views]
-        merge_type = getattr(self.config, "mm_patch_merge_type", None) or "flat"
         order, lengths = None, [count * features.shape[1] for count in counts]
         if merge_type != "flat" and (encoded.selection is None or max(counts) > 1):
             grids, side = self._grids(counts, image_sizes), self.get_vision_tower().num_patches_per_side
             if encoded.selection is None:
                 sizes = image_sizes or [(1, 1)] * len(views)
-                order, lengths = unreduced_tokens(grids, side, sizes, "unpad" in merge_type)
+                order, lengths = unreduced_tokens(grids, side, sizes, merge_type == "spatial_unpad")
             else:
                 order, lengths = reduced_tokens(encoded.selection, features.shape[1], grids, side)
         if trace is not None:
@@ -92,7 +97,7 @@ class LlavaMetaForCausalLM:
         if image_sizes is None:
             raise InputError("anyres images need image_sizes: got none, expected (width, height) of each picture")
         side_pixels = self.get_vision_tower().config.image_size
-        pinpoints = self.config.image_grid_pinpoints
+        pinpoints = getattr(self.config, "image_grid_pinpoints", None)
         return [
             grid_of(count, get_anyres_image_grid_shape(size, pinpoints, side_pixels))
             for count, size in zip(views, image_sizes)
@@ -119,40 +124,15 @@ class LlavaMetaForCausalLM:
         ids = input_ids.cpu()
         mask = attention_mask.cpu() if attention_mask is not None else None
         if encoded is None:
-            encoded = self.encode_images(*sort_images(ids, images, image_sizes), reduction, trace)
+            encoded = self.encode_images(*sort_images(ids, images, image_sizes, mask), reduction, trace)
         features, lengths = encoded
-        plan = plan_fusion(ids, mask, lengths, getattr(self.config, "tokenizer_model_max_length", None))
+        plan = plan_fusion(ids, mask, lengths, max_length(self.config))
+        if plan.cut is not None and not self.training:
+            warn_of_cut(plan.cut)
         table = self.get_model().embed_tokens
+        check_vocabulary(ids, table.num_embeddings)
         text = table(input_ids.clamp(min=0).to(table.weight.device, non_blocking=True))
         embeds = fuse(text, features, plan)
         if trace is not None:
             trace.inputs_embeds, trace.layout = embeds, plan.layout
         return embeds, plan
-
-
-def sort_images(
-    ids: torch.Tensor, images: Any, image_sizes: list[tuple[int, int]] | None
-) -> tuple[list[torch.Tensor], list[tuple[int, int]] | None]:
-    """The forms in which LLaVA takes images, as one list of (views, 3, h, w) tensors, in the order of the prompts.
-
-    Taken: a tensor (I, 3, h, w) or (I, v, 3, h, w); a list of (3, h, w) or (v, 3, h, w). None in a list, or an image
-    standing for a prompt that has no <image> (LLaVA's way to batch text-only prompts), is passed over.
-    """
-    if images is None:
-        return [], image_sizes
-    entries = list(images)
-    sizes = list(image_sizes) if image_sizes is not None else [None] * len(entries)
-    per_row = (ids == IMAGE_TOKEN_INDEX).sum(dim=1).tolist()
-    if len(entries) != sum(per_row) and len(entries) == len(per_row) and max(per_row) <= 1:
-        entries = [entry if count else None for entry, count in zip(entries, per_row)]
-    if len(sizes) != len(entries):
-        raise InputError(f"image_sizes must name every image: got {len(sizes)}, expected {len(entries)}")
-    pairs = [(entry, size) for entry, size in zip(entries, sizes) if entry is not None]
-    wrong = [entry for entry, _ in pairs if entry.ndim not in (3, 4)]
-    if wrong:
-        raise InputError(
-            f"an image must be (3, height, width) or (views, 3, height, width): got {tuple(wrong[0].shape)}; "
-            f"prepare it with llava.mm_utils.process_images"
-        )
-    views = [entry if entry.ndim == 4 else entry[None] for entry, _ in pairs]
-    return views, [size for _, size in pairs] if image_sizes is not None else None

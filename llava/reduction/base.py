@@ -22,12 +22,20 @@ class Geometry:
         patches: visual tokens of one view of an image, without [CLS].
         views: the most views an image can have (1, or 1 + tiles for LLaVA-NeXT).
         has_cls: the vision encoder has a [CLS] token.
+        unreduced: tokens of the largest image where nothing is dropped, LLaVA-NeXT's newlines counted; None: its
+            patches.
     """
 
     layers: int
     patches: int
     views: int = 1
     has_cls: bool = True
+    unreduced: int | None = None
+
+    @property
+    def most_tokens(self) -> int:
+        """Tokens of the largest image where nothing is dropped."""
+        return self.patches * self.views if self.unreduced is None else self.unreduced
 
 
 class Evidence(Protocol):
@@ -73,6 +81,8 @@ class Reduction:
 
     reads_question: ClassVar[bool] = False
     """True where a choice depends on text after the image: such a method cannot share an image between questions."""
+    usual_budget: ClassVar[int | None] = None
+    """Average image tokens per LLM layer that a method named by its name alone gets; None: it must be said."""
 
     @property
     def layers(self) -> list[int]:
@@ -89,7 +99,7 @@ class Reduction:
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
         """Image tokens in the LLM: at its first layer, then after each of `layers`, for the largest image."""
-        return [geometry.patches * geometry.views]
+        return [geometry.most_tokens]
 
     def check(self, geometry: Geometry) -> None:
         """Refuse settings that do not fit a model, before its weights are loaded."""

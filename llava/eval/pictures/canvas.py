@@ -7,7 +7,9 @@ around the picture before it was cut up.
 from dataclasses import dataclass
 from typing import Any
 
-from llava.anyres import parse_pinpoints, select_best_resolution
+from llava.image_config import aspect_ratio
+from llava.image_processor import keeps_proportions, resized_edge, view_edge
+from llava.pinpoints import parse_pinpoints, select_best_resolution
 
 GAP = 0.06  # between the whole picture and its tiles, as a part of the picture's width
 
@@ -59,23 +61,27 @@ def canvas_of(size: tuple[int, int], config: Any, processor: Any) -> Canvas:
         processor: CLIP's image processor, with `size` and `crop_size`.
     """
     width, height = size
-    mode = getattr(config, "image_aspect_ratio", None)
+    mode = aspect_ratio(config)
     if mode == "anyres":
-        return _tiles(size, config.image_grid_pinpoints, processor.crop_size["height"])
+        return _tiles(size, getattr(config, "image_grid_pinpoints", None), view_edge(processor))
     picture = Rect(0, 0, width, height)
     if mode == "pad":
         edge = float(max(size))
         left, top = -((edge - width) // 2), -((edge - height) // 2)
-    else:
-        edge = min(size) * processor.crop_size["height"] / processor.size["shortest_edge"]
+    elif keeps_proportions(processor):
+        edge = min(size) * view_edge(processor) / resized_edge(processor)
         left, top = (width - edge) / 2, (height - edge) / 2
+    else:
+        part = view_edge(processor) / resized_edge(processor)
+        across, down = (width - width * part) / 2, (height - height * part) / 2
+        return Canvas((picture,), (Rect(across, down, width - across, height - down),))
     return Canvas((picture,), (Rect(left, top, left + edge, top + edge),))
 
 
 def _tiles(size: tuple[int, int], pinpoints: Any, edge: int) -> Canvas:
     """The whole picture, squeezed into one view, and beside it the picture in tiles (see `llava.anyres`)."""
     width, height = size
-    wide, high = select_best_resolution(size, parse_pinpoints(pinpoints))
+    wide, high = select_best_resolution(size, parse_pinpoints(pinpoints, edge))
     scale = min(wide / width, high / height)
     left, top = (width - wide / scale) / 2, (height - high / scale) / 2
     tile, beside = edge / scale, width * (1 + GAP) - left

@@ -23,7 +23,7 @@ def schedule_report(method: Reduction, model: Any, data: PreparedQuestions) -> s
     prompt = render(data.questions[0].message, False, data.conv_mode, False)
     ids = tokenizer_image_token(prompt, data.tokenizer)
     text_tokens = sum(token != IMAGE_TOKEN_INDEX for token in ids)
-    shape, whole = DecoderShape.of(model.config), geometry.patches * geometry.views
+    shape, whole = DecoderShape.of(model.config), geometry.most_tokens
     with_method = prefill_flops(shape, method, geometry, text_tokens)
     without = prefill_flops(shape, Unreduced(), geometry, text_tokens)
     average = average_tokens(method, geometry)

@@ -8,10 +8,13 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from llava.constants import IMAGE_TOKEN_INDEX
 from llava.errors import InputError
 from llava.model.cache.staged_cache import StagedCache
+from llava.model.context import new_tokens, warn_of_length
 from llava.model.fusion import fuse_labels
+from llava.model.geometry import geometry_of
+from llava.model.image_inputs import read_sizes
 from llava.model.layout import Layout
 from llava.model.trace import Trace
-from llava.reduction import Geometry, Reduction, method_class
+from llava.reduction import Geometry, Method, Reduction, resolve
 
 
 class LlavaGeneration:
@@ -25,16 +28,23 @@ class LlavaGeneration:
         return self._reduction
 
     @reduction.setter
-    def reduction(self, method: Reduction | None) -> None:
-        method = method if method is not None else method_class("none")()
-        method.check(self.geometry)
-        self._reduction = method
+    def reduction(self, method: Method) -> None:
+        self._reduction = resolve(method, self.geometry)
+
+    def method_for(self, reduction: Method, checked: bool = False) -> Reduction:
+        """The method of a call: what it names (see `llava.reduction.resolve`), or the model's own where it names none.
+
+        With `checked`, a `Reduction` is taken as it is: it was checked when its request began.
+        """
+        if reduction is None:
+            return self._reduction
+        return reduction if checked and isinstance(reduction, Reduction) else resolve(reduction, self.geometry)
 
     @property
     def geometry(self) -> Geometry:
         """What a method must fit into."""
         tower = self.get_vision_tower()
-        return Geometry(self.config.num_hidden_layers, tower.num_patches, max_views(self.config))
+        return geometry_of(self.config, tower.config)
 
     def forward(
         self,
@@ -48,7 +58,7 @@ class LlavaGeneration:
         images: Any = None,
         image_sizes: list[tuple[int, int]] | None = None,
         layout: torch.Tensor | None = None,
-        reduction: Reduction | None = None,
+        reduction: Method = None,
         trace: Trace | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         **kwargs: Any,
@@ -61,13 +71,13 @@ class LlavaGeneration:
             labels: (B, L) int64, -100 where there is no loss; not with a method that drops inside the LLM.
             images, image_sizes: as in `generate`.
             layout: from `Layout.to_tensor`, with `inputs_embeds` that are already fused.
-            reduction: the method; None: the model's.
+            reduction: the method, or its name (see `llava.reduction.resolve`); None: the model's.
 
         Returns:
             logits (B, T', V) of the tokens of the last stage, padded on the left, whatever the side of the prompt's.
         """
-        method = reduction if reduction is not None else self.reduction
         started = past_key_values is not None and past_key_values.get_seq_length() > 0
+        method = self.method_for(reduction, checked=started or layout is not None)
         known = Layout.from_tensor(layout) if layout is not None and inputs_embeds is not None else None
         if inputs_embeds is None and not started:
             inputs_embeds, plan = self.prepare_inputs(input_ids, attention_mask, images, image_sizes, method, trace)
@@ -105,7 +115,7 @@ class LlavaGeneration:
         images: Any = None,
         image_sizes: list[tuple[int, int]] | None = None,
         past_key_values: StagedCache | None = None,
-        reduction: Reduction | None = None,
+        reduction: Method = None,
         trace: Trace | None = None,
         **kwargs: Any,
     ) -> Any:
@@ -115,22 +125,20 @@ class LlavaGeneration:
             input_ids: (B, L) int64, -200 where an image goes; from `llava.mm_utils.tokenizer_image_token`.
             attention_mask: (B, L), 0 at padding, on any side; None: no padding.
             images: pixels in the order of the -200s: (I, 3, h, w), (I, v, 3, h, w) with v views each, or a list of
-                (3, h, w) or (v, 3, h, w); None in a list is passed over, and so is the image of a prompt without -200
-                where there is one image per prompt.
+                (3, h, w) or (v, 3, h, w); None in a list is passed over, and so are the fillers that LLaVA gives
+                prompts without -200.
             image_sizes: (width, height) of each picture in pixels; needed for LLaVA-NeXT.
             past_key_values: the cache of an earlier call with `return_dict_in_generate=True`; `input_ids` is then the
                 whole conversation, of which only the new tokens are run. `attention_mask` must be 0 at what a row that
                 finished early was filled up with. A new image is taken only by methods that drop nothing in the LLM.
-            reduction: the method of this call; None: the model's.
+            reduction: the method of this call, or its name (see `llava.reduction.resolve`); None: the model's.
             trace: filled in with what was kept, where given.
             kwargs: transformers' generation arguments.
 
         Returns:
             The new tokens only, (B, new) int64, or transformers' output object with them as `sequences`.
         """
-        method = reduction if reduction is not None else self.reduction
-        if reduction is not None:
-            method.check(self.geometry)
+        method = self.method_for(reduction)
         if past_key_values is not None and not isinstance(past_key_values, StagedCache):
             raise InputError(
                 f"past_key_values must come from an earlier generate of a LLaVA model: got a "
@@ -154,8 +162,9 @@ class LlavaGeneration:
         **kwargs: Any,
     ) -> Any:
         """transformers' generation from decoder inputs (B, T, D) that follow what a cache holds; see `generate`."""
+        config = kwargs.get("generation_config") or self.generation_config
+        warn_of_length(cache.get_seq_length() + layout.width, new_tokens(config, kwargs), self.config)
         if cache.stages:
-            config = kwargs.get("generation_config") or self.generation_config
             copies = [kwargs.get(name) or getattr(config, name) or 1 for name in ("num_beams", "num_return_sequences")]
             if max(copies) > 1:  # transformers repeats the rows of tensors, not those of a cache it is given
                 cache.batch_repeat_interleave(max(copies))
@@ -199,7 +208,8 @@ class LlavaGeneration:
             )
         if images is None or len(images) != len(wanted):
             return images, image_sizes
-        sizes = [size for size, new in zip(image_sizes, wanted) if new] if image_sizes is not None else None
+        named = read_sizes(image_sizes, list(images)) if image_sizes is not None else None
+        sizes = [size for size, new in zip(named, wanted) if new] if named is not None else None
         return [image for image, new in zip(images, wanted) if new], sizes
 
 
@@ -207,12 +217,3 @@ def finished(sequences: torch.Tensor, end_tokens: list[int]) -> torch.Tensor:
     """(B, new) bool: positions after a row's first end token, which transformers fills with padding."""
     ended = torch.isin(sequences, torch.tensor(end_tokens, dtype=sequences.dtype, device=sequences.device)).long()
     return ended.cumsum(dim=1) - ended > 0
-
-
-def max_views(config: Any) -> int:
-    """The most views an image can have under a configuration: 1, or 1 + the tiles of the largest LLaVA-NeXT grid."""
-    pinpoints = getattr(config, "image_grid_pinpoints", None)
-    if getattr(config, "image_aspect_ratio", None) != "anyres" or not isinstance(pinpoints, list):
-        return 1
-    side = min(min(pair) for pair in pinpoints)
-    return 1 + max((width // side) * (height // side) for width, height in pinpoints)

@@ -90,6 +90,8 @@ def question_after(prefix: ImagePrefix | None, ids: Sequence[int]) -> tuple[int,
         )
     if not question:
         raise InputError("a question needs at least one token after the last <image>: got none; give it text")
+    if min(question) < 0:
+        raise InputError(f"ids of a question must be tokens: got {min(question)}; leave padding and labels out")
     return question
 
 

@@ -6,12 +6,13 @@ from typing import Any
 import torch
 
 from llava.errors import InputError
+from llava.image_config import max_length
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.generation.prefix import Ids, ImagePrefix, cut_cache, listed, padded, split_prompt
+from llava.model.image_inputs import sort_images
 from llava.model.layout import Layout
-from llava.model.llava_arch import sort_images
 from llava.model.trace import Trace
-from llava.reduction import Reduction
+from llava.reduction import Method, Reduction
 
 CPU_ACTIVATIONS = 16 * 2**20  # bytes; larger tensors leave the caches, and fresh pages are fetched for each
 
@@ -24,14 +25,15 @@ class PrefixEncoding:
         input_ids: torch.Tensor,
         images: Any,
         image_sizes: list[tuple[int, int]] | None = None,
-        reduction: Reduction | None = None,
+        reduction: Method = None,
     ) -> ImagePrefix:
         """Do all the work on a prompt up to its last image token, to `ask` about it afterwards.
 
         Args:
             input_ids: (L,) or (1, L) int64, -200 where an image goes; what follows the last one is not looked at.
             images, image_sizes: as in `generate`.
-            reduction: the method; None: the model's. One that reads the question shares the image's tokens only.
+            reduction: the method, or its name (see `llava.reduction.resolve`); None: the model's. One that reads the
+                question shares the image's tokens only.
         """
         return self.encode_prefixes([input_ids.flatten()], images, image_sizes, reduction)[0]
 
@@ -41,18 +43,15 @@ class PrefixEncoding:
         prompts: Sequence[Ids],
         images: Any,
         image_sizes: list[tuple[int, int]] | None = None,
-        reduction: Reduction | None = None,
+        reduction: Method = None,
     ) -> list[ImagePrefix]:
         """`encode_image` for a batch of prompts, (L,) each, with images in the order of their -200s."""
-        method = reduction if reduction is not None else self.reduction
-        method.check(self.geometry)
+        method = self.method_for(reduction)
         starts = [split_prompt(listed(prompt))[0] for prompt in prompts]
         if not all(starts):
             raise InputError("encode_image needs a prompt with <image>: got one without; pass text to ask or generate")
         views, sizes = sort_images(padded(starts)[0], images, image_sizes)
         counts = [sum(token < 0 for token in start) for start in starts]
-        if sum(counts) != len(views):
-            raise InputError(f"prompts and images must match: got {len(views)} images, expected {sum(counts)}")
         prefixes: list[ImagePrefix] = []
         most = self._prompts_at_once(len(starts), max(map(len, views)))
         for first in range(0, len(starts), most):
@@ -80,7 +79,7 @@ class PrefixEncoding:
         features, lengths = self.encode_images(views, sizes, method)
         counts = [sum(token < 0 for token in start) for start in starts]
         per_prompt = [tuple(lengths[sum(counts[:row]) :][:count]) for row, count in enumerate(counts)]
-        longest = getattr(self.config, "tokenizer_model_max_length", None)
+        longest = max_length(self.config)
         cut = [longest is not None and len(s) + sum(n) - len(n) >= longest for s, n in zip(starts, per_prompt)]
         pieces = [piece.clone() for piece in features.split([sum(own) for own in per_prompt])]
         if method.reads_question or any(cut):

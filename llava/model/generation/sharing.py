@@ -6,7 +6,10 @@ from typing import Any
 import torch
 
 from llava.errors import InputError
+from llava.image_config import max_length
 from llava.model.cache.staged_cache import StagedCache
+from llava.model.context import Cut, warn_of_cut, warn_of_length
+from llava.model.fusion import check_vocabulary
 from llava.model.generation.greedy import Greedy, greedy_settings, greedy_tokens
 from llava.model.generation.length_buckets import prefill_in_buckets
 from llava.model.generation.prefix import Ids, ImagePrefix, listed, padded, question_after, start_cache
@@ -58,6 +61,7 @@ class LlavaSharing(PrefixEncoding):
         order = sorted(range(len(asked)), key=lambda row: len(asked[row]))
         rows = order + order[-1:] * (decoder.rows(len(asked)) - len(asked) if decoder is not None else 0)
         start = self._start([prefixes[row] for row in rows], [asked[row] for row in rows], settings.max_new_tokens)
+        warn_of_length(start[2].get_seq_length() + start[1].width, settings.max_new_tokens, self.config)
         tokens = self._greedy(*start, settings, decoder)
         back = sorted(range(len(asked)), key=lambda place: order[place])
         return tokens[torch.tensor(back, device=tokens.device)]
@@ -65,10 +69,12 @@ class LlavaSharing(PrefixEncoding):
     def _question(self, prefix: ImagePrefix | None, ids: Ids) -> tuple[int, ...]:
         """What is to be run after a prefix, cut off at the configuration's `tokenizer_model_max_length`."""
         question = question_after(prefix, listed(ids))
-        longest = getattr(self.config, "tokenizer_model_max_length", None)
+        longest, before = max_length(self.config), prefix.lengths[0] if prefix is not None and prefix.blocks else 0
         if longest is None or (prefix is not None and not prefix.blocks):
             return question
-        return question[: longest - (prefix.lengths[0] if prefix is not None else 0)]
+        if before + len(question) > longest:
+            warn_of_cut(Cut(before + len(question), longest, question_lost=False))
+        return question[: longest - before]
 
     def _greedy(
         self,
@@ -108,6 +114,7 @@ class LlavaSharing(PrefixEncoding):
         if any(not prefix.blocks for prefix in known):
             return self._start_from_tokens(prefixes, asked, room, method)
         ids, _ = padded(asked)
+        check_vocabulary(ids, self.get_model().embed_tokens.num_embeddings)
         cache = start_cache(self.config, prefixes, max(map(len, asked)) + room)
         embeds = self.get_model().embed_tokens(ids.to(device, non_blocking=True))
         return embeds, Layout(tuple(map(len, asked))), cache, method

@@ -10,6 +10,7 @@ from transformers import CLIPVisionConfig
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from llava.errors import InputError
+from llava.image_config import select_feature
 from llava.model.multimodal_encoder.clip_encoder import CLIPVisionTower
 
 # Geometry of the published towers, so that a checkpoint which holds the tower's weights needs no hub.
@@ -110,4 +111,4 @@ def build_vision_tower(vision_tower_cfg: Any, **_: Any) -> CLIPVisionTower:
     chosen = getattr(vision_tower_cfg, "_attn_implementation", None)
     config._attn_implementation = chosen if chosen in ("eager", "sdpa", "flash_attention_2") else "sdpa"
     select_layer = getattr(vision_tower_cfg, "mm_vision_select_layer", -2)
-    return CLIPVisionTower(config, select_layer, getattr(vision_tower_cfg, "mm_vision_select_feature", "patch"))
+    return CLIPVisionTower(config, select_layer, select_feature(vision_tower_cfg))

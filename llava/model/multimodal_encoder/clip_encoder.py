@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from llava.errors import InputError
+from llava.errors import InputError, shown
 from llava.model.evidence import ClipEvidence
 from llava.reduction import Reduction, Selection
 
@@ -43,6 +43,10 @@ class CLIPVisionTower(nn.Module):
                 f"mm_vision_select_feature must be known: got '{select_feature}', expected patch or cls_patch"
             )
         depth = config.num_hidden_layers
+        if type(select_layer) is not int:
+            raise InputError(
+                f"mm_vision_select_layer must be a whole number: got {shown(select_layer)}; write it like -2"
+            )
         layers_to_run = select_layer + depth + 1 if select_layer < 0 else select_layer
         if not 1 <= layers_to_run <= depth:
             raise InputError(
@@ -60,7 +64,13 @@ class CLIPVisionTower(nn.Module):
 
     def entering_last(self, pixels: torch.Tensor) -> torch.Tensor:
         """(V, 3, height, width), any floating dtype and device -> (V, 1 + n, D), what enters `last_layer`."""
-        tower = self.vision_tower
+        tower, edge = self.vision_tower, self.config.image_size
+        if tuple(pixels.shape[2:]) != (edge, edge):
+            raise InputError(
+                f"a view must have the size that the vision tower takes: got {' x '.join(map(str, pixels.shape[2:]))} "
+                f"pixels, expected {edge} x {edge}; prepare images with llava.mm_utils.process_images and the model's "
+                f"own image processor"
+            )
         hidden = tower.pre_layrnorm(tower.embeddings(pixels.to(device=self.device, dtype=self.dtype)))
         for layer in tower.encoder.layers[: self.layers_to_run - 1]:
             hidden = layer(hidden, attention_mask=None)

@@ -44,7 +44,7 @@ class PyramidDrop(Reduction):
         return keep_top(evidence, mean_received(evidence.attention_from_last()), counts)
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
-        whole = geometry.patches * geometry.views
+        whole = geometry.most_tokens
         return [whole, *(int(whole * ratio) for ratio in self.image_token_ratio_list)]
 
     def check(self, geometry: Geometry) -> None:
@@ -59,14 +59,14 @@ class PyramidDrop(Reduction):
         Not in the paper, which names no schedule for small budgets. The step is a quarter of the depth where that
         leaves r > 0 and shorter for small budgets, since the layers before the first drop carry every token.
         """
-        share = retain / (geometry.patches * geometry.views)
+        share = retain / geometry.most_tokens
         step = max(1, min(geometry.layers // 4, int(0.6 * share * geometry.layers)))
         first, last = step / geometry.layers, 1 - 3 * step / geometry.layers
         if not first < share < 1 or last <= 0:
             raise InputError(
                 f"--retain of pyramiddrop must lie between what one layer of all tokens costs and all of them: got "
-                f"{retain}, expected more than {geometry.patches * geometry.views / geometry.layers:.0f} and less than "
-                f"{geometry.patches * geometry.views}; choose another budget or give the two lists"
+                f"{retain}, expected more than {geometry.most_tokens / geometry.layers:.0f} and less than "
+                f"{geometry.most_tokens}; choose another budget or give the two lists"
             )
         low, high = 0.0, 1.0
         for _ in range(60):  # bisection: the average rises with r

@@ -7,7 +7,7 @@ The counts follow the official implementation, which differs from the paper in t
 """
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 from llava.errors import InputError
 from llava.reduction.base import Evidence, Geometry, Reduction
@@ -31,6 +31,8 @@ class VisionDrop(Reduction):
     image_token_list: list[list[int]] = field(
         metadata={"help": "[dominant,contextual] kept at each of those layers, e.g. [[30,5],[22,4],[16,3]]"}
     )
+
+    usual_budget: ClassVar[int | None] = PAPER_BUDGET
 
     def __post_init__(self) -> None:
         positive("dominant", self.dominant)

@@ -4,7 +4,7 @@ VisionZip, arXiv 2412.04467 (CVPR 2025). The LLM sees fewer tokens and is left a
 """
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_encoder_counts, positive
@@ -18,6 +18,8 @@ class VisionZip(Reduction):
 
     dominant: int = field(metadata={"help": "dominant tokens leaving the vision encoder, [CLS] included, e.g. 54"})
     contextual: int = field(metadata={"help": "contextual tokens leaving the vision encoder, e.g. 10"})
+
+    usual_budget: ClassVar[int | None] = 64  # of its code: 54 dominant and 10 contextual tokens
 
     def __post_init__(self) -> None:
         positive("dominant", self.dominant)

@@ -1,0 +1,80 @@
+"""A method however it is named: as an object, by its name, or by a name with a budget or with settings."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from llava.errors import InputError, shown
+from llava.reduction.base import Geometry, Reduction
+from llava.reduction.checks import positive
+from llava.reduction.registry import create, method_class, needed_settings
+
+# What stands for a method wherever one is taken; see `resolve`.
+Method = Reduction | str | Mapping[str, Any] | None
+
+
+def resolve(method: Method, geometry: Geometry) -> Reduction:
+    """The method for a model, checked against its geometry.
+
+    Args:
+        method: a `Reduction`; None or "none": every token is kept; a name such as "pyramiddrop": the method's defaults,
+            or its usual budget ("visiondrop" 32, "visionzip" 64); {"method": NAME, "retain": N}: the method's own
+            schedule for an average of N image tokens per LLM layer; {"method": NAME, SETTING: VALUE, ...}: its
+            settings, as `create` takes them.
+
+    Raises:
+        InputError: for an unknown name or setting, a method that needs a budget and gets none, or settings that do not
+            fit the model.
+    """
+    if method is None or isinstance(method, Reduction):
+        made = method_class("none")() if method is None else method
+    elif isinstance(method, str):
+        made = _by_name(method, geometry)
+    elif isinstance(method, Mapping):
+        made = _by_settings(dict(method), geometry)
+    else:
+        raise InputError(
+            f"a reduction method must be a Reduction, a name or a mapping: got {shown(method)}, expected something "
+            f'like "visiondrop" or {{"method": "visiondrop", "retain": 32}}'
+        )
+    made.check(geometry)
+    return made
+
+
+def _by_name(name: str, geometry: Geometry) -> Reduction:
+    kind = method_class(name)
+    if kind.usual_budget is not None:
+        return kind.from_budget(kind.usual_budget, geometry)
+    needed = needed_settings(kind)
+    if needed:
+        raise InputError(
+            f"method '{name}' needs a budget: got its name alone; write "
+            f'{{"method": "{name}", "retain": 32}}, or its settings: {", ".join(needed)}'
+        )
+    return kind()
+
+
+def _by_settings(settings: dict[str, Any], geometry: Geometry) -> Reduction:
+    name = settings.pop("method", None)
+    if not isinstance(name, str) or not all(isinstance(setting, str) for setting in settings):
+        raise InputError(
+            f'a mapping for a reduction method must hold its name as "method" and settings by name: got '
+            f"{shown({'method': name} | settings)}; write it like "
+            f'{{"method": "visiondrop", "retain": 32}}'
+        )
+    if not settings:
+        return _by_name(name, geometry)
+    if "retain" not in settings:
+        return create(name, **settings)
+    retain = settings.pop("retain")
+    positive("retain", retain)
+    kind = method_class(name)
+    # What a schedule does not set, such as a seed, may be said beside a budget.
+    beside = {field.name for field in dataclasses.fields(kind) if field.metadata.get("shared")}
+    foreign = sorted(str(setting) for setting in settings if setting not in beside)
+    if foreign:
+        raise InputError(
+            f"retain makes the whole schedule of method '{name}': got it with {shown(foreign[0])}; give one or the "
+            f"other"
+        )
+    return dataclasses.replace(kind.from_budget(retain, geometry), **settings)
