@@ -1,7 +1,9 @@
 """Geometry of `anyres`, by cases worked out by hand and by the official pixels."""
 
+import inspect
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -9,17 +11,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from llava.anyres import (
-    Size,
-    divide_to_patches,
-    get_anyres_image_grid_shape,
-    parse_pinpoints,
-    process_anyres_image,
-    resize_and_pad_image,
-    select_best_resolution,
-)
+from llava.anyres import divide_to_patches, process_anyres_image, resize_and_pad_image
 from llava.errors import InputError
 from llava.mm_utils import open_image, process_images
+from llava.pinpoints import Size, get_anyres_image_grid_shape, parse_pinpoints, select_best_resolution
 
 PARITY = Path(__file__).parent / "parity"
 PINPOINTS = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
@@ -91,6 +86,26 @@ def test_resized_image_lies_centred_on_black(size: Size, target: Size, box: tupl
     assert placed.crop(box).getextrema() == ((255, 255),) * 3
 
 
+def test_names_and_arguments_are_llavas() -> None:
+    from llava import mm_utils
+    from llava.model import llava_arch
+
+    wanted = {
+        "select_best_resolution": "original_size possible_resolutions",
+        "resize_and_pad_image": "image target_resolution",
+        "divide_to_patches": "image patch_size",
+        "get_anyres_image_grid_shape": "image_size grid_pinpoints patch_size",
+        "process_anyres_image": "image processor grid_pinpoints",
+        "load_image_from_base64": "image",
+        "expand2square": "pil_img background_color",
+        "process_images": "images image_processor model_cfg",
+        "tokenizer_image_token": "prompt tokenizer image_token_index return_tensors",
+    }
+    found = {name: " ".join(inspect.signature(getattr(mm_utils, name)).parameters) for name in wanted}
+    assert found == wanted
+    assert " ".join(inspect.signature(llava_arch.unpad_image).parameters) == "tensor original_size"
+
+
 def test_tiles_come_row_by_row() -> None:
     image = Image.new("L", (6, 4))
     image.putdata(range(24))
@@ -130,13 +145,48 @@ def test_batches(sizes: list[Size], counts: list[int] | int, processor: CLIPImag
         "[[336.0, 672]]",
         "[(336, 6",
         "__import__('os')",
+        "[(336, 672), (-672, 336)]",
+        "[[336, 672], [672, 336], 5]",
+        "[" * 9000,
+        "[" * 9000 + "336" + "]" * 9000,
+        "[[" + "9" * 5000 + ", 336]]",
         [],
         [["336", "672"]],
+        [[336, True]],
+        [[336, 672, 1008]],
+        {"336": 672},
+        336,
+        "(1x1)",
+        "(1x1),(2x2)",
+        "(0x1),...,(2x2)",
+        "(3x3),...,(2x2)",
+        "(1x1),...,(6x6),...,(9x9)",
+        "(1x1),...,(999x999)",
+        "(1x1),...,(99999999999999999999x2)",
     ],
 )
-def test_unreadable_pinpoints(text: str | list[list[int]] | None) -> None:
+def test_unreadable_pinpoints(text: Any) -> None:
     with pytest.raises(InputError, match=r"image_grid_pinpoints must list .* got .* expected"):
-        parse_pinpoints(text)
+        parse_pinpoints(text, 336)
+
+
+def test_a_range_is_every_grid_between_its_ends() -> None:
+    """LLaVA-NeXT's form: grids in tiles, those of one column first; the order decides between equals."""
+    wanted = [(336, 336), (336, 672), (672, 336), (672, 672), (1008, 336), (1008, 672)]
+    assert parse_pinpoints("(1x1),...,(3x2)", 336) == wanted
+    assert parse_pinpoints(" (1x1), ..., (3x2) ", 336) == wanted
+    assert parse_pinpoints("(2x2),...,(2x2)", 24) == [(48, 48)]
+    assert len(parse_pinpoints("(1x1),...,(6x6)", 384)) == 36
+    assert get_anyres_image_grid_shape((1000, 500), "(1x1),...,(6x6)", 336) == (3, 2)
+
+
+def test_pinpoints_may_come_twice() -> None:
+    assert get_anyres_image_grid_shape((100, 50), [[336, 672], [336, 672], [672, 336]], 336) == (1, 2)
+
+
+def test_a_pinpoint_larger_than_any_picture_is_refused() -> None:
+    with pytest.raises(InputError, match=r"got 33600000 x 336 pixels, expected multiples .* of at most 178,956,970"):
+        parse_pinpoints([[33600000, 336]], 336)
 
 
 def test_pinpoints_must_be_whole_tiles() -> None:

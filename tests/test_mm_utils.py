@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -68,6 +69,59 @@ def test_other_modes_crop_the_centre(config: SimpleNamespace, processor: CLIPIma
     scaled = image.resize((720, 336), Image.Resampling.BICUBIC).crop((192, 0, 528, 336))
     pixels = process_images([image, scaled], processor, config)
     assert torch.equal(pixels[0], pixels[1]) and pixels[0].shape == (3, 336, 336)
+
+
+@pytest.mark.parametrize("ratio", ["anyres_max_9", "Pad", "highres"])
+def test_an_unknown_aspect_ratio_is_refused(ratio: str, processor: CLIPImageProcessorPil) -> None:
+    with pytest.raises(InputError, match="image_aspect_ratio must be known: got .* one of square, pad, anyres"):
+        process_images([Image.new("RGB", (4, 4))], processor, SimpleNamespace(image_aspect_ratio=ratio))
+
+
+@pytest.mark.parametrize(
+    ("images", "got"),
+    [
+        ([], "got none"),
+        (Image.new("RGB", (4, 4)), "got a Image"),
+        (["photo.jpg"], "got a str"),
+        ([Image.new("RGB", (4, 4)), None], "got a NoneType"),
+        ([torch.zeros(3, 4, 4)], "got a Tensor"),
+        (torch.zeros(1, 3, 4, 4), "got a Tensor"),
+        (None, "got a NoneType"),
+    ],
+)
+def test_what_is_no_list_of_pictures_is_refused(images: Any, got: str, processor: CLIPImageProcessorPil) -> None:
+    with pytest.raises(InputError, match=f"process_images needs a list of at least one image.* {got};"):
+        process_images(images, processor, PAD)
+
+
+@pytest.mark.parametrize("ratio", [None, "pad", "anyres"])
+def test_a_picture_without_pixels_is_refused(ratio: str | None, processor: CLIPImageProcessorPil) -> None:
+    config = SimpleNamespace(image_aspect_ratio=ratio, image_grid_pinpoints=[[672, 336]])
+    with pytest.raises(InputError, match="an image must have pixels: got one of 0 x 5"):
+        process_images([Image.new("RGB", (0, 5))], processor, config)
+
+
+@pytest.mark.parametrize("ratio", [None, "pad", "anyres"])
+def test_grey_of_16_bits_has_the_pixels_of_8(ratio: str | None, processor: CLIPImageProcessorPil) -> None:
+    config = SimpleNamespace(image_aspect_ratio=ratio, image_grid_pinpoints=[[672, 336]])
+    narrow = np.arange(0, 250, 5, dtype=np.uint8).reshape(5, 10)
+    wide = Image.fromarray(narrow.astype(np.uint16) * 257)
+    made, wanted = (process_images([picture], processor, config) for picture in (wide, Image.fromarray(narrow)))
+    assert isinstance(made, torch.Tensor) and isinstance(wanted, torch.Tensor) and torch.equal(made, wanted)
+
+
+def test_the_square_around_a_picture_is_measured_before_it_is_made(processor: CLIPImageProcessorPil) -> None:
+    with pytest.raises(InputError, match="the square around an image of 65000 x 1 must have at most 178,956,970"):
+        process_images([Image.new("RGB", (65000, 1))], processor, PAD)
+
+
+def test_running_out_of_memory_is_one_line(processor: CLIPImageProcessorPil, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image, "new", full)
+    with pytest.raises(InputError, match="pictures must fit into memory: 900 x 420 pixels do not"):
+        process_images([open_image(PARITY / "images" / "3.png")], processor, PAD)
 
 
 def test_a_batch_equals_its_images_alone(processor: CLIPImageProcessorPil) -> None:

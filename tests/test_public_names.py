@@ -133,7 +133,6 @@ NAMES: dict[str, dict[str, str | None]] = {
 # Names that are still to come; a row that holds is to be taken out here.
 TO_COME = {
     "llava.model.llava_arch": [
-        "unpad_image",
         "LlavaMetaModel.initialize_vision_modules",
         "LlavaMetaForCausalLM.encode_images",
         "LlavaMetaForCausalLM.prepare_inputs_labels_for_multimodal",

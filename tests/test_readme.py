@@ -10,6 +10,7 @@ from conftest import Load, sample
 
 from llava import reduction
 from llava.model.trace import Trace
+from llava.reduction import registry
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -20,9 +21,9 @@ def _every_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     [code] = [block for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.S) if "EveryOther" in block]
     (tmp_path / "every_other.py").write_text(code)
     monkeypatch.setattr(reduction.methods, "__path__", [*reduction.methods.__path__, str(tmp_path)])
-    reduction._methods.cache_clear()
+    registry._methods.cache_clear()
     yield
-    reduction._methods.cache_clear()
+    registry._methods.cache_clear()
 
 
 def test_the_example_method_runs(_every_other: None, load: Load) -> None:

@@ -2,6 +2,9 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_models import noise, tiny_model
 
 from llava.errors import InputError
 from llava.model.fusion import fuse, fuse_labels, plan_fusion
@@ -84,6 +87,70 @@ def test_labels_follow_their_tokens() -> None:
     for row, names in enumerate(fused_by_hand(ROWS, LENGTHS)):
         wanted = [int(name[1:]) if name[0] == "t" else -100 for name in names]
         assert got[row].tolist() == [-100] * (got.shape[1] - len(wanted)) + wanted
+
+
+padded_rows = st.lists(
+    st.lists(st.sampled_from([1, 2, 3, IMAGE]), min_size=1, max_size=6).map(tuple), min_size=1, max_size=4
+)
+
+
+@given(padded_rows, st.data())
+def test_any_mixture_of_rows_has_the_tokens_that_were_counted(rows: list[tuple[int, ...]], data: st.DataObject) -> None:
+    """Padding anywhere, any cut, any number of images: the counted tokens in order, or one line."""
+    images = sum(token == IMAGE for row in rows for token in row)
+    lengths = data.draw(st.lists(st.integers(1, 5), min_size=max(0, images - 1), max_size=images + 1))
+    limit = data.draw(st.none() | st.integers(1, 20))
+    columns = max(map(len, rows)) + data.draw(st.integers(0, 2))
+    ids, mask = torch.full((len(rows), columns), IMAGE), torch.zeros(len(rows), columns, dtype=torch.long)
+    for number, row in enumerate(rows):
+        first = data.draw(st.integers(0, columns - len(row)))
+        ids[number, first : first + len(row)] = torch.tensor(row)
+        mask[number, first : first + len(row)] = 1
+    try:
+        plan = plan_fusion(ids, mask, lengths, limit)
+    except InputError as error:
+        assert "prompts and images must match" in str(error) and len(lengths) != images
+        return
+    assert len(lengths) == images
+    whole = fused_by_hand([list(row) for row in rows], lengths)
+    names = [f"t{token}" for token in ids.flatten().tolist()]
+    names += [f"i{image}.{at}" for image, length in enumerate(lengths) for at in range(length)]
+    for row, wanted in enumerate(whole):
+        real = [names[at] for at in plan.source[row].tolist() if at >= 0]
+        assert real == wanted[:limit]
+        assert plan.source[row].tolist()[: plan.layout.width - len(real)] == [-1] * (plan.layout.width - len(real))
+        spans = [span for span in plan.layout.spans if span.row == row]
+        inside = [at for span in spans for at in range(span.start, span.start + span.length)]
+        assert inside == [at for at, name in enumerate(real) if name[0] == "i"]
+    longest = max(map(len, whole))
+    assert (plan.cut is None) == (limit is None or longest <= limit)
+    if plan.cut is not None and limit is not None:
+        lost = [row for row in whole if len(row) > limit and any(name[0] == "i" for name in row)]
+        ends = [max(at for at, name in enumerate(row) if name[0] == "i") + 1 for row in lost]
+        assert (plan.cut.length, plan.cut.limit) == (longest, limit)
+        assert plan.cut.question_lost == any(limit <= end < len(row) for row, end in zip(lost, ends))
+
+
+def test_ids_and_masks_that_are_none_are_refused() -> None:
+    with pytest.raises(InputError, match=r"ids of a prompt must be tokens, or -200 where an image goes: got -100;"):
+        plan_fusion(torch.tensor([[1, -100, 2]]), None, [])
+    assert plan_fusion(torch.tensor([[1, 2, -100]]), torch.tensor([[1, 1, 0]]), []).layout.lengths == (2,)
+    with pytest.raises(InputError, match=r"input_ids must be \(prompts, tokens\): got \(3,\); write input_ids\[None\]"):
+        plan_fusion(torch.tensor([1, 2, 3]), None, [])
+    with pytest.raises(InputError, match=r"attention_mask must have the shape of input_ids: got \(1, 2\), expected"):
+        plan_fusion(torch.tensor([[1, 2, 3]]), torch.ones(1, 2), [])
+
+
+def test_ids_outside_the_vocabulary_are_refused() -> None:
+    model = tiny_model(side=2, layers=1)  # 20 tokens
+    wanted = "ids of a prompt must be in the model's vocabulary: got 20, expected at most 19"
+    with pytest.raises(InputError, match=wanted):
+        model.generate(torch.tensor([[1, 20]]), max_new_tokens=1)
+    prefix = model.encode_image(torch.tensor([[1, IMAGE]]), noise(model, 1))
+    with pytest.raises(InputError, match=wanted):
+        model.ask(prefix, [torch.tensor([20])], max_new_tokens=1)
+    with pytest.raises(InputError, match="ids of a question must be tokens: got -100"):
+        model.ask(prefix, [torch.tensor([3, -100])], max_new_tokens=1)
 
 
 def test_numbers_that_do_not_match_are_refused() -> None:

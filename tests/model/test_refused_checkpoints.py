@@ -75,6 +75,11 @@ CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: reconfigure(f, mm_projector_type="qformer"),
         "unknown mm_projector_type 'qformer': expected linear, identity or mlpNx_gelu",
     ),
+    "projector of no name": (lambda f: reconfigure(f, mm_projector_type=["linear"]), "unknown mm_projector_type"),
+    "endless projector": (lambda f: reconfigure(f, mm_projector_type="mlp99999999x_gelu"), "unknown mm_projector_type"),
+    "identity": (lambda f: reconfigure(f, mm_projector_type="identity"), "identity needs features as wide as the lang"),
+    "no layer": (lambda f: reconfigure(f, mm_vision_select_layer="-2"), "must be a whole number: got '-2'"),
+    "embeddings": (lambda f: reconfigure(f, mm_vision_select_layer=0), "must name a layer's output: got 0, expected"),
     "layer": (lambda f: reconfigure(f, mm_vision_select_layer=-40), "mm_vision_select_layer must name a layer's out"),
 }
 
@@ -87,6 +92,45 @@ def test_refused_in_one_line(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=complaint) as refused:
         load(folder)
     assert "\n" not in str(refused.value)
+
+
+SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
+    "aspect ratio": ({"image_aspect_ratio": "anyres_max_9"}, "image_aspect_ratio must be known: got 'anyres_max_9'"),
+    "merge type": ({"mm_patch_merge_type": "maxpool2x2"}, "mm_patch_merge_type must be known: got 'maxpool2x2'"),
+    "feature": ({"mm_vision_select_feature": "cls"}, "mm_vision_select_feature must be known: got 'cls'"),
+    "[CLS]": (
+        {"mm_vision_select_feature": "cls_patch", "mm_patch_merge_type": "spatial_unpad"},
+        r"mm_patch_merge_type 'spatial_unpad' lays patches out as a picture, in which \[CLS\] has no place",
+    ),
+    "pinpoints": ({"image_aspect_ratio": "anyres"}, "image_grid_pinpoints must list"),
+    "tiles": (
+        {"image_aspect_ratio": "anyres", "image_grid_pinpoints": "[(224, 448)]"},
+        "got 224 x 448 pixels, expected multiples of the vision tower's 336",
+    ),
+    "length": ({"tokenizer_model_max_length": 0}, "tokenizer_model_max_length must be a whole number of at least 1"),
+    "tower's width": ({"mm_hidden_size": 96}, "mm_hidden_size must be the width of the vision tower: got 96"),
+    "scales": ({"s2": True}, "towers that see a picture at several scales"),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_about_pictures_are_checked_before_weights_are_read(tmp_path: Path, name: str) -> None:
+    changes, complaint = SETTINGS[name]
+    folder = copied(tmp_path / "llava", **changes)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=complaint) as refused:
+        load(folder)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("sizes", [{"crop_size": 224}, {"crop_size": {"height": 336, "width": 300}}])
+def test_an_image_processor_of_another_tower_is_refused(tmp_path: Path, sizes: dict[str, Any]) -> None:
+    folder = copied(tmp_path / "llava")
+    file = folder / "vision_tower/preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | sizes))
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match="preprocessor_config.json"):
+        load(folder)
 
 
 class _Bomb:

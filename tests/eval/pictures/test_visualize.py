@@ -8,8 +8,9 @@ import torch
 from commands import TINY, call
 from conftest import PARITY, Load, sample
 from PIL import Image, ImageDraw
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from llava.eval.pictures.canvas import canvas_of
+from llava.eval.pictures.canvas import Rect, canvas_of
 from llava.eval.pictures.kept_figure import DROPPED, overlays, ranks
 from llava.eval.pictures.kept_tokens import Stage, Token, stages_of
 from llava.mm_utils import process_images
@@ -123,6 +124,13 @@ def test_a_patch_is_drawn_where_the_tower_sees_it(
         ):
             assert low - reach <= middle <= high + reach
     assert seen >= (1 if mode != "anyres" else 2)
+
+
+def test_a_processor_that_squeezes_shows_the_whole_picture(load: Load) -> None:
+    config = type(load("llava-tiny").model.config)()
+    for crop, view in ((336, Rect(0, 0, 300, 200)), (168, Rect(75, 50, 225, 150))):
+        processor = CLIPImageProcessorPil(size={"height": 336, "width": 336}, crop_size=crop)
+        assert canvas_of((300, 200), config, processor).views == (view,)
 
 
 def test_frame_holds_padding_and_tiles(load: Load) -> None:

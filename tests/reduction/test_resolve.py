@@ -1,0 +1,84 @@
+"""A method named as text, wherever one is taken."""
+
+from typing import Any
+
+import pytest
+
+from llava.errors import InputError
+from llava.reduction import Geometry, available, create, method_class, resolve
+from llava.reduction.schedule import average_tokens
+
+GEOMETRY = Geometry(32, 576)
+OFFICIAL = create(
+    "visiondrop", dominant=42, contextual=6, layer_list=[8, 16, 24], image_token_list=[[30, 5], [22, 4], [16, 3]]
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "wanted"),
+    [
+        (None, create("none")),
+        ("none", create("none")),
+        (OFFICIAL, OFFICIAL),
+        ("visiondrop", OFFICIAL),
+        ({"method": "visiondrop"}, OFFICIAL),
+        ({"method": "visiondrop", "retain": 32}, OFFICIAL),
+        ("visionzip", create("visionzip", dominant=54, contextual=10)),
+        ("pyramiddrop", create("pyramiddrop")),
+        ({"method": "visionzip", "dominant": 20, "contextual": 4}, create("visionzip", dominant=20, contextual=4)),
+        ({"method": "random", "retain": 64, "seed": 3}, create("random", keep=64, seed=3)),
+        ({"method": "none"}, create("none")),
+    ],
+)
+def test_every_way_to_name_a_method(method: Any, wanted: Any) -> None:
+    assert resolve(method, GEOMETRY) == wanted
+
+
+@pytest.mark.parametrize("name", [name for name in available() if name != "none"])
+def test_a_budget_is_a_methods_own_schedule(name: str) -> None:
+    made = resolve({"method": name, "retain": 192}, GEOMETRY)
+    assert made == method_class(name).from_budget(192, GEOMETRY)
+    assert abs(average_tokens(made, GEOMETRY) - 192) < 2
+
+
+def test_a_mapping_is_left_as_it_is() -> None:
+    given = {"method": "visiondrop", "retain": 64}
+    resolve(given, GEOMETRY)
+    assert given == {"method": "visiondrop", "retain": 64}
+
+
+@pytest.mark.parametrize(
+    ("method", "complaint"),
+    [
+        ("fastv", "unknown reduction method 'fastv': expected one of none,"),
+        ("VisionDrop", "unknown reduction method 'VisionDrop'"),
+        ("", "unknown reduction method ''"),
+        ("random", '"retain": 32}, or its settings: keep'),
+        ({"retain": 32}, "must hold its name"),
+        ({"method": None, "retain": 32}, "must hold its name"),
+        ({"method": "visionzip", 3: 4}, "settings by name"),
+        ({"method": "visiondrop", "retain": 0}, "retain must be a whole number of at least 1: got 0"),
+        ({"method": "visiondrop", "retain": "32"}, "retain must be a whole number of at least 1: got '32'"),
+        ({"method": "visiondrop", "retain": 32.5}, "retain must be a whole number"),
+        ({"method": "visiondrop", "retain": 10**9}, "must not exceed what the encoder has"),
+        ({"method": "visiondrop", "retain": 32, "dominant": 42}, "retain makes the whole schedule .* with 'dominant'"),
+        ({"method": "visiondrop", "dominant": 42}, "method 'visiondrop' needs contextual, layer_list"),
+        ({"method": "visionzip", "dominant": 5, "contextual": 4, "name": 3}, "has no setting 'name'"),
+        ({"method": "none", "retain": 32}, "does not apply to the method 'none'"),
+        (32, "must be a Reduction, a name or a mapping: got 32"),
+        (["visiondrop"], "must be a Reduction, a name or a mapping"),
+        (method_class("none"), "must be a Reduction, a name or a mapping"),
+    ],
+)
+def test_what_names_no_method_is_refused(method: Any, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint) as error:
+        resolve(method, GEOMETRY)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_named_is_checked_against_the_model() -> None:
+    with pytest.raises(InputError, match="layer_list must stay below"):
+        resolve("pyramiddrop", Geometry(12, 576))
+    with pytest.raises(InputError, match="layer_list must stay below"):
+        resolve(OFFICIAL, Geometry(12, 576))
+    assert resolve("visiondrop", Geometry(12, 576)).layers == [3, 6, 9]
