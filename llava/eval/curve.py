@@ -23,7 +23,7 @@ from llava.eval.model_vqa_loader import read_questions
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.loading import TRAINED, check_trained, load_model
 from llava.eval.runs.options import add_model_options, conversation_from
-from llava.eval.runs.questions import Question, check_images_exist
+from llava.eval.runs.questions import Question, check_questions
 from llava.files.writing import write_text
 from llava.mm_utils import get_model_name_from_path
 from llava.reduction import available
@@ -53,7 +53,7 @@ def read_benchmark(args: argparse.Namespace) -> tuple[list[Question], list[dict[
     check_known(asked, truth, args.question_file, args.annotation_file)
     chosen = set(every_nth_picture((truth[question_id] for question_id in asked), args.every))
     questions = [question for name, question in zip(asked, questions) if name in chosen]
-    check_images_exist(questions)
+    check_questions(questions)
     return questions, [truth[str(question.head["question_id"])] for question in questions]
 
 
