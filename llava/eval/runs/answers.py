@@ -98,7 +98,9 @@ class AnswersFile:
         if self._refusal is not None:
             if len(content) != len(whole) or self.replaces or len(self.done) != self.settings.get("answers"):
                 raise unwritable(self.path, self._refusal)
-        elif not self.replaces:
+            return
+        Path(f"{self.path}.failed").unlink(missing_ok=True)  # a script's note about the last run, see llava.eval.merge
+        if not self.replaces:
             if len(content) != len(whole):
                 self._file.truncate(len(whole))
             self.settings = self.settings if before is None else self.settings | before

@@ -153,6 +153,7 @@ def test_sampled_answers_are_the_same_after_an_interruption(
 
 def test_answers_in_any_order_are_written_in_the_order_of_the_questions(tmp_path: Path) -> None:
     asked = [Question("here", "Is it?", None, {"question_id": at}) for at in range(20)]
+    given = {at: {"question_id": at, "text": "yes"} for at in range(20)}
     order = random.Random(1).sample(range(20), 20)
     path = tmp_path / "a.jsonl"
     for start in range(0, 20, 5):  # four runs
@@ -160,7 +161,7 @@ def test_answers_in_any_order_are_written_in_the_order_of_the_questions(tmp_path
             answers = OrderedAnswers(file, asked)
             assert answers.known == set(order[:start]) or answers.known <= set(order[:start])
             for number in order[: start + 5]:
-                answers.add({number: {"question_id": number}})
+                answers.add({number: given[number]})
                 written = [record["question_id"] for record in records(path)]
                 assert written == list(range(len(written)))
     assert len(records(path)) == 20 and not Path(f"{path}.held.jsonl").exists()
