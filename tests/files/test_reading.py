@@ -99,9 +99,9 @@ def test_what_is_no_json(text: str, says: str) -> None:
 
 def test_json_keeps_what_it_holds() -> None:
     assert parse_json(r'"\ud83d\ude00 \\ud800"', "a line", "here") == "\N{GRINNING FACE} \\ud800"
-    assert parse_json("[1e308, 123456789012345678901234567890]", "a line", "here") == [
+    assert parse_json("[1e308, 12345678901234567890123]", "a line", "here") == [
         1e308,
-        123456789012345678901234567890,
+        12345678901234567890123,
     ]
     assert parse_json(b"\xff\xfe1\x00", "a line", "here") == 1  # UTF-16 with its mark, which json reads
 

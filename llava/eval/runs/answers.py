@@ -207,9 +207,10 @@ class AnswersFile:
         return self._records(content)
 
     def note(self, **notes: Any) -> None:
-        """Write down in the settings what came of the run, if that is new."""
+        """Write down in the settings what came of the run, if that is new; None: nothing."""
         if any(self.settings.get(name) != value for name, value in notes.items()) and not self.read_only:
-            self.settings |= as_written(notes)
+            settings = self.settings | as_written(notes)
+            self.settings = {name: value for name, value in settings.items() if name not in notes or value is not None}
             write_settings(self.path, self.settings)
 
     def _check_place(self) -> None:

@@ -73,11 +73,11 @@ def refused(outcome: object, complaint: str) -> None:
         (["--num_beams", 10**18], "--num_beams: must be a whole number of at least 1 and at most 1024: got '1000"),
         (
             ["--max_new_tokens", 0],
-            "--max_new_tokens: must be a whole number of at least 1 and at most 1048576: got '0'",
+            "--max_new_tokens: must be a whole number of at least 1 and at most 1048576",
         ),
         (
             ["--seed", 10**30],
-            "--seed: must be a whole number of at least -4611686018427387904 and at most 461168601842738",
+            "--seed: must be a whole number of at least -4611686018427387904 and at most",
         ),
         (["--num-workers", -1], "--num-workers: must be a whole number of at least 0 and at most 256: got '-1'"),
         (["--device-share", 0], "--device-share: must be a whole number of at least 1 and at most 256: got '0'"),
