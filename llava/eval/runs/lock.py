@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from llava.errors import InputError
+from llava.errors import InputError, shown
 
 # What a file system without locks answers.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
@@ -36,17 +36,22 @@ def open_alone(path: Path) -> io.FileIO:
 
 
 def _lock(file: io.FileIO, path: Path) -> None:
+    """Lock the file for this process, where nobody holds it in either of Unix's two ways."""
     try:
+        # Only asked for: held, such a lock would be inherited by forked processes and outlive a killed run.
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_UN)
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in NO_LOCKS:
-            print(
-                f"WARNING: the file system of '{path}' has no locks; see that no other run writes it", file=sys.stderr
-            )
-            return
-        raise InputError(
-            f"one run writes an answers file at a time: '{path}' is in use; wait for it or choose another file"
-        ) from None
+        if error.errno not in NO_LOCKS:
+            raise InputError(
+                f"one run writes an answers file at a time: {shown(str(path), 300)} is in use; wait for it or choose "
+                f"another file"
+            ) from None
+        print(
+            f"WARNING: the file system of {shown(str(path), 300)} has no locks; see that no other run writes it",
+            file=sys.stderr,
+        )
 
 
 def is_at(path: Path, file: io.FileIO) -> bool:
