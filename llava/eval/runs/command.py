@@ -29,14 +29,17 @@ class Parser(argparse.ArgumentParser):
 
 def at_least(lowest: int = -LARGEST, most: int = LARGEST) -> Callable[[str], int]:
     """An argparse type: a whole number from `lowest` to `most`, which no program has trouble to hold."""
-    from_here = f" of at least {lowest}" if lowest != -LARGEST else ""
-    to_there = f" and at most {most}" if most != LARGEST else ""
+    rule = "a whole number" if lowest == -LARGEST else f"a whole number of at least {lowest}"
 
     def whole_number(text: str) -> int:
-        digits = text.strip().removeprefix("-")
-        number = int(text) if digits.isascii() and digits.isdecimal() and len(digits) < 20 else None
-        if number is None or not lowest <= number <= most:
-            raise argparse.ArgumentTypeError(f"must be a whole number{from_here}{to_there}: got {shown(text)}")
+        sign, digits = (-1 if text.strip().startswith("-") else 1), text.strip().removeprefix("-")
+        if not (digits.isascii() and digits.isdecimal()):
+            raise argparse.ArgumentTypeError(f"must be {rule}: got {shown(text)}")
+        # Python refuses to read thousands of digits; that many are beyond any bound.
+        number = sign * (int(digits) if len(digits) < 20 else 10**20)
+        if not lowest <= number <= most:
+            bound = rule if number < lowest != -LARGEST else f"a whole number from {max(lowest, -most)} to {most}"
+            raise argparse.ArgumentTypeError(f"must be {bound}: got {shown(text)}")
         return number
 
     return whole_number

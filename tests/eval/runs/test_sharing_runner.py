@@ -184,7 +184,7 @@ def test_running_out_of_memory_halves_the_batch(
         monkeypatch.setattr(LlavaLlamaForCausalLM, "ask", limited)
 
     cpu = RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried ...")
-    for number, error in enumerate((torch.OutOfMemoryError("CUDA out of memory."), cpu)):
+    for number, error in enumerate((torch.OutOfMemoryError("CUDA out of memory."), cpu, MemoryError())):
         sizes.clear()
         small_device(3, error)
         flags = loader_flags(tmp_path, "--retain", 32, "--batch-size", "auto", answers=f"{number}.jsonl")
@@ -231,3 +231,16 @@ def test_as_many_questions_as_fit(load: Load) -> None:
     assert memory.rows_that_fit(model, create("none"), 60, 16, 1, 4 * 10**7) < counts[2]
     assert memory.rows_that_fit(model, method, 60, 16, 5, 4 * 10**7) < counts[2]
     assert memory.free_bytes(torch.device("cpu")) > 10**6
+
+
+def test_runs_that_share_a_device_share_what_is_free(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interleaved(tmp_path, 1)
+    monkeypatch.setattr(memory, "_free_now", lambda _: 4 * 10**9)
+    limits = []
+    monkeypatch.setattr(runner, "PrefixStore", lambda limit: limits.append(limit) or PrefixStore(limit))
+    for share in (1, 4):
+        flags = loader_flags(tmp_path, "--device-share", share, answers=f"{share}.jsonl")
+        assert call("model_vqa_loader", capsys, *flags).code == 0
+    assert limits == [10**9, 25 * 10**7]
