@@ -112,24 +112,6 @@ def test_ctrl_c_while_importing_is_one_line(tmp_path: Path, after: float) -> Non
     assert output.read_text().count("\n") <= 1 and "Traceback" not in output.read_text()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "is_one"),
-    [
-        (["python", "-m", "llava.eval.merge"], True),
-        (["python", "-X", "dev", "-u", "-m", "llava.eval.merge"], True),
-        (["python", str(ROOT / "scripts/convert_gqa_for_eval.py"), "--src"], True),
-        (["python", "-W", "ignore", str(ROOT / "scripts/convert_gqa_for_eval.py")], True),
-        (["python", "-m", "pytest", "llava"], False),
-        (["python", "-m", "llavaplus"], False),
-        (["python", "/elsewhere/scripts/mine.py", "-m", "llava.eval.merge"], False),
-        (["python"], False),
-        ([], False),
-    ],
-)
-def test_only_commands_of_this_package_end_in_one_line(arguments: list[str], is_one: bool) -> None:
-    assert interrupts.is_command(arguments) is is_one
-
-
 def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     interrupts.end_in_one_line()
