@@ -1,5 +1,6 @@
 """JSON Lines as bytes: what is appended to answers and to those that wait for their turn."""
 
+import errno
 import io
 import json
 from collections.abc import Iterator
@@ -46,6 +47,6 @@ def append(file: io.FileIO, path: Path, lines: bytes) -> None:
 
 def unwritable(path: Path, error: OSError) -> InputError:
     """What to say when answers cannot be kept."""
-    return InputError(
-        f"answers must be written: {shown(str(path), 300)} cannot be ({reason(error)}); make room and run again"
-    )
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    remedy = "make room and run again" if full else "check the path and its rights"
+    return InputError(f"answers must be written: {shown(str(path), 300)} cannot be ({reason(error)}); {remedy}")
