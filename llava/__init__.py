@@ -11,6 +11,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from llava import interrupts
+
 if TYPE_CHECKING:
     from llava.model import LlavaLlamaForCausalLM
 
@@ -36,5 +38,7 @@ def _runs_a_command() -> bool:
     return program.startswith((package + os.sep, os.path.join(os.path.dirname(package), "scripts", "convert_")))
 
 
-if not _runs_a_command():
+if _runs_a_command():
+    interrupts.end_in_one_line()
+else:
     importlib.import_module("llava.model")

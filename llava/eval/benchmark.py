@@ -29,6 +29,8 @@ from llava.eval.speed.throughput import WORKLOADS, Questions, measure_throughput
 from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
 from llava.reduction import Reduction, method_class
 
+COUNT = at_least(1, 2**20)  # more of anything than a run ends with
+
 
 def build_parser() -> Parser:
     """The command's options."""
@@ -36,16 +38,16 @@ def build_parser() -> Parser:
     parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"), help="where to compute")
     parser.add_argument("--dtype", default="auto", choices=tuple(DTYPES), help="auto: float16, or float32 on a CPU")
     parser.add_argument(
-        "--retain", type=at_least(1), nargs="*", default=[192, 128, 64, 32], help="VisionDrop's budgets; the last asks"
+        "--retain", type=COUNT, nargs="*", default=[192, 128, 64, 32], help="VisionDrop's budgets; the last asks"
     )
-    parser.add_argument("--text-tokens", type=at_least(1), default=55, help="prompt tokens besides the image")
-    parser.add_argument("--new-tokens", type=at_least(1), default=16, help="decoded tokens of the latency table")
-    parser.add_argument("--answer-tokens", type=at_least(1), default=4, help="decoded tokens of the throughput table")
-    parser.add_argument("--batch-size", type=at_least(1), default=32, help="questions asked together")
+    parser.add_argument("--text-tokens", type=COUNT, default=55, help="prompt tokens besides the image")
+    parser.add_argument("--new-tokens", type=COUNT, default=16, help="decoded tokens of the latency table")
+    parser.add_argument("--answer-tokens", type=COUNT, default=4, help="decoded tokens of the throughput table")
+    parser.add_argument("--batch-size", type=COUNT, default=32, help="questions asked together")
     parser.add_argument(
         "--workloads", nargs="*", default=list(WORKLOADS), choices=list(WORKLOADS), help="of the throughput table"
     )
-    parser.add_argument("--repeats", type=at_least(1), default=5, help="runs a median is taken of")
+    parser.add_argument("--repeats", type=COUNT, default=5, help="runs a median is taken of")
     parser.add_argument("--clock", default="wall", choices=CLOCKS, help="cpu: processor time, for a machine in use")
     parser.add_argument("--compile", action="store_true", help="also decode by a CUDA graph, or compiled on a CPU")
     parser.add_argument("--on-paper", action="store_true", help="count operations and bytes of the model, run nothing")
@@ -53,7 +55,7 @@ def build_parser() -> Parser:
     parser.add_argument("--figure", help="also draw a picture here, PNG")
     parser.add_argument("--preset", default="small", choices=tuple(PRESETS), help="model size: 7b is LLaVA-1.5-7B's")
     for size in dataclasses.fields(Shape):
-        parser.add_argument(f"--{size.name.replace('_', '-')}", type=at_least(1), help="of the model, over the preset")
+        parser.add_argument(f"--{size.name.replace('_', '-')}", type=COUNT, help="of the model, over the preset")
     return parser
 
 

@@ -12,7 +12,6 @@ import argparse
 from collections.abc import Iterable
 from typing import Any
 
-from llava.errors import InputError
 from llava.eval.benchmarks.answers import check_known
 from llava.eval.benchmarks.shapes import FOLDER, read_truth
 from llava.eval.curves.points import points_of
@@ -20,10 +19,11 @@ from llava.eval.curves.report import as_json, draw, markdown
 from llava.eval.curves.runs import answer_all, plan_runs
 from llava.eval.eval_shapes import is_right
 from llava.eval.model_vqa_loader import read_questions
-from llava.eval.runs.command import Parser, at_least, run
+from llava.eval.requirements import require
+from llava.eval.runs.command import Parser, at_least, between, run
 from llava.eval.runs.loading import TRAINED, check_trained, load_model
-from llava.eval.runs.options import add_model_options, conversation_from
-from llava.eval.runs.questions import Question, check_images_exist
+from llava.eval.runs.options import MOST_NEW_TOKENS, MOST_ROWS, add_model_options, conversation_from
+from llava.eval.runs.questions import Question, check_questions
 from llava.files.writing import write_text
 from llava.mm_utils import get_model_name_from_path
 from llava.reduction import available
@@ -53,7 +53,7 @@ def read_benchmark(args: argparse.Namespace) -> tuple[list[Question], list[dict[
     check_known(asked, truth, args.question_file, args.annotation_file)
     chosen = set(every_nth_picture((truth[question_id] for question_id in asked), args.every))
     questions = [question for name, question in zip(asked, questions) if name in chosen]
-    check_images_exist(questions)
+    check_questions(questions)
     return questions, [truth[str(question.head["question_id"])] for question in questions]
 
 
@@ -68,20 +68,23 @@ def build_parser() -> Parser:
     parser.add_argument("--conv-mode", default="vicuna_v1", help="conversation template")
     parser.add_argument("--methods", nargs="+", default=all_methods(), choices=available(), help="what to compare")
     parser.add_argument(
-        "--divisors", nargs="+", type=float, default=[3, 4.5, 9, 18], help="budgets: all tokens divided by these"
+        "--divisors",
+        nargs="+",
+        type=between(1, 1e6),
+        default=[3, 4.5, 9, 18],
+        help="budgets: all tokens divided by these",
     )
-    parser.add_argument("--seeds", type=at_least(1), default=3, help="runs of a method that draws lots")
+    parser.add_argument("--seeds", type=at_least(1, 1000), default=3, help="runs of a method that draws lots")
     parser.add_argument("--every", type=at_least(1), default=1, help="use every n-th picture only")
-    parser.add_argument("--batch-size", type=at_least(1), default=64, help="questions answered together")
-    parser.add_argument("--max_new_tokens", type=at_least(1), default=8, help="length limit of an answer")
+    parser.add_argument("--batch-size", type=at_least(1, MOST_ROWS), default=64, help="questions answered together")
+    parser.add_argument("--max_new_tokens", type=at_least(1, MOST_NEW_TOKENS), default=8, help="limit of an answer")
     parser.add_argument("--output", default="figures/shapes_accuracy", help="stem of the .md, .json and .png to write")
     return parser
 
 
 def measure(args: argparse.Namespace) -> None:
     """Run everything and write it down."""
-    if any(divisor < 1 for divisor in args.divisors):
-        raise InputError(f"--divisors must be at least 1: got {min(args.divisors):g}; 3 keeps a third of the tokens")
+    require("matplotlib", "the picture")
     check_trained(args.model_path)
     conv_mode = conversation_from(args)
     questions, records = read_benchmark(args)

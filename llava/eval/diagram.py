@@ -117,9 +117,9 @@ def main() -> None:
     """The command."""
     parser = Parser(prog="python -m llava.eval.diagram", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--output", default="figures/method.png", help="the PNG to write")
-    parser.add_argument("--retain", type=at_least(1), default=32, help="average image tokens per LLM layer")
-    parser.add_argument("--layers", type=at_least(4), default=32, help="layers of the LLM")
-    parser.add_argument("--patches", type=at_least(1), default=576, help="patches of a picture")
+    parser.add_argument("--retain", type=at_least(1, 2**20), default=32, help="average image tokens per LLM layer")
+    parser.add_argument("--layers", type=at_least(4, 512), default=32, help="layers of the LLM")
+    parser.add_argument("--patches", type=at_least(1, 2**16), default=576, help="patches of a picture")
     args = parser.parse_args()
     geometry = Geometry(args.layers, args.patches)
     method = VisionDrop.from_budget(args.retain, geometry)

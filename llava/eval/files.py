@@ -1,5 +1,6 @@
 """What the files of all benchmarks have in common: JSON Lines with known keys, and answers by question."""
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -39,8 +40,37 @@ def is_question_id(value: Any) -> bool:
     return isinstance(value, str | int) and not isinstance(value, bool)
 
 
+def check_question_ids(lines: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    """Refuse a `question_id` that is neither text nor a whole number, naming its line."""
+    for where, record in lines:
+        if not is_question_id(record["question_id"]):
+            raise InputError(
+                f"a question_id is text or a whole number: {where} has {shown(record['question_id'])}; mend it"
+            )
+
+
+def skipped_because(record: dict[str, Any]) -> str | None:
+    """Why a runner did not ask the question of an answer's line (`--skip-unreadable`); None: it was asked."""
+    metadata = record.get("metadata")
+    why = metadata.get("skipped") if isinstance(metadata, dict) else None
+    return why if isinstance(why, str) else None
+
+
+def tell_skipped(path: str, records: Iterable[dict[str, Any]]) -> None:
+    """Say on stderr how many answers of a file are none because their pictures could not be read."""
+    reasons = [why for record in records if (why := skipped_because(record)) is not None]
+    if reasons:
+        print(
+            f"WARNING: {len(reasons)} questions of {shown(path, 300)} were skipped and count as answered wrongly, the "
+            f"first: {reasons[0]}",
+            file=sys.stderr,
+        )
+
+
 def read_answer_lines(path: str, *texts: str) -> list[tuple[str, dict[str, Any]]]:
     """The lines of an answers file with their places; a question may be answered several times.
+
+    Skipped questions are said on stderr; their texts are empty.
 
     Args:
         texts: keys that a line needs besides question_id and text; their values must be strings.
@@ -50,9 +80,8 @@ def read_answer_lines(path: str, *texts: str) -> list[tuple[str, dict[str, Any]]
     """
     texts = ("text", *texts)
     lines = read_jsonl(path, ("question_id", *texts), "an answers file", texts)
-    for where, record in lines:
-        if not is_question_id(record["question_id"]):
-            raise InputError(f"a question_id is text or a whole number: {where} has {shown(record['question_id'])}")
+    check_question_ids(lines)
+    tell_skipped(path, (record for _, record in lines))
     return lines
 
 
@@ -60,14 +89,16 @@ def read_answers(path: str, *texts: str) -> dict[Any, dict[str, Any]]:
     """An answers file as records by question id, in its order; `texts` as in `read_answer_lines`.
 
     Raises:
-        InputError: as `read_answer_lines`, and for a question that is answered twice.
+        InputError: as `read_answer_lines`, and for a question that is answered twice (17 and "17" are the same one).
     """
     answers: dict[Any, dict[str, Any]] = {}
+    seen: set[str] = set()
     for where, record in read_answer_lines(path, *texts):
-        if record["question_id"] in answers:
+        question_id = record["question_id"]
+        if str(question_id) in seen:
             raise InputError(
-                f"an answers file holds one answer per question: {where} answers {shown(record['question_id'])} again; "
-                f"remove it"
+                f"an answers file holds one answer per question: {where} answers {shown(question_id)} again; remove it"
             )
-        answers[record["question_id"]] = record
+        seen.add(str(question_id))
+        answers[question_id] = record
     return answers

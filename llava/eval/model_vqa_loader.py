@@ -9,7 +9,7 @@ A question line has `question_id`, `image` and `text`. Options are LLaVA's; see 
 import os
 import sys
 
-from llava.eval.files import read_jsonl
+from llava.eval.files import check_question_ids, read_jsonl
 from llava.eval.runs.command import Parser, run
 from llava.eval.runs.options import conversation_from
 from llava.eval.runs.questions import FileImage, Question
@@ -20,8 +20,12 @@ def read_questions(path: str, image_folder: str) -> list[Question]:
     """LLaVA's question file; every line has a picture.
 
     Ids may repeat (MME, TextVQA); a whole question that does is answered again, and said on stderr.
+
+    Raises:
+        InputError: as `read_jsonl`, and for an id that no scorer would take.
     """
     lines = read_jsonl(path, ("question_id", "image", "text"), "a question file", ("image", "text"))
+    check_question_ids(lines)
     first: dict[tuple, str] = {}
     repeated = [
         (where, asked)

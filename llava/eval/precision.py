@@ -24,7 +24,7 @@ from llava.eval.runs.options import (
     method_from,
 )
 from llava.eval.runs.plan import image_key
-from llava.eval.runs.questions import Question, check_images_exist
+from llava.eval.runs.questions import Question, check_questions
 from llava.files.writing import write_text
 from llava.mm_utils import get_model_name_from_path
 from llava.model.builder import model_geometry, prepare_tower
@@ -117,7 +117,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             f"checkpoint without anyres"
         )
     questions = one_of_each_picture(read_questions(args.question_file, args.image_folder), args.pictures)
-    check_images_exist(questions)
+    check_questions(questions)
     exact = choices_of_all(args, "float32", questions, method)
     if not exact[0]:
         raise InputError(f"choices are compared of a method that makes some: {name_of(method)} keeps all; use another")

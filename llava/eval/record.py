@@ -10,23 +10,28 @@ import json
 from typing import Any
 
 from llava.errors import InputError
-from llava.eval.merge import settings_of
-from llava.eval.runs.command import Parser, run
-from llava.files.reading import read_text
+from llava.eval.results.scores import is_number
+from llava.eval.runs.command import Parser, between, run
+from llava.eval.runs.settings import read_settings
+from llava.files.reading import parse_json, read_text
 from llava.files.writing import write_text
 from llava.utils import get_model_name_from_path
 
 
 def last_json(path: str) -> dict[str, Any]:
     """The JSON object in the last line of a scorer's output."""
-    lines = read_text(path, "a scorer's output").strip().splitlines()
+    last = read_text(path, "a scorer's output").strip().split("\n")[-1]
     try:
-        scores = json.loads(lines[-1]) if lines else None
-    except json.JSONDecodeError:
+        scores = parse_json(last, "a scorer's last line", path)
+    except InputError:
         scores = None
-    if not isinstance(scores, dict) or not {"benchmark", "metric", "score"} <= set(scores):
+    texts = ("benchmark", "metric")
+    if not isinstance(scores, dict) or not all(isinstance(scores.get(name), str) for name in texts):
+        scores = {}
+    if not is_number(scores.get("score")):
         raise InputError(
-            f"a scorer's output must end in a JSON line with benchmark, metric and score: '{path}' does not"
+            f"a scorer's output must end in a JSON line with benchmark, metric and score: '{path}' does not; look for "
+            f"an error in it"
         )
     return scores
 
@@ -36,7 +41,7 @@ def main() -> None:
     parser = Parser(prog="python -m llava.eval.record", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--scores", help="what a scorer printed")
     parser.add_argument("--benchmark", help="name of a benchmark that its server has scored")
-    parser.add_argument("--score", type=float, help="the server's score, on the scale of papers")
+    parser.add_argument("--score", type=between(-1e9, 1e9), help="the server's score, on the scale of papers")
     parser.add_argument("--answers-file", required=True, help="the answers that were scored")
     parser.add_argument("--output", required=True, help="the record to write, JSON")
     args = parser.parse_args()
@@ -47,7 +52,7 @@ def main() -> None:
         scores = {"benchmark": args.benchmark, "metric": "of its server", "score": args.score}
     else:
         scores = last_json(args.scores)
-    made_with = settings_of(args.answers_file)
+    made_with = read_settings(args.answers_file, "method", "settings", "average_tokens", "model_path")
     record = scores | {
         "method": made_with["method"],
         "settings": made_with["settings"],

@@ -21,7 +21,15 @@ from llava.eval.results.table import UNREDUCED
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.inputs import collate
 from llava.eval.runs.loading import TRAINED, Loaded, check_trained, load_model
-from llava.eval.runs.options import MethodChoice, add_method_options, add_model_options, conversation_from, method_from
+from llava.eval.runs.options import (
+    MOST_NEW_TOKENS,
+    MOST_SEED,
+    MethodChoice,
+    add_method_options,
+    add_model_options,
+    conversation_from,
+    method_from,
+)
 from llava.eval.runs.questions import Question
 from llava.mm_utils import open_image
 from llava.model.builder import model_geometry, prepare_tower
@@ -89,8 +97,8 @@ def build_parser() -> Parser:
     parser.add_argument("--output", required=True, help="the PNG to write")
     parser.add_argument("--compare", help="further methods, with commas between, at the same --retain")
     parser.add_argument("--conv-mode", default="vicuna_v1", help="conversation template")
-    parser.add_argument("--max_new_tokens", type=at_least(1), default=16, help="length limit of the answer")
-    parser.add_argument("--seed", type=int, default=0, help="of the method random")
+    parser.add_argument("--max_new_tokens", type=at_least(1, MOST_NEW_TOKENS), default=16, help="limit of the answer")
+    parser.add_argument("--seed", type=at_least(-MOST_SEED, MOST_SEED), default=0, help="of the method random")
     add_method_options(parser)
     return parser
 

@@ -1,5 +1,6 @@
 """Chunks put together, and scores kept with what they were made with."""
 
+import errno
 import json
 import threading
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from commands import call
 
+from llava.eval import merge as merging
 from llava.eval.runs.answers import AnswersFile
 
 SETTINGS = {"model_path": "runs/llava-v1.5-7b", "method": "visiondrop", "settings": {"dominant": 42}}
@@ -78,6 +80,102 @@ def test_a_chunk_that_failed_on_another_machine_is_not_waited_for(
     assert done.code == 0 and done.out.startswith("4 answers")
 
 
+def test_a_clock_that_is_ahead_does_not_make_merging_wait_for_ever(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The script's machine is an hour ahead, so the notes of the others look old; new ones count at once."""
+    monkeypatch.setattr(merging, "POLL_SECONDS", 0.1)
+    first, second = piece(tmp_path / "2_0.jsonl", 1), piece(tmp_path / "2_1.jsonl", 2, promised=3)
+    flags = ["--answers-file", tmp_path / "merged.jsonl", "--wait", 60, "--since", time.time() + 3600]
+    note = Path(f"{second}.failed")
+    late = threading.Thread(target=lambda: (time.sleep(0.5), note.write_text("error: no room\n")))
+    late.start()
+    done = call("merge", capsys, first, second, *flags)
+    late.join()
+    assert done == (2, "", "error: every chunk must end well: no room")
+    monkeypatch.setattr(merging, "PATIENCE_SECONDS", 0.5)  # one that was there already counts after a while
+    assert call("merge", capsys, first, second, *flags) == done
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--wait", "nan"], "--wait: must be a number from 0 to"),
+        (["--wait", "-1"], "--wait: must be a number from 0 to"),
+        (["--wait", "1e400"], "--wait: must be a number from 0 to"),
+        (["--since", "nan"], "--since: must be a number from -inf to inf: got 'nan'"),
+    ],
+)
+def test_numbers_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture, flags: list[str], says: str) -> None:
+    done = call("merge", capsys, tmp_path / "a", "--answers-file", tmp_path / "m", *flags)
+    assert done.code == 2 and says in done.err and done.err.count("\n") == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"answers": "3"}', b"{}"])
+def test_damaged_settings_are_one_line_with_the_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture, content: bytes
+) -> None:
+    pieces = [piece(tmp_path / f"2_{number}.jsonl", 3) for number in (0, 1)]
+    (tmp_path / "2_1.jsonl.settings.json").write_bytes(content)
+    scored = ["--benchmark", "pope", "--score", 1, "--answers-file", pieces[1], "--output", tmp_path / "r.json"]
+    for done in (
+        call("merge", capsys, *pieces, "--answers-file", tmp_path / "m.jsonl"),
+        call("record", capsys, *scored),
+    ):
+        assert done.code == 2 and done.err.startswith("error: a settings file must ") and done.err.count("\n") == 0
+    assert not (tmp_path / "m.jsonl").exists() and not (tmp_path / "r.json").exists()
+
+
+def test_all_chunks_once_and_in_order(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    zero, one = (piece(tmp_path / f"2_{number}.jsonl", 3) for number in (0, 1))
+    (tmp_path / "link.jsonl").symlink_to(zero)
+    for pieces, says in (
+        ([zero], "all chunks are merged, in order: got [0] of 2"),
+        ([one, zero], "all chunks are merged, in order: got [1, 0] of 2"),
+        ([zero, zero], f"every chunk is one file: '{zero}' is '{zero}' as well"),
+        ([zero, tmp_path / "link.jsonl"], f"link.jsonl' is '{zero}' as well"),
+        ([zero, tmp_path / "merged.jsonl"], "merged.jsonl' is the merged file as well"),
+    ):
+        done = call("merge", capsys, *pieces, "--answers-file", tmp_path / "merged.jsonl")
+        assert done.code == 2 and says in done.err
+    assert not (tmp_path / "merged.jsonl").exists()
+
+
+@pytest.mark.parametrize("line", ["3", "[]", "garbage"])
+def test_a_line_that_is_no_answer_is_named(tmp_path: Path, capsys: pytest.CaptureFixture, line: str) -> None:
+    pieces = [piece(tmp_path / f"2_{number}.jsonl", 3) for number in (0, 1)]
+    pieces[1].write_text("{}\n{}\n" + line + "\n")
+    done = call("merge", capsys, *pieces, "--answers-file", tmp_path / "merged.jsonl")
+    assert done.code == 2 and "2_1.jsonl line 3 is" in done.err
+
+
+def test_two_merges_at_once_leave_one_whole_file(tmp_path: Path) -> None:
+    pieces = [piece(tmp_path / f"2_{number}.jsonl", 200) for number in (0, 1)]
+    merged = tmp_path / "out/merged.jsonl"
+    many = [threading.Thread(target=merging.merge, args=(list(map(str, pieces)), str(merged))) for _ in range(8)]
+    for thread in many:
+        thread.start()
+    for thread in many:
+        thread.join()
+    assert merged.read_text() == pieces[0].read_text() + pieces[1].read_text()
+    assert sorted(path.name for path in merged.parent.iterdir()) == ["merged.jsonl", "merged.jsonl.settings.json"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_chunks(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = [piece(tmp_path / f"2_{number}.jsonl", 3) for number in (0, 1)]
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    for _ in range(2):
+        done = call("merge", capsys, *pieces, "--answers-file", tmp_path / "out/m.jsonl")
+        assert done.code == 2 and "No space left on device" in done.err and done.err.count("\n") == 0
+        assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_score_is_kept_with_its_settings(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     answers = piece(tmp_path / "2_0.jsonl", 1)
     (tmp_path / "pope.txt").write_text('Accuracy: 1\n{"benchmark": "pope", "metric": "mean F1", "score": 86.8}\n')
@@ -94,7 +192,12 @@ def test_a_score_is_kept_with_its_settings(tmp_path: Path, capsys: pytest.Captur
     }
 
 
-@pytest.mark.parametrize("text", ["", "Accuracy: 1\n", '{"score": 3}\n', "[1]\n"])
+NO_SCORES = ["", "Accuracy: 1\n", '{"score": 3}\n', "[1]\n", "[" * 99999, "9" * 5000]
+NO_SCORES += [f'{{"benchmark": "pope", "metric": "m", "score": {score}}}' for score in ("NaN", '"8"', "true", "1e999")]
+NO_SCORES += ['{"benchmark": 3, "metric": "m", "score": 3}', '{"benchmark": "pope", "metric": null, "score": 3}']
+
+
+@pytest.mark.parametrize("text", NO_SCORES, ids=range(len(NO_SCORES)))
 def test_output_without_a_score_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture, text: str) -> None:
     answers = piece(tmp_path / "2_0.jsonl", 1)
     (tmp_path / "pope.txt").write_text(text)

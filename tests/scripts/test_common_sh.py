@@ -26,6 +26,16 @@ def test_every_gpu_gets_a_process(start: Start, tmp_path: Path) -> None:
     assert value(merge, "--answers-file") == f"{tmp_path}/data/pope/answers/llava-v1.5-7b_visiondrop_32.jsonl"
 
 
+@pytest.mark.parametrize(
+    ("settings", "share"),
+    [({}, "1"), ({"CHUNKS": 4}, "4"), ({"CHUNKS": 5, "CUDA_VISIBLE_DEVICES": "0,1"}, "3"),
+     ({"CUDA_VISIBLE_DEVICES": "0,1,2"}, "1")],
+)  # fmt: skip
+def test_chunks_of_one_device_share_its_memory(start: Start, tmp_path: Path, settings: dict, share: str) -> None:
+    assert start("pope", **settings).wait() == 0
+    assert {value(arguments, "--device-share") for _, arguments in calls(tmp_path, "model_vqa_loader")} == {share}
+
+
 @pytest.mark.parametrize(("setting", "gpu"), [({}, "unset"), ({"CUDA_VISIBLE_DEVICES": ""}, "")])
 def test_without_gpus_there_is_one_process(start: Start, tmp_path: Path, setting: dict, gpu: str) -> None:
     assert start("pope", **setting).wait() == 0

@@ -166,11 +166,11 @@ def test_all_runs_what_has_data_and_names_what_has_not(script: Script, tmp_path:
     [
         ({"CKPT": ""}, "error: CKPT must name a checkpoint"),
         ({"DATA": "/nowhere/at all"}, "/nowhere"),
-        ({"RETAIN": "many"}, "--retain: invalid int value: 'many'"),
+        ({"RETAIN": "many"}, "--retain: must be a whole number: got 'many'"),
         ({"DOMINANT": 42}, "needs contextual, layer_list, image_token_list"),
         ({"DOMINANT": 42, "RETAIN": 32}, "--retain makes the whole schedule: got it with --dominant"),
         ({"METHOD": "fastv"}, "invalid choice: 'fastv'"),
-        ({"BATCH_SIZE": 0}, "--batch-size must be at least 1"),
+        ({"BATCH_SIZE": 0}, "--batch-size: must be a whole number of at least 1"),
         ({"CONV_MODE": "vicuna"}, "--conv-mode must name a conversation template"),
     ],
 )

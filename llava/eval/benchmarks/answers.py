@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llava.errors import InputError, shown
-from llava.eval.files import is_question_id, read_answer_lines
+from llava.eval.files import is_question_id, read_answer_lines, skipped_because, tell_skipped
 from llava.files.reading import json_lines, read_text
 
 SHOWN = 3  # ids named in a complaint about many
@@ -43,7 +43,8 @@ def read_results(path: str) -> Results:
     whole = text[: text.rfind("\n") + 1] if torn else text
     texts: dict[str, str] = {}
     again: dict[str, None] = {}
-    for where, record in json_lines(whole, path, what):
+    lines = list(json_lines(whole, path, what))
+    for where, record in lines:
         question_id, answer = pair_of(record, "question_id", "text", where)
         if question_id in texts:
             again[question_id] = None
@@ -52,6 +53,7 @@ def read_results(path: str) -> Results:
         raise InputError(
             f"an answers file must hold lines: {shown(path, 300)} is empty or torn; run the benchmark again"
         )
+    tell_skipped(path, (record for _, record in lines))
     return Results(texts, list(again), int(torn))
 
 
@@ -90,8 +92,7 @@ def read_by_id(path: str, *texts: str) -> dict[str, dict[str, Any]]:
 
 def is_skipped(record: dict[str, Any]) -> bool:
     """Whether a runner passed over the question of an answer's line, because its picture cannot be read."""
-    metadata = record.get("metadata")
-    return isinstance(metadata, dict) and "skipped" in metadata
+    return skipped_because(record) is not None
 
 
 def answered_again(where: str, name: object, per: str = "question") -> InputError:

@@ -4,13 +4,16 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from llava.errors import InputError
-from llava.eval.results.scores import ratio
+from llava.errors import InputError, shown
+from llava.eval.results.scores import is_number, ratio
+from llava.files.reading import read_json_object
 
 # The order of the paper's Table 1; benchmarks that only a server scores appear when somebody enters their score.
 COLUMNS = ("gqa", "mmbench", "mmbench_cn", "mme", "pope", "sqa", "vqav2", "textvqa", "vizwiz")
 KEYS = ("benchmark", "metric", "score", "method", "tokens", "model", "settings")
+KINDS = {"settings": dict}
 UNREDUCED = "none"
 
 
@@ -59,7 +62,7 @@ def read_results(folder: str) -> list[Row]:
         InputError: for a record that is no JSON or lacks a key, and for two records of one row and benchmark.
     """
     rows: dict[tuple[str, str, float, str], Row] = {}
-    for path in sorted(Path(folder).glob("*/*.json")):
+    for path in sorted(Path(folder).glob("[!.]*/[!.]*.json")):
         record = _read_record(path)
         settings = " ".join(json.dumps(value, separators=(",", ":")) for value in record["settings"].values())
         look = (record["model"], record["method"], float(record["tokens"]))
@@ -76,18 +79,15 @@ def read_results(folder: str) -> list[Row]:
     return [_with_relative(row, order) for row in order]
 
 
-def _read_record(path: Path) -> dict:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(
-            f"a result must be one JSON object: '{path}' is none ({error}); run its script again"
-        ) from None
-    missing = [key for key in KEYS if not isinstance(record, dict) or key not in record]
-    if not missing and not isinstance(record["settings"], dict):
-        missing = ["settings"]
-    if missing:
-        raise InputError(f"a result needs {', '.join(KEYS)}: '{path}' lacks {missing[0]}; run its script again")
+def _read_record(path: Path) -> dict[str, Any]:
+    record = read_json_object(path, "a result", "run its script again")
+    for key in KEYS:
+        if key not in record:
+            raise InputError(f"a result needs {', '.join(KEYS)}: '{path}' lacks {key}; run its script again")
+        value = record[key]
+        fits = is_number(value) if key in ("score", "tokens") else isinstance(value, KINDS.get(key, str))
+        if not fits:
+            raise InputError(f"{key} of a result is no such value: '{path}' has {shown(value)}; run its script again")
     return record
 
 

@@ -52,7 +52,7 @@ class Answering:
             texts: dict[int, str] = {}
             try:
                 texts = self._answer_at_once(numbers[part], items[part])
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
             if texts:

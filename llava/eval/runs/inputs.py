@@ -1,11 +1,13 @@
 """Questions to model inputs: prompt to ids, picture to pixels, in worker processes, and batches of them."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from llava.errors import InputError
+from llava.errors import InputError, one_line
 from llava.eval.runs.questions import Question, render
 from llava.mm_utils import process_images, tokenizer_image_token
 
@@ -29,15 +31,23 @@ class PreparedQuestions(Dataset):
         number, with_picture = index if isinstance(index, tuple) else (index, True)
         question = self.questions[number]
         try:
-            image = question.image() if question.image is not None and with_picture else None
+            return self._prepared(question, with_picture)
         except InputError as error:
             return error
+        except MemoryError:
+            return InputError(f"a picture must fit into memory: that of {question.where} does not; make it smaller")
+
+    def _prepared(self, question: Question, with_picture: bool) -> tuple[torch.Tensor, torch.Tensor | None, Any]:
+        image = question.image() if question.image is not None and with_picture else None
         start_end = getattr(self.config, "mm_use_im_start_end", False)
         prompt = render(question.message, question.image is not None, self.conv_mode, start_end)
         ids = tokenizer_image_token(prompt, self.tokenizer, return_tensors="pt")
         if image is None:
             return ids, None, None
-        return ids, process_images([image], self.processor, self.config)[0], image.size
+        try:
+            return ids, process_images([image], self.processor, self.config)[0], image.size
+        except InputError as error:
+            raise InputError(f"{error} (asked for in {question.where})") from None
 
 
 def batches(data: PreparedQuestions, first: int, batch_size: int, workers: int) -> DataLoader:
@@ -56,6 +66,24 @@ def planned_batches(
         pin_memory: hand out tensors in page-locked memory, from which a GPU copies while it computes.
     """
     return DataLoader(data, batch_sampler=plan, num_workers=workers, collate_fn=list, pin_memory=pin_memory)
+
+
+@contextlib.contextmanager
+def readers_named() -> Iterator[None]:
+    """Within, the end of a process that reads pictures is one line that says so.
+
+    Raises:
+        InputError: in its place; the system ends such processes when memory is short.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise InputError(
+            f"processes that read pictures must not be ended: one was ({one_line(error)[:200]}); where memory, or "
+            f"/dev/shm, is short, take fewer (--num-workers 0: none) and run again"
+        ) from error
 
 
 def collate(items: list[tuple[torch.Tensor, torch.Tensor | None, Any]]) -> dict[str, Any]:

@@ -13,18 +13,23 @@ MOST_ROWS = {"cpu": 32}
 MOST_ROWS_OF_A_GPU = 64
 
 
-def free_bytes(device: torch.device) -> int:
-    """Memory that is free now; on a CPU that of the machine."""
+def free_bytes(device: torch.device, share: int = 1) -> int:
+    """Memory that is free now for one of `share` runs that use the device together; on a CPU that of the machine."""
+    return _free_now(device) // share
+
+
+def _free_now(device: torch.device) -> int:
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error of torch says that an allocation failed; the CPU's and cuBLAS' have no class of their own."""
-    signs = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that an allocation failed, Python's or torch's; most of torch's have no class of theirs."""
+    signs = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "Cannot allocate memory")
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or (isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs))
 
 
 def token_bytes(model: Any) -> int:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from llava.conversation import get_conv_template
-from llava.errors import InputError
-from llava.eval.runs.command import Parser, at_least
+from llava.errors import InputError, shown
+from llava.eval.runs.command import Parser, at_least, between
 from llava.eval.runs.published import SWITCHES, named_method, without_whole
 from llava.mm_utils import get_model_name_from_path
 from llava.reduction import Geometry, Reduction, available, create, method_class
@@ -17,6 +17,11 @@ from llava.reduction.schedule import parse_list
 
 DTYPES = {"auto": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 ATTENTION = ("sdpa", "flash_attention_2", "eager")
+# Counts that a device could hold, and seeds to which the number of a question can be added.
+MOST_NEW_TOKENS, MOST_BEAMS, MOST_ROWS, MOST_SEED = 2**20, 2**10, 2**20, 2**62
+MOST_WORKERS = 256
+# Dividing by less than this overflows 32 bits; beyond the other end all words are as likely.
+COOLEST, HOTTEST = 1e-8, 1e8
 
 
 def add_model_options(parser: Parser) -> None:
@@ -32,13 +37,14 @@ def add_model_options(parser: Parser) -> None:
 
 def add_sampling_options(parser: Parser, max_new_tokens: int) -> None:
     """How answers are decoded. LLaVA's defaults; all its benchmark scripts pass --temperature 0."""
-    parser.add_argument("--temperature", type=float, default=0.2, help="0 decodes greedily")
-    parser.add_argument("--top_p", type=float, help="nucleus sampling")
-    parser.add_argument("--num_beams", type=int, default=1, help="beam search")
-    parser.add_argument("--max_new_tokens", type=int, default=max_new_tokens, help="length limit of an answer")
+    parser.add_argument("--temperature", type=between(0, HOTTEST), default=0.2, help="0 decodes greedily")
+    parser.add_argument("--top_p", type=between(0, 1), help="nucleus sampling")
+    parser.add_argument("--num_beams", type=at_least(1, MOST_BEAMS), default=1, help="beam search")
+    length = at_least(1, MOST_NEW_TOKENS)
+    parser.add_argument("--max_new_tokens", type=length, default=max_new_tokens, help="length limit of an answer")
     parser.add_argument(
         "--seed",
-        type=int,
+        type=at_least(-MOST_SEED, MOST_SEED),
         default=0,
         help="of sampling (each batch starts from it and its number) and of the method random",
     )
@@ -47,21 +53,24 @@ def add_sampling_options(parser: Parser, max_new_tokens: int) -> None:
 def add_speed_options(parser: Parser) -> None:
     """How questions are put together; greedy answers do not depend on it."""
     batch = "questions answered together, or auto: as many as fit; draws of sampling depend on it"
-    parser.add_argument("--batch-size", default="1", metavar="N", help=batch)
-    parser.add_argument("--num-workers", type=int, help="processes that read images; unset: 4, or none on a CPU")
+    parser.add_argument("--batch-size", type=_batch_size, default="1", metavar="N", help=batch)
+    readers = "processes that read images; unset: 4, or none on a CPU"
+    parser.add_argument("--num-workers", type=at_least(0, MOST_WORKERS), help=readers)
     store = "MiB of the device for images' shared work; unset: a quarter of what is free"
     parser.add_argument("--prefix-memory", type=at_least(0), metavar="MIB", help=store)
+    share = "runs that use this device's memory together; each takes its part of what is free"
+    parser.add_argument("--device-share", type=at_least(1, MOST_WORKERS), default=1, metavar="N", help=share)
     parser.add_argument("--compile", action="store_true", help="decode by a CUDA graph, or compiled on a CPU (greedy)")
 
 
 def batch_size_from(args: argparse.Namespace) -> int | None:
     """Questions answered together; None: as many as fit."""
-    given = str(args.batch_size)
-    if given == "auto":
-        return None
-    if not given.isdecimal() or int(given) < 1:
-        raise InputError(f"--batch-size must be at least 1: got {given}, expected a whole number or auto")
-    return int(given)
+    return None if args.batch_size == "auto" else int(args.batch_size)
+
+
+def _batch_size(text: str) -> str | int:
+    """An argparse type: a whole number of questions, or `auto`."""
+    return text if text == "auto" else at_least(1, MOST_ROWS)(text)
 
 
 def add_method_options(parser: Parser) -> None:
@@ -73,11 +82,12 @@ def add_method_options(parser: Parser) -> None:
     group.add_argument("--method", choices=available(), help="unset: the one whose flags are given, or none")
     for flag, name in SWITCHES.items():
         group.add_argument(f"--{flag}", action="store_true", help=f"--method {name}, as its published scripts say it")
-    group.add_argument("--retain", type=int, help="average image tokens per LLM layer; the method's schedule, scaled")
+    budget = "average image tokens per LLM layer; the method's schedule, scaled"
+    group.add_argument("--retain", type=at_least(), help=budget)
     for name, (owners, setting) in sorted(_settings().items()):
         if setting.metadata.get("shared"):
             continue
-        kind = int if setting.type is int else str
+        kind = at_least() if setting.type is int else str
         group.add_argument(f"--{name}", type=kind, help=f"{setting.metadata['help']} ({', '.join(owners)})")
 
 
@@ -166,11 +176,15 @@ def device_from(args: argparse.Namespace) -> str:
 
 def sampling_from(args: argparse.Namespace) -> dict[str, Any]:
     """Generation arguments; what greedy decoding does not use is unset, whatever the checkpoint's own defaults."""
-    for name, value, lowest in (("max_new_tokens", args.max_new_tokens, 1), ("num_beams", args.num_beams, 1)):
-        if value < lowest:
-            raise InputError(f"--{name} must be at least {lowest}: got {value}")
-    if args.temperature < 0:
-        raise InputError(f"--temperature must not be negative: got {args.temperature}; 0 decodes greedily")
+    for name, most in (("max_new_tokens", MOST_NEW_TOKENS), ("num_beams", MOST_BEAMS)):
+        value = getattr(args, name)
+        if not 1 <= value <= most:
+            raise InputError(f"--{name} must be at least 1 and at most {most}: got {shown(value)}")
+    if args.temperature != 0 and not COOLEST <= args.temperature <= HOTTEST:
+        raise InputError(
+            f"--temperature must be 0, which decodes greedily, or from {COOLEST:g} to {HOTTEST:g}: got "
+            f"{args.temperature}"
+        )
     if args.top_p is not None and not 0 < args.top_p <= 1:
         raise InputError(f"--top_p must be above 0 and at most 1: got {args.top_p}")
     sampled = args.temperature > 0

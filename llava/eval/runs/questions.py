@@ -1,16 +1,16 @@
 """Questions as the runners ask them, whatever file they come from."""
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_TOKEN
 from llava.conversation import get_conv_template
-from llava.errors import InputError
+from llava.errors import InputError, shown
 from llava.mm_utils import open_image
 
 
@@ -76,14 +76,43 @@ def chunk(items: list, chunks: int, index: int) -> list:
     return items[index * size : (index + 1) * size]
 
 
-def check_images_exist(questions: list[Question]) -> None:
-    """Refuse a missing picture before anything is loaded, naming it and the question's line."""
+def check_questions(questions: list[Question], skip_unreadable: bool = False) -> None:
+    """Refuse before anything is loaded what could not be asked, naming the question and its line.
+
+    Args:
+        skip_unreadable: let pictures be missing, as long as one is there.
+
+    Raises:
+        InputError: for the literal `<image>` in a question's text, which a prompt takes for a picture, and for a
+            picture that is missing.
+    """
     for question in questions:
-        if isinstance(question.image, FileImage) and not Path(question.image.identity).is_file():
+        if DEFAULT_IMAGE_TOKEN in question.message:
             raise InputError(
-                f"a question's image must exist: '{question.image.identity}' does not ({question.where}); "
-                f"check --image-folder"
+                f"a question's text must not hold {DEFAULT_IMAGE_TOKEN}, which stands for a picture: {question.where} "
+                f"(question_id {shown(question.head.get('question_id'))}) does; take it out where the question's "
+                f"picture is meant, which goes first by itself, or write < image > where the word is meant"
             )
+    images: dict[str, str] = {}
+    for question in questions:
+        if isinstance(question.image, FileImage):
+            images.setdefault(question.image.identity, question.where)
+    missing = [identity for identity in images if not os.path.isfile(identity)]
+    if missing and not (skip_unreadable and len(missing) < len(images)):
+        raise InputError(
+            f"a question's image must exist: {shown(missing[0], 300)} does not ({images[missing[0]]}); check "
+            f"--image-folder, or go on without it: --skip-unreadable"
+        )
+
+
+def can_be_read(question: Question) -> bool:
+    """Whether the question's picture can be read, or it has none."""
+    try:
+        if question.image is not None:
+            question.image()
+    except InputError:
+        return False
+    return True
 
 
 def render(message: str, with_image: bool, conv_mode: str, start_end: bool) -> str:

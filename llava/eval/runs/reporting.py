@@ -1,16 +1,19 @@
 """What a runner tells a person: the schedule it uses, what that saves, and some answers."""
 
-import itertools
-import json
+import sys
 from typing import Any
 
 from llava.constants import IMAGE_TOKEN_INDEX
+from llava.errors import shown
 from llava.eval.runs.inputs import PreparedQuestions
 from llava.eval.runs.questions import render
+from llava.eval.runs.settings import path_of
 from llava.mm_utils import tokenizer_image_token
 from llava.reduction import Reduction, name_of
 from llava.reduction.methods.none import Unreduced
 from llava.reduction.schedule import DecoderShape, average_tokens, describe, prefill_flops
+
+SHOWN = 3  # skipped questions that are named
 
 
 def schedule_report(method: Reduction, model: Any, data: PreparedQuestions) -> str:
@@ -43,12 +46,22 @@ def in_flops(count: float) -> str:
     return f"{count:.0f} FLOPs"
 
 
-def show_answers(path: str, count: int) -> None:
+def show_answers(records: list[dict[str, Any]], count: int) -> None:
     """Print the first `count` questions of an answers file with their answers."""
-    if count < 1:
+    for record in records[:count]:
+        print(f"\nQ: {record['prompt']}\nA: {record['text']}")
+    if records[:count]:
+        print()
+
+
+def tell_what_was_skipped(path: str, skipped: list[dict[str, Any]]) -> None:
+    """Name on stderr the questions that were not asked, and where all of them stand."""
+    if not skipped:
         return
-    with open(path, encoding="utf-8") as file:
-        for line in itertools.islice(file, count):
-            record = json.loads(line)
-            print(f"\nQ: {record['prompt']}\nA: {record['text']}")
-    print()
+    named = "; ".join(f"{shown(one['question_id'])}: {one['why']}" for one in skipped[:SHOWN])
+    more = f"; and {len(skipped) - SHOWN} more, see {path_of(path)}" if len(skipped) > SHOWN else ""
+    print(
+        f"WARNING: {len(skipped)} questions were skipped, because their pictures cannot be read: {named}{more}. They "
+        f"count as answered wrongly; once a picture is mended, the same command asks again",
+        file=sys.stderr,
+    )

@@ -2,16 +2,19 @@
 
 import argparse
 import os
+from collections.abc import Hashable
 from typing import Any
 
 import shortuuid
 from tqdm import tqdm
 
 from llava.errors import InputError
+from llava.eval.files import skipped_because
 from llava.eval.runs.answering import Answering
 from llava.eval.runs.answers import AnswersFile
-from llava.eval.runs.command import Parser
-from llava.eval.runs.inputs import PreparedQuestions, planned_batches
+from llava.eval.runs.command import Parser, at_least
+from llava.eval.runs.identity import checkpoint_digest, pictures_digests
+from llava.eval.runs.inputs import PreparedQuestions, planned_batches, readers_named
 from llava.eval.runs.loading import Loaded, load_model
 from llava.eval.runs.memory import cache_bytes, free_bytes, rows_that_fit
 from llava.eval.runs.options import (
@@ -26,8 +29,9 @@ from llava.eval.runs.options import (
 )
 from llava.eval.runs.ordered import OrderedAnswers
 from llava.eval.runs.plan import first_uses, image_key, plan_batches
-from llava.eval.runs.questions import Question, check_images_exist, chunk, render
-from llava.eval.runs.reporting import schedule_report, show_answers
+from llava.eval.runs.questions import Question, check_questions, chunk, render
+from llava.eval.runs.reporting import schedule_report, show_answers, tell_what_was_skipped
+from llava.eval.runs.settings import readable
 from llava.files.reading import file_digest
 from llava.mm_utils import get_model_name_from_path, tokenizer_image_token
 from llava.model.builder import model_geometry, prepare_tower
@@ -45,12 +49,15 @@ def add_runner_options(parser: Parser, questions: str, conv_mode: str = "llava_v
     parser.add_argument("--question-file", default=questions, help="the questions")
     parser.add_argument("--answers-file", default="answer.jsonl", help="written, or continued where it ends")
     parser.add_argument("--conv-mode", default=conv_mode, help="conversation template; vicuna_v1 for LLaVA-1.5")
-    parser.add_argument("--num-chunks", type=int, default=1, help="parts the questions are cut into")
-    parser.add_argument("--chunk-idx", type=int, default=0, help="the part to run, from 0")
+    parser.add_argument("--num-chunks", type=at_least(1), default=1, help="parts the questions are cut into")
+    parser.add_argument("--chunk-idx", type=at_least(0), default=0, help="the part to run, from 0")
     add_sampling_options(parser, max_new_tokens)
     add_speed_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="start anew where an answers file is there already")
-    parser.add_argument("--show", type=int, default=0, help="print so many questions with their answers at the end")
+    skip = "give questions whose pictures cannot be read an empty answer, and name them at the end"
+    parser.add_argument("--skip-unreadable", action="store_true", help=skip)
+    show = "print so many questions with their answers at the end"
+    parser.add_argument("--show", type=at_least(0), default=0, help=show)
     add_method_options(parser)
 
 
@@ -68,34 +75,51 @@ def run_questions(
     """
     choice, sampling = method_from(args), sampling_from(args)
     device_from(args)
-    batch_size_from(args)
     questions = questions if already_cut else chunk(questions, args.num_chunks, args.chunk_idx)
-    check_images_exist(questions)
+    check_questions(questions, args.skip_unreadable)
+    _check_apart(args.answers_file, args.question_file)
     config = read_config(args.model_path)
-    prepare_tower(config, args.model_path)
+    tower = prepare_tower(config, args.model_path).name
     geometry = model_geometry(config)
     method = choice.build(geometry)
     own_settings |= {"answers": len(questions), "average_tokens": average_tokens(method, geometry)}
+    own_settings |= {"pictures_sha256": pictures_digests(questions)}
 
-    with AnswersFile(args.answers_file, _settings(args, conv_mode, method) | own_settings, args.overwrite) as file:
+    settings = _settings(args, conv_mode, method, tower) | own_settings
+    with AnswersFile(args.answers_file, settings, args.overwrite) as file:
         answers = OrderedAnswers(file, questions)
         if answers.done < len(questions):
             loaded = load_model(args, method)
             data = loaded.prepare(questions, conv_mode)
             print(schedule_report(method, loaded.model, data), flush=True)
-            _answer(args, *_answering(args, loaded, data, sampling, method), answers)
-    show_answers(args.answers_file, args.show)
+            with readers_named():
+                _answer(args, *_answering(args, loaded, data, sampling, method), answers)
+        records = file.finish()
+        skipped = [
+            {"question_id": record["question_id"], "why": why} for record in records if (why := skipped_because(record))
+        ]
+        file.note(skipped=skipped or None)
+    show_answers(records, args.show)
+    tell_what_was_skipped(args.answers_file, skipped)
     before = f", {len(file.done)} of them from before" if file.done else ""
-    print(f"{len(questions)} answers in {args.answers_file}{before}")
+    print(f"{len(records)} answers in {args.answers_file}{before}")
 
 
-def _settings(args: argparse.Namespace, conv_mode: str, method: Reduction) -> dict[str, Any]:
+def _check_apart(answers_file: str, question_file: str) -> None:
+    """Refuse to write answers where the questions are."""
+    if os.path.exists(answers_file) and os.path.samefile(answers_file, question_file):
+        raise InputError(f"answers go to a file of their own: '{answers_file}' is the question file; name another one")
+
+
+def _settings(args: argparse.Namespace, conv_mode: str, method: Reduction, tower: str | None) -> dict[str, Any]:
     """What the answers depend on; batch size and device are not in it, so a run may continue on another machine."""
     names = ["model_path", "model_base", "image_folder", "question_file", "num_chunks", "chunk_idx", "temperature"]
     names += ["top_p", "num_beams", "max_new_tokens", "seed", "dtype", "load_8bit", "load_4bit"]
     chosen = {name: getattr(args, name) for name in names}
     return chosen | {
-        "question_file_sha256": file_digest(args.question_file),
+        "question_file_sha256": file_digest(args.question_file, "a question file"),
+        "checkpoint_sha256": checkpoint_digest(args.model_path, tower),
+        "base_sha256": checkpoint_digest(args.model_base) if args.model_base is not None else None,
         "conv_mode": conv_mode,
         "method": name_of(method),
         "settings": vars(method),
@@ -110,7 +134,7 @@ def _answering(
     longest = max(data.questions, key=lambda question: len(question.message))
     prompt = render(longest.message, False, data.conv_mode, False)
     text_tokens = len(tokenizer_image_token(prompt, data.tokenizer)) + 4  # image tokens may have marks around them
-    free = free_bytes(model.device)
+    free = free_bytes(model.device, args.device_share)
     limit = args.prefix_memory * 2**20 if args.prefix_memory is not None else free // 4
     size = batch_size_from(args)
     if size is None:
@@ -132,19 +156,24 @@ def _answer(args: argparse.Namespace, answering: Answering, kept: int, answers: 
     whole = plan_batches(answering.keys, answering.limit)
     plan = [batch for batch in whole if not answers.known.issuperset(batch)]
     marked = first_uses(plan, answering.keys, kept)
-    model_id = get_model_name_from_path(args.model_path)
+    model_id = readable(get_model_name_from_path(args.model_path))
+    unreadable: dict[Hashable, InputError] = {}
     with tqdm(total=len(data), initial=answers.done, unit="question", smoothing=0.05) as progress:
         for batch, items in zip(plan, planned_batches(data, marked, workers, model.device.type == "cuda")):
-            unread = {answering.keys[n]: item for n, item in zip(batch, items) if isinstance(item, InputError)}
-            asked = [(n, item) for n, item in zip(batch, items) if answering.keys[n] not in unread]
+            unreadable |= {answering.keys[n]: item for n, item in zip(batch, items) if isinstance(item, InputError)}
+            asked = [(n, item) for n, item in zip(batch, items) if answering.keys[n] not in unreadable]
             for texts in answering.answer([n for n, _ in asked], [item for _, item in asked]):
                 answers.add({n: _record(data.questions[n], text, model_id) for n, text in texts.items()})
                 progress.update(answers.done - progress.n)
-            for error in unread.values():
-                raise error
+            left = {n: unreadable[answering.keys[n]] for n in batch if answering.keys[n] in unreadable}
+            if not args.skip_unreadable and not answers.known.issuperset(left):
+                raise InputError(f"{next(iter(left.values()))}; or go on without it: --skip-unreadable")
+            answers.add({n: _record(data.questions[n], "", model_id, str(error)) for n, error in left.items()})
+            progress.update(answers.done - progress.n)
 
 
-def _record(question: Question, text: str, model_id: str) -> dict[str, Any]:
-    """One line of an answers file; the order of the keys is LLaVA's."""
-    end = {"answer_id": shortuuid.uuid(), "model_id": model_id, "metadata": {}}
+def _record(question: Question, text: str, model_id: str, skipped: str | None = None) -> dict[str, Any]:
+    """One line of an answers file; the order of the keys is LLaVA's. `skipped`: why the question was not asked."""
+    metadata = {} if skipped is None else {"skipped": skipped}
+    end = {"answer_id": shortuuid.uuid(), "model_id": model_id, "metadata": metadata}
     return question.head | {"text": text} | question.tail | end

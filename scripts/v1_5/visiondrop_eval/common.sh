@@ -95,6 +95,9 @@ flags=(--model-path "$CKPT" --conv-mode "${CONV_MODE:-vicuna_v1}" --temperature 
 [[ -z "${MAX_NEW_TOKENS:-}" ]] || flags+=(--max_new_tokens "$MAX_NEW_TOKENS")
 [[ -z "${SEED:-}" ]] || flags+=(--seed "$SEED")
 [[ "${OVERWRITE:-0}" == 0 ]] || flags+=(--overwrite)
+# Chunks that use one device together take each its part of the memory that is free.
+devices="$((${#gpus[@]} > 0 ? ${#gpus[@]} : 1))"
+((world > 1)) || flags+=(--device-share "$(((chunks + devices - 1) / devices))")
 checkpoint="$(basename -- "$CKPT")"
 [[ "$checkpoint" != checkpoint-* ]] || checkpoint="$(basename -- "$(dirname -- "$CKPT")")_$checkpoint"
 NAME="${NAME:-${checkpoint}_$METHOD$budget${SEED:+_seed$SEED}}"

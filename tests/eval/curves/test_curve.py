@@ -139,7 +139,7 @@ def test_command_writes_the_same_three_files_each_time(
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
-        (["--divisors", 0.5], "--divisors must be at least 1: got 0.5"),
+        (["--divisors", 0.5], "--divisors: must be a number from 1 to 1e+06: got '0.5'"),
         (["--image-folder", "/nowhere"], "a question's image must exist: '/nowhere/0.png' does not"),
         (["--methods", "fastv"], "invalid choice: 'fastv'"),
         (["--batch-size", 0], "must be a whole number of at least 1: got '0'"),

@@ -75,10 +75,17 @@ def _twice(folder: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
-        (lambda folder: (folder / "llava_none_576/gqa.json").write_text("{"), "a result must be one JSON object"),
+        (lambda folder: (folder / "llava_none_576/gqa.json").write_text("{"), "a result must be JSON"),
+        (lambda folder: (folder / "llava_none_576/gqa.json").write_text("[1]"), "a result must be one JSON object"),
+        (lambda folder: (folder / "llava_none_576/gqa.json").write_bytes(b"\xff"), "a result must be UTF-8 text"),
+        (lambda folder: (folder / "llava_none_576/gqa.json").write_text("[" * 99999), "nested too deeply"),
+        (lambda folder: _twice(folder, score="60"), "score of a result is no such value"),
+        (lambda folder: _twice(folder, tokens=None), "tokens of a result is no such value"),
+        (lambda folder: _twice(folder, score=10**400), "score of a result is no such value"),
+        (lambda folder: _twice(folder, method=["a"]), "method of a result is no such value"),
         (lambda folder: (folder / "llava_none_576/gqa.json").write_text("{}"), "lacks benchmark; run its script again"),
         (_twice, "is another gqa of llava-v1.5-7b, visiondrop, 32.0 tokens; remove one"),
-        (lambda folder: _twice(folder, settings=3), "lacks settings; run its script again"),
+        (lambda folder: _twice(folder, settings=3), "settings of a result is no such value"),
     ],
 )
 def test_bad_results_are_refused(results: Path, capsys: pytest.CaptureFixture, spoil: object, complaint: str) -> None:

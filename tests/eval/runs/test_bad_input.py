@@ -1,6 +1,7 @@
 """What a user can get wrong: one line on stderr, exit code 2, before weights are read where it can be known before."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -37,7 +38,11 @@ def refused(outcome: object, complaint: str) -> None:
         (["--layer_list", "[3,6,12]"], "layer_list must stay below the number of LLM layers: got 12, expected at most"),
         (["--dominant", -1], "dominant must be a whole number of at least 1: got -1"),
         (["--contextual", 0], "contextual must be a whole number of at least 1: got 0"),
-        (["--dominant", "many"], "argument --dominant: invalid int value: 'many'"),
+        (["--dominant", "many"], "argument --dominant: must be a whole number: got 'many'"),
+        (
+            ["--dominant", "9" * 400],
+            "argument --dominant: must be a whole number from -92233",
+        ),
         (["--dominant", 577], "must not exceed what the encoder has: got 577 + 6, expected at most 577"),
         (["--image_token_list", "[[30,5],[30,5],[16,3]]"], "must keep fewer tokens at each stage: got 35 after 35"),
         (["--image_token_list", "[[40,8],[22,4],[16,3]]"], "must keep fewer tokens at each stage: got 48 after 48"),
@@ -54,12 +59,38 @@ def refused(outcome: object, complaint: str) -> None:
             "--conv-mode must name a conversation template: got 'vicuna', choose one of",
         ),
         (["--num-chunks", 3, "--chunk-idx", 3], "--chunk-idx must lie below --num-chunks: got 3 of 3"),
-        (["--num-chunks", 0], "--chunk-idx must lie below --num-chunks"),
-        (["--batch-size", 0], "--batch-size must be at least 1: got 0"),
-        (["--temperature", -0.1], "--temperature must not be negative: got -0.1"),
-        (["--top_p", 1.5], "--top_p must be above 0 and at most 1: got 1.5"),
-        (["--num_beams", 0], "--num_beams must be at least 1: got 0"),
-        (["--max_new_tokens", 0], "--max_new_tokens must be at least 1: got 0"),
+        (["--num-chunks", 0], "--num-chunks: must be a whole number of at least 1: got '0'"),
+        (["--chunk-idx", -1], "--chunk-idx: must be a whole number of at least 0: got '-1'"),
+        (["--batch-size", 0], "--batch-size: must be a whole number of at least 1: got '0'"),
+        (["--batch-size", "١"], "--batch-size: must be a whole number of at least 1: got '١'"),
+        (["--temperature", -0.1], "--temperature: must be a number from 0 to 1e+08: got '-0.1'"),
+        (["--temperature", "nan"], "--temperature: must be a number from 0 to 1e+08: got 'nan'"),
+        (["--temperature", "inf"], "--temperature: must be a number from 0 to 1e+08: got 'inf'"),
+        (
+            ["--temperature", "1e-300"],
+            "--temperature must be 0, which decodes greedily, or from 1e-08 to 1e+08: got 1e",
+        ),
+        (["--top_p", 1.5], "--top_p: must be a number from 0 to 1: got '1.5'"),
+        (["--top_p", "nan"], "--top_p: must be a number from 0 to 1: got 'nan'"),
+        (["--top_p", 0], "--top_p must be above 0 and at most 1: got 0.0"),
+        (["--num_beams", 0], "--num_beams: must be a whole number of at least 1: got '0'"),
+        (["--num_beams", 10**18], "--num_beams: must be a whole number from 1 to 1024: got '1000"),
+        (
+            ["--max_new_tokens", 0],
+            "--max_new_tokens: must be a whole number of at least 1",
+        ),
+        (
+            ["--seed", 10**30],
+            "--seed: must be a whole number from -4611686018427387904 to 4",
+        ),
+        (["--num-workers", -1], "--num-workers: must be a whole number of at least 0: got '-1'"),
+        (["--device-share", 0], "--device-share: must be a whole number of at least 1: got '0'"),
+        (["--show", "1" + 30 * "0"], "--show: must be a whole number from 0 to 9223372036854775807: got '1000"),
+        (
+            ["--retain", "9" * 400],
+            "--retain: must be a whole number from -92233",
+        ),
+        (["--conv-mode", "a\udcff"], "--conv-mode must name a conversation template: got 'a\\udcff'"),
         (["--device", "cuda"], "--device must be there: got 'cuda', which torch does not find"),
         (["--device", "tpu"], "invalid choice: 'tpu'"),
         (["--question-file", "/nowhere/q.jsonl"], "a question file must be readable: '/nowhere/q.jsonl' is not"),
@@ -85,13 +116,47 @@ def test_flags(tmp_path: Path, capsys: pytest.CaptureFixture, no_loading: None, 
         ('\n{"question_id": 1, "image": "0.png", "text": "a"}\n\n3\n', "line 4 is a number"),
         ('{"question_id": 1, "image": 3, "text": "a"}\n', "image in a question file is text"),
         ('{"question_id": 1, "image": "0.png", "text": null}\n', "line 1 has None; mend it"),
+        ('{"question_id": 1.0, "image": "0.png", "text": "a"}\n', "whole number: .* line 1 has 1.0; mend it"),
+        (
+            '{"question_id": null, "image": "0.png", "text": "a"}\n',
+            "whole number: .* line 1 has None; mend it",
+        ),
+        ('{"question_id": [1], "image": "0.png", "text": "a"}\n', "whole number: .* line 1 has .1.; mend it"),
+        (
+            '{"question_id": true, "image": "0.png", "text": "a"}\n',
+            "whole number: .* line 1 has True; mend it",
+        ),
+        ('{"question_id": NaN, "image": "0.png", "text": "a"}\n', "line 1 is none .NaN is no number in JSON"),
+        ('{"question_id": 1, "image": "0.png", "text": "a \\ud83d"}\n', "line 1 has half of a surrogate pair"),
+        ('{"question_id": 41, "image": "0.png", "text": "a <image> b"}\n', "line 1 .question_id 41. does; take"),
+        (
+            '{"question_id": "x", "image": "0.png", "text": "<image>\\na"}\n',
+            "line 1 .question_id 'x'. does; take",
+        ),
+        ('{"question_id": 1, "image": "a\\u0000b", "text": "a"}\n', "must exist: .*b' does not .*line 1"),
+        ('{"question_id": 1, "image": "' + "a" * 300 + '", "text": "a"}\n', "must exist: .* does not .*line 1"),
+        ('{"question_id": 1, "image": "", "text": "a"}\n', "must exist: .* does not .*line 1"),
     ],
 )
 def test_question_files(
     tmp_path: Path, capsys: pytest.CaptureFixture, no_loading: None, content: str, complaint: str
 ) -> None:
     (tmp_path / "questions.jsonl").write_text(content)
-    refused(call("model_vqa_loader", capsys, *loader_flags(tmp_path)), complaint)
+    outcome = call("model_vqa_loader", capsys, *loader_flags(tmp_path))
+    refused(outcome, "")
+    assert re.search(complaint, outcome.err), outcome.err
+    assert not (tmp_path / "answers/a.jsonl").exists()
+
+
+def test_answers_do_not_go_into_the_question_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture, no_loading: None
+) -> None:
+    before = questions(tmp_path).read_bytes()
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "questions.jsonl")
+    for name in ("questions.jsonl", "link.jsonl"):
+        outcome = call("model_vqa_loader", capsys, *loader_flags(tmp_path, "--overwrite", answers=name))
+        refused(outcome, f"answers go to a file of their own: '{tmp_path}/{name}' is the question file")
+    assert (tmp_path / "questions.jsonl").read_bytes() == before
 
 
 def test_binary_question_file(tmp_path: Path, capsys: pytest.CaptureFixture, no_loading: None) -> None:

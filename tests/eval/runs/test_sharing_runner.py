@@ -153,6 +153,7 @@ def test_sampled_answers_are_the_same_after_an_interruption(
 
 def test_answers_in_any_order_are_written_in_the_order_of_the_questions(tmp_path: Path) -> None:
     asked = [Question("here", "Is it?", None, {"question_id": at}) for at in range(20)]
+    given = {at: {"question_id": at, "text": "yes"} for at in range(20)}
     order = random.Random(1).sample(range(20), 20)
     path = tmp_path / "a.jsonl"
     for start in range(0, 20, 5):  # four runs
@@ -160,7 +161,7 @@ def test_answers_in_any_order_are_written_in_the_order_of_the_questions(tmp_path
             answers = OrderedAnswers(file, asked)
             assert answers.known == set(order[:start]) or answers.known <= set(order[:start])
             for number in order[: start + 5]:
-                answers.add({number: {"question_id": number}})
+                answers.add({number: given[number]})
                 written = [record["question_id"] for record in records(path)]
                 assert written == list(range(len(written)))
     assert len(records(path)) == 20 and not Path(f"{path}.held.jsonl").exists()
@@ -183,7 +184,7 @@ def test_running_out_of_memory_halves_the_batch(
         monkeypatch.setattr(LlavaLlamaForCausalLM, "ask", limited)
 
     cpu = RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried ...")
-    for number, error in enumerate((torch.OutOfMemoryError("CUDA out of memory."), cpu)):
+    for number, error in enumerate((torch.OutOfMemoryError("CUDA out of memory."), cpu, MemoryError())):
         sizes.clear()
         small_device(3, error)
         flags = loader_flags(tmp_path, "--retain", 32, "--batch-size", "auto", answers=f"{number}.jsonl")
@@ -230,3 +231,16 @@ def test_as_many_questions_as_fit(load: Load) -> None:
     assert memory.rows_that_fit(model, create("none"), 60, 16, 1, 4 * 10**7) < counts[2]
     assert memory.rows_that_fit(model, method, 60, 16, 5, 4 * 10**7) < counts[2]
     assert memory.free_bytes(torch.device("cpu")) > 10**6
+
+
+def test_runs_that_share_a_device_share_what_is_free(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interleaved(tmp_path, 1)
+    monkeypatch.setattr(memory, "_free_now", lambda _: 4 * 10**9)
+    limits = []
+    monkeypatch.setattr(runner, "PrefixStore", lambda limit: limits.append(limit) or PrefixStore(limit))
+    for share in (1, 4):
+        flags = loader_flags(tmp_path, "--device-share", share, answers=f"{share}.jsonl")
+        assert call("model_vqa_loader", capsys, *flags).code == 0
+    assert limits == [10**9, 25 * 10**7]
