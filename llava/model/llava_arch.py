@@ -9,30 +9,32 @@ from llava.constants import IMAGE_TOKEN_INDEX
 from llava.errors import InputError
 from llava.mm_utils import get_anyres_image_grid_shape
 from llava.model.assembly import grid_of, reduced_tokens, unreduced_tokens
+from llava.model.devices import device_of
 from llava.model.fusion import Plan, fuse, plan_fusion
 from llava.model.multimodal_encoder.builder import build_vision_tower
 from llava.model.multimodal_projector.builder import build_vision_projector
 from llava.model.trace import Trace
+from llava.model.vision_modules import VisionModules, VisionTokenizer
 from llava.reduction import Reduction
 
 
-class LlavaMetaModel:
+class LlavaMetaModel(VisionModules):
     """Mixed in before a decoder: holds the vision tower, the projector and LLaVA-NeXT's newline token."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)  # type: ignore[call-arg]
         if getattr(config, "mm_vision_tower", None):
-            self.vision_tower = build_vision_tower(config)
+            self.vision_tower = build_vision_tower(config, delay_load=True)
             self.mm_projector = build_vision_projector(config)
             if "unpad" in (getattr(config, "mm_patch_merge_type", None) or "flat"):
                 self.image_newline = nn.Parameter(torch.zeros(config.hidden_size))
 
     def get_vision_tower(self) -> Any:
-        """The vision tower (LLaVA's accessor)."""
-        return self.vision_tower
+        """The vision tower (LLaVA's accessor); None before `initialize_vision_modules`."""
+        return getattr(self, "vision_tower", None)
 
 
-class LlavaMetaForCausalLM:
+class LlavaMetaForCausalLM(VisionTokenizer):
     """Mixed in before a causal LM whose `model` is a `LlavaMetaModel`: images to tokens, prompts to decoder inputs."""
 
     def get_vision_tower(self) -> Any:
@@ -56,7 +58,8 @@ class LlavaMetaForCausalLM:
             (total, D) tokens of all images one after the other, and the number of tokens of each image.
         """
         if not views:
-            return self.get_model().embed_tokens.weight[:0], []
+            table = self.get_model().embed_tokens
+            return torch.empty(0, table.embedding_dim, dtype=table.weight.dtype, device=device_of(table)), []
         # Page-locked pixels are copied while the device computes, if each view goes there by itself.
         device = self.get_vision_tower().device
         pixels = torch.cat([view.to(device, non_blocking=True) for view in views])
@@ -123,7 +126,7 @@ class LlavaMetaForCausalLM:
         features, lengths = encoded
         plan = plan_fusion(ids, mask, lengths, getattr(self.config, "tokenizer_model_max_length", None))
         table = self.get_model().embed_tokens
-        text = table(input_ids.clamp(min=0).to(table.weight.device, non_blocking=True))
+        text = table(input_ids.clamp(min=0).to(device_of(table), non_blocking=True))
         embeds = fuse(text, features, plan)
         if trace is not None:
             trace.inputs_embeds, trace.layout = embeds, plan.layout

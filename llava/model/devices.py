@@ -1,0 +1,42 @@
+"""On which device a module computes, where accelerate keeps its weights somewhere else in between."""
+
+from collections.abc import Iterator
+
+import torch
+from accelerate.hooks import AlignDevicesHook, SequentialHook
+from torch import nn
+
+
+def hooks_of(module: nn.Module) -> Iterator[AlignDevicesHook]:
+    """accelerate's hooks that move a module's weights or inputs."""
+    hook = getattr(module, "_hf_hook", None)
+    for part in hook.hooks if isinstance(hook, SequentialHook) else [hook]:
+        if isinstance(part, AlignDevicesHook):
+            yield part
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's inputs belong: the device of its weights, or that to which offloaded ones are brought.
+
+    The module's first parameter decides, as in transformers.
+    """
+    for part in module.modules():
+        for parameter in part.parameters(recurse=False):
+            if not parameter.is_meta:
+                return parameter.device
+            executing = [hook.execution_device for hook in hooks_of(part) if hook.execution_device is not None]
+            return torch.device(_indexed(executing[0])) if executing else parameter.device
+    return torch.device("cpu")
+
+
+def is_offloaded(module: nn.Module) -> bool:
+    """True where some weights of a module are not there between its calls."""
+    return any(hook.offload for part in module.modules() for hook in hooks_of(part))
+
+
+def _indexed(device: int | str | torch.device) -> str | torch.device:
+    """accelerate numbers accelerators."""
+    if isinstance(device, int):
+        accelerator = torch.accelerator.current_accelerator()
+        return f"{accelerator.type if accelerator else 'cuda'}:{device}"
+    return device
