@@ -87,18 +87,21 @@ def load_pretrained_model(
     placed = device_map_for(device_map, device)
     default = torch.float32 if runs_on_cpu(placed, arguments.placement.get("max_memory")) else torch.float16
 
+    bits = quantization(
+        config, dtype_for(dtype, torch_dtype, default, (config.dtype,)), load_8bit, load_4bit, arguments.quantization
+    )
+
     processor, generation = build_image_processor(source), read_generation_config(weights)
     tokenizer = load_tokenizer(weights.path)
     extra = read_beside(folder, kind) if kind != FULL else {}
     adapter = read_adapter(folder) if kind == LORA else None
     state = read_state(weights, extra, source)
-    precision = dtype_for(dtype, torch_dtype, default, (config.dtype, dtype_of(state)))
     flash = use_flash_attn or use_flash_attention_2
     settings = dict(
-        dtype=precision,
+        dtype=dtype_for(dtype, torch_dtype, default, (config.dtype, dtype_of(state))),
         device_map=placed,
         attn_implementation=attn_implementation or ("flash_attention_2" if flash else "sdpa"),
-        quantization_config=quantization(config, precision, load_8bit, load_4bit, arguments.quantization),
+        quantization_config=bits,
         **arguments.placement,
     )
     check_state(state, config, LlavaLlamaForCausalLM, weights.path)

@@ -1,6 +1,7 @@
 """A LoRA adapter on disk: its settings, judged, and its tensors."""
 
 import importlib.util
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,7 +116,8 @@ def merge(model: Any, adapter: Adapter) -> Any:
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
     try:
-        tuned = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **adapter.settings))
+        excluded = _excluded(adapter)
+        tuned = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **adapter.settings | excluded))
         tensors = {_today(name): tensor[...] for name, tensor in adapter.tensors.items()}
         wanted = get_peft_model_state_dict(tuned, save_embedding_layers=False)
         _compare(tensors, wanted, adapter.origin)
@@ -128,6 +130,19 @@ def merge(model: Any, adapter: Adapter) -> Any:
             f"a LoRA adapter must fit its base: '{adapter.origin}' does not ({first_line(error)}); give the base it "
             f"was trained on"
         ) from error
+
+
+def _excluded(adapter: Adapter) -> dict[str, str]:
+    """peft's `exclude_modules`: also the tower and the projector, where they were not there when LoRA was trained.
+
+    peft finds its targets by the end of a name, and a tower's q_proj ends like a decoder's.
+    """
+    own = adapter.settings.get("exclude_modules")
+    patterns = [own] if isinstance(own, str) else [rf"(.*\.)?{re.escape(name)}" for name in own or []]
+    for part in ("vision_tower", "mm_projector"):
+        if not any(f".{part}." in name for name in adapter.tensors):
+            patterns.append(rf".*\.{part}\..*")
+    return {"exclude_modules": "|".join(f"(?:{pattern})" for pattern in patterns)} if patterns else {}
 
 
 def _today(name: str) -> str:

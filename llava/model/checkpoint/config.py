@@ -167,8 +167,10 @@ def settings_of(raw: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-_ACTING = ("model_type", "attn_implementation", "experts_implementation", "trust_remote_code", "transformers_weights")
-_ACTING += ("fusion_config", "kernel_config", "use_kernels", "allow_all_kernels", "distributed_config", "num_labels")
+_ACTING = (
+    *("model_type", "attn_implementation", "experts_implementation", "trust_remote_code", "transformers_weights"),
+    *("fusion_config", "kernel_config", "use_kernels", "allow_all_kernels", "distributed_config", "num_labels"),
+)
 
 
 def _is_transformers(name: str) -> bool:

@@ -52,7 +52,7 @@ def read_generation_config(folder: Folder) -> GenerationConfig | None:
         raise InputError(
             f"{what} must fit: {shown(where, 300)} does not ({first_line(error)}); fetch the file again"
         ) from error
-    # transformers writes a configuration that it read and nobody changed, whatever it says; that is Vicuna's temperature
-    # without do_sample. This is how it knows one.
+    # transformers writes a configuration that it read and nobody changed, also one such as Vicuna's with a temperature
+    # and no do_sample. This is how it knows one.
     config._original_object_hash = hash(config)
     return config

@@ -1,6 +1,6 @@
 """What a value in a checkpoint's JSON may be: one table of rules per file, one place that complains.
 
-A checkpoint comes from anywhere. Its numbers size tensors and loops, so they are judged before anything is made of them.
+A checkpoint comes from anywhere. Its numbers size tensors and loops: they are judged before anything is made of them.
 """
 
 import re

@@ -11,8 +11,10 @@ from llava.model.language_model.llava_config import LlavaConfig
 
 PLACEMENT = ("max_memory", "offload_folder", "offload_buffers")
 # Given by programs to other versions of LLaVA or transformers, without effect on what is loaded.
-WITHOUT_EFFECT = ("multimodal", "low_cpu_mem_usage", "offload_state_dict", "use_safetensors", "weights_only")
-WITHOUT_EFFECT += ("trust_remote_code", "use_fast", "_fast_init")
+WITHOUT_EFFECT = (
+    *("multimodal", "low_cpu_mem_usage", "offload_state_dict", "use_safetensors", "weights_only"),
+    *("trust_remote_code", "use_fast", "_fast_init"),
+)
 _SETTINGS = set(LLAMA | LLAVA) - {"dtype", "torch_dtype", "quantization_config"}
 
 
@@ -42,9 +44,10 @@ class Arguments:
                 f"load_pretrained_model takes no argument {shown(unknown[0])}: expected one of its own, of "
                 f"{', '.join((*PLACEMENT, *HUB_ARGUMENTS))}, or a key of config.json; correct or drop it"
             )
-        parts = ({name: given[name] for name in names if name in given} for names in (HUB_ARGUMENTS, PLACEMENT))
-        settings = {name: given[name] for name in given if name in _SETTINGS}
-        return cls(*parts, settings, given.get("quantization_config"))
+        hub, placement, settings = (
+            {name: given[name] for name in names if name in given} for names in (HUB_ARGUMENTS, PLACEMENT, _SETTINGS)
+        )
+        return cls(hub, placement, settings, given.get("quantization_config"))
 
 
 def configured(folder: Folder, customized: Any, overwrite: Mapping[str, Any]) -> LlavaConfig:

@@ -39,16 +39,13 @@ def _present(device: Any) -> str | int | torch.device:
         wanted = torch.device(device)
     except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(
-            f"a device must be one of torch's or 'disk': got {shown(device)}; give cpu, cuda, cuda:0, or {STRATEGIES[0]}"
+            f"a device must be one of torch's or 'disk': got {shown(device)}; give cpu, cuda, cuda:0 or auto"
         ) from error
     if wanted.type in ("cpu", "meta"):
         return device
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if (
-        accelerator is None
-        or accelerator.type != wanted.type
-        or (wanted.index or 0) >= torch.accelerator.device_count()
-    ):
+    count = torch.accelerator.device_count() if accelerator is not None and accelerator.type == wanted.type else 0
+    if (wanted.index or 0) >= count:
         raise InputError(f"a device must be there: torch does not find {shown(str(device))}; use cpu")
     return device
 

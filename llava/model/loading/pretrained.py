@@ -67,7 +67,7 @@ class FromCheckpoint:
         return (model, nothing | {"error_msgs": []}) if with_info else model
 
     def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
-        """transformers' `save_pretrained`, with the vision tower's `preprocessor_config.json`: the same pixels again."""
+        """transformers' `save_pretrained`, with the `preprocessor_config.json` of the vision tower."""
         saved = super().save_pretrained(save_directory, *args, **kwargs)
         tower = self.get_vision_tower()
         if tower is not None and tower.has_image_processor and kwargs.get("is_main_process", True):

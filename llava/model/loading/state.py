@@ -51,7 +51,7 @@ def check_state(state: State, config: Any, model_class: Any, origin: str) -> Non
 
 
 def grow_vocabulary(state: State, config: Any, size: int) -> None:
-    """Rows for tokens that a tokenizer has and the checkpoint has not: the mean of its rows, as LLaVA begins new ones."""
+    """Rows for tokens that a tokenizer has and the checkpoint has not: the mean of its rows, LLaVA's beginning."""
     if size <= config.vocab_size:
         return
     for name in ("model.embed_tokens.weight", "lm_head.weight"):
