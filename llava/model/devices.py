@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import torch
 from accelerate.hooks import AlignDevicesHook, SequentialHook
+from accelerate.utils import align_module_device
 from torch import nn
 
 
@@ -27,6 +28,14 @@ def device_of(module: nn.Module) -> torch.device:
             executing = [hook.execution_device for hook in hooks_of(part) if hook.execution_device is not None]
             return torch.device(_indexed(executing[0])) if executing else parameter.device
     return torch.device("cpu")
+
+
+def tensor_of(module: nn.Module, name: str) -> torch.Tensor | None:
+    """A tensor that a module holds itself, brought from where it is kept between calls; None if it has none."""
+    if getattr(module, name, None) is None:
+        return None
+    with align_module_device(module):
+        return getattr(module, name)
 
 
 def is_offloaded(module: nn.Module) -> bool:

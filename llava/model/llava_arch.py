@@ -9,7 +9,7 @@ from llava.constants import IMAGE_TOKEN_INDEX
 from llava.errors import InputError
 from llava.mm_utils import get_anyres_image_grid_shape
 from llava.model.assembly import grid_of, reduced_tokens, unreduced_tokens
-from llava.model.devices import device_of
+from llava.model.devices import device_of, tensor_of
 from llava.model.fusion import Plan, fuse, plan_fusion
 from llava.model.multimodal_encoder.builder import build_vision_tower
 from llava.model.multimodal_projector.builder import build_vision_projector
@@ -84,7 +84,7 @@ class LlavaMetaForCausalLM(VisionTokenizer):
         flat = features.flatten(0, 1)
         if order is None:
             return flat, lengths
-        newline = getattr(self.get_model(), "image_newline", None)
+        newline = tensor_of(self.get_model(), "image_newline")
         pool = flat if newline is None else torch.cat([flat, newline[None].to(flat)])
         return pool[order.to(flat.device)], lengths
 

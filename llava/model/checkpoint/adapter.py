@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llava.errors import InputError, shown
+from llava.files.reading import reason
 from llava.model.checkpoint.config import DOES_NOT_FIT
-from llava.model.checkpoint.folder import Folder, first_line
+from llava.model.checkpoint.folder import Folder
 from llava.model.checkpoint.rules import (
     Rule,
     check,
@@ -127,7 +128,7 @@ def merge(model: Any, adapter: Adapter) -> Any:
         raise
     except DOES_NOT_FIT as error:
         raise InputError(
-            f"a LoRA adapter must fit its base: '{adapter.origin}' does not ({first_line(error)}); give the base it "
+            f"a LoRA adapter must fit its base: '{adapter.origin}' does not ({reason(error)}); give the base it "
             f"was trained on"
         ) from error
 

@@ -6,9 +6,11 @@ so are those that would replace a part of the configuration class.
 
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers.activations import ACT2FN
 
 from llava.errors import InputError, shown
+from llava.files.reading import reason
 from llava.model.checkpoint.folder import Folder, first_line
 from llava.model.checkpoint.quantized import BITSANDBYTES
 from llava.model.checkpoint.rules import (
@@ -32,7 +34,12 @@ WHAT = "a checkpoint's config.json"
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 ACTIVATIONS = one_of(*(name for name in ACT2FN if name not in ("prelu", "xielu")))  # those have weights of their own
 # What transformers raises when it makes something of values that pass the tables one by one.
-DOES_NOT_FIT = (TypeError, ValueError, KeyError, AttributeError, IndexError, ArithmeticError, RuntimeError, ImportError)
+DOES_NOT_FIT = (
+    *(TypeError, ValueError, KeyError, AttributeError, IndexError, ArithmeticError, RuntimeError, ImportError),
+    StrictDataclassError,
+)
+# Numbers that transformers wants with a point in them.
+_WITH_POINT = ("initializer_range", "rms_norm_eps", "layer_norm_eps", "initializer_factor")
 
 _FACTOR = positive(1e6)
 ROPE = mapping_of(
@@ -141,10 +148,10 @@ def make_config(raw: dict[str, Any], where: str) -> LlavaConfig:
     settings = settings_of(raw)
     check(settings, LLAMA | LLAVA, WHAT, where)
     try:
-        config = LlavaConfig(**settings)
+        config = LlavaConfig(**with_points(settings))
     except DOES_NOT_FIT as error:
         raise InputError(
-            f"{WHAT} must fit: {shown(where, 300)} does not ({first_line(error)}); fetch the file again"
+            f"{WHAT} must fit: {shown(where, 300)} does not ({reason(error)}); fetch the file again"
         ) from error
     _check_together(config, where)
     return config
@@ -165,6 +172,11 @@ def settings_of(raw: dict[str, Any]) -> dict[str, Any]:
     if settings.get("quantization_config", False) is None:
         del settings["quantization_config"]
     return settings
+
+
+def with_points(settings: dict[str, Any]) -> dict[str, Any]:
+    """The same settings, with 0 as 0.0 where transformers insists."""
+    return {name: float(value) if name in _WITH_POINT else value for name, value in settings.items()}
 
 
 _ACTING = (

@@ -5,8 +5,9 @@ from typing import Any
 from transformers import GenerationConfig
 
 from llava.errors import InputError, shown
+from llava.files.reading import reason
 from llava.model.checkpoint.config import DOES_NOT_FIT
-from llava.model.checkpoint.folder import Folder, first_line
+from llava.model.checkpoint.folder import Folder
 from llava.model.checkpoint.rules import Rule, check, either, flag, list_of, nullable, number, text, whole
 
 FILE = "generation_config.json"
@@ -50,7 +51,7 @@ def read_generation_config(folder: Folder) -> GenerationConfig | None:
         config.validate()
     except DOES_NOT_FIT as error:
         raise InputError(
-            f"{what} must fit: {shown(where, 300)} does not ({first_line(error)}); fetch the file again"
+            f"{what} must fit: {shown(where, 300)} does not ({reason(error)}); fetch the file again"
         ) from error
     # transformers writes a configuration that it read and nobody changed, also one such as Vicuna's with a temperature
     # and no do_sample. This is how it knows one.

@@ -96,3 +96,22 @@ def _with_untouched(given: Any) -> BitsAndBytesConfig:
     own = settings.llm_int8_skip_modules or []
     settings.llm_int8_skip_modules = [*own, *(name for name in UNTOUCHED if name not in own)]
     return settings
+
+
+def check_matrices(model: Any) -> None:
+    """Refuse 4-bit matrices with which bitsandbytes cannot compute on this CPU, as the first answer would show."""
+    if not getattr(model, "is_loaded_in_4bit", False):
+        return
+    from bitsandbytes import functional
+    from bitsandbytes.nn import Linear4bit
+
+    if not getattr(functional, "has_avx512bf16", bool)():
+        return
+    for name, module in model.named_modules():
+        if isinstance(module, Linear4bit) and module.weight.device.type == "cpu":
+            rows, columns = module.out_features, module.in_features
+            if rows % 32 or columns % module.weight.blocksize:
+                raise InputError(
+                    f"4-bit matrices on this CPU must have a multiple of 32 rows and {module.weight.blocksize} columns "
+                    f"for bitsandbytes: {name} has {rows} x {columns}; use 8 bits, or none"
+                )

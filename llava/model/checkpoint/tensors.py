@@ -55,7 +55,7 @@ def _read_shards(folder: Folder, name: str) -> State:
         )
     state: State = {}
     for part in sorted(set(parts.values())):
-        if part != os.path.basename(part) or part in ("", ".", "..") or "\\" in part or "\0" in part:
+        if part != os.path.basename(part) or part in ("", ".", "..") or len(part) > 200 or set(part) & {"\\", "\0"}:
             raise InputError(f"{what} must name files beside it: {where} names {shown(part)}; copy it again")
         held = read_file(folder.need(part, f"its {name} names that; copy the checkpoint again"))
         wanted = [tensor for tensor, file in parts.items() if file == part]

@@ -9,6 +9,7 @@ from transformers.utils import logging as transformers_logging
 from llava.errors import InputError
 from llava.files.reading import reason
 from llava.model.checkpoint.folder import first_line
+from llava.model.checkpoint.quantized import check_matrices
 from llava.model.checkpoint.tensors import UNREADABLE, State, unreadable
 from llava.model.devices import device_of, hooks_of
 from llava.model.loading.names import describe_shapes, refuse_tensors
@@ -42,6 +43,7 @@ def make_model(model_class: Any, state: State, config: Any, origin: str, **setti
     lost, foreign = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
     refuse_tensors(origin, missing=lost, unexpected=foreign, wrong=sorted(wrong))
     _place_strays(model, state)
+    check_matrices(model)
     tower = model.get_vision_tower()
     if tower is not None:
         tower.is_loaded = True

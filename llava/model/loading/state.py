@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from llava.errors import InputError
+from llava.files.reading import reason
 from llava.model.checkpoint.config import DOES_NOT_FIT, WHAT
-from llava.model.checkpoint.folder import Folder, first_line
+from llava.model.checkpoint.folder import Folder
 from llava.model.checkpoint.tensors import State, read_tower, read_weights
 from llava.model.loading.names import TOWER, compare, model_names
 from llava.model.multimodal_encoder.source import TowerSource
@@ -43,7 +44,7 @@ def check_state(state: State, config: Any, model_class: Any, origin: str) -> Non
     except InputError:
         raise
     except DOES_NOT_FIT as error:
-        raise InputError(f"{WHAT} must fit: '{origin}' makes no model ({first_line(error)})") from error
+        raise InputError(f"{WHAT} must fit: '{origin}' makes no model ({reason(error)})") from error
     if getattr(config, "quantization_config", None) is not None:
         return  # weights that were saved in 8 or 4 bits have more names than the model; transformers compares those
     shared = set(getattr(empty, "all_tied_weights_keys", {}))

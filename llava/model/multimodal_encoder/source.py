@@ -8,8 +8,9 @@ from typing import Any
 from transformers import CLIPVisionConfig
 
 from llava.errors import InputError, shown
-from llava.model.checkpoint.config import ACTIVATIONS, DOES_NOT_FIT
-from llava.model.checkpoint.folder import Folder, first_line
+from llava.files.reading import reason
+from llava.model.checkpoint.config import ACTIVATIONS, DOES_NOT_FIT, with_points
+from llava.model.checkpoint.folder import Folder
 from llava.model.checkpoint.rules import Rule, check, number, one_of, whole
 
 # Geometry of the published towers, so that a checkpoint which holds the tower's weights needs no hub.
@@ -125,9 +126,9 @@ def tower_config(settings: dict[str, Any], what: str, where: str) -> CLIPVisionC
     geometry = {name: value for name, value in settings.items() if name in GEOMETRY}
     check(geometry, GEOMETRY, what, where)
     try:
-        config = CLIPVisionConfig(**geometry)
+        config = CLIPVisionConfig(**with_points(geometry))
     except DOES_NOT_FIT as error:
-        raise InputError(f"{what} must fit: {shown(where, 300)} does not ({first_line(error)})") from error
+        raise InputError(f"{what} must fit: {shown(where, 300)} does not ({reason(error)})") from error
     side, patch, width = config.image_size, config.patch_size, config.hidden_size
     if width % config.num_attention_heads or not 1 <= side // patch <= MOST_PATCHES_ON_A_SIDE:
         raise InputError(
