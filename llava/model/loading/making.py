@@ -12,7 +12,7 @@ from llava.model.checkpoint.folder import first_line
 from llava.model.checkpoint.quantized import check_matrices
 from llava.model.checkpoint.tensors import UNREADABLE, State, unreadable
 from llava.model.devices import device_of, hooks_of
-from llava.model.loading.names import describe_shapes, refuse_tensors
+from llava.model.loading.names import checkpoint_names, describe_shapes, refuse_tensors
 
 
 def make_model(model_class: Any, state: State, config: Any, origin: str, **settings: Any) -> Any:
@@ -31,7 +31,7 @@ def make_model(model_class: Any, state: State, config: Any, origin: str, **setti
     transformers_logging.set_verbosity_error()  # its report would name the tensors that have been judged already
     try:
         model, info = model_class.from_pretrained(
-            None, config=config, state_dict=state, output_loading_info=True, **settings
+            None, config=config, state_dict=checkpoint_names(state), output_loading_info=True, **settings
         )
     except ImportError as error:
         raise InputError(f"attn_implementation must be installed: {first_line(error)}; use sdpa") from error

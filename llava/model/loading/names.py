@@ -16,6 +16,11 @@ def model_names(state: State) -> State:
     return {TOWER + name.removeprefix(NESTED) if name.startswith(NESTED) else name: kept[name] for name in kept}
 
 
+def checkpoint_names(state: State) -> State:
+    """The inverse: as LLaVA's checkpoints have them, which transformers then keeps to when it saves."""
+    return {NESTED + name.removeprefix(TOWER) if name.startswith(TOWER) else name: state[name] for name in state}
+
+
 def without_prefixes(state: State) -> State:
     """Names of `non_lora_trainables.bin` as the model has them: PEFT and DeepSpeed put prefixes before them."""
     bare = {name.removeprefix("base_model."): tensor for name, tensor in state.items()}
