@@ -86,21 +86,17 @@ def load_pretrained_model(
         del config.quantization_config  # it is about how the adapter was trained; the base is read as its files are
     placed = device_map_for(device_map, device)
     default = torch.float32 if runs_on_cpu(placed, arguments.placement.get("max_memory")) else torch.float16
-
-    bits = quantization(
-        config, dtype_for(dtype, torch_dtype, default, (config.dtype,)), load_8bit, load_4bit, arguments.quantization
-    )
-
+    computing = dtype_for(dtype, torch_dtype, default, (config.dtype,))
+    bits = quantization(config, computing, load_8bit, load_4bit, arguments.quantization)
     processor, generation = build_image_processor(source), read_generation_config(weights)
     tokenizer = load_tokenizer(weights.path)
     extra = read_beside(folder, kind) if kind != FULL else {}
     adapter = read_adapter(folder) if kind == LORA else None
     state = read_state(weights, extra, source)
-    flash = use_flash_attn or use_flash_attention_2
     settings = dict(
         dtype=dtype_for(dtype, torch_dtype, default, (config.dtype, dtype_of(state))),
         device_map=placed,
-        attn_implementation=attn_implementation or ("flash_attention_2" if flash else "sdpa"),
+        attn_implementation=attn_implementation or _attention(use_flash_attn or use_flash_attention_2),
         quantization_config=bits,
         **arguments.placement,
     )
@@ -132,6 +128,10 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
         return LlamaTokenizer.from_pretrained(path)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"'{path}' must hold a LLaMA tokenizer (tokenizer.model): {first_line(error)}") from error
+
+
+def _attention(flash: bool) -> str:
+    return "flash_attention_2" if flash else "sdpa"
 
 
 def _fit_vocabulary(state: State, config: LlavaConfig, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -133,19 +133,12 @@ def test_configurations_that_cannot_be(tmp_path: Path, changes: dict, complaint:
 def test_generation_settings_that_cannot_be(tmp_path: Path, changes: dict) -> None:
     folder = copied(tmp_path / "llava")
     (folder / "generation_config.json").write_text(json.dumps(changes))
-    with pytest.raises(
-        InputError, match=f"a checkpoint's generation_config.json must fit: .* has '{next(iter(changes))}'"
-    ):
+    with pytest.raises(InputError, match=f"generation_config.json must fit: .* has '{next(iter(changes))}'"):
         load(folder)
 
 
 def test_keys_that_mean_nothing_here_are_kept_and_those_that_act_are_not(tmp_path: Path) -> None:
-    acting = {
-        "auto_map": {"AutoModel": "x.Y"},
-        "to_dict": 1,
-        "transformers_weights": "../x.safetensors",
-        "_commit_hash": 3,
-    }
+    acting = {"auto_map": {"AutoModel": "x.Y"}, "to_dict": 1, "transformers_weights": "../x.safetensors"}
     folder = copied(tmp_path / "llava", mm_projector_lr=2e-5, tune_mm_mlp_adapter=True, **acting)
     config = load(folder).model.config
     assert (config.mm_projector_lr, config.tune_mm_mlp_adapter) == (2e-5, True)
