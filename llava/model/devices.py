@@ -38,6 +38,17 @@ def tensor_of(module: nn.Module, name: str) -> torch.Tensor | None:
         return getattr(module, name)
 
 
+def whole_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A model's tensors by name, those that are kept elsewhere brought into the CPU's memory."""
+    state = model.state_dict()
+    for full in [name for name, tensor in state.items() if tensor.is_meta]:
+        owner, _, name = full.rpartition(".")
+        module = model.get_submodule(owner)
+        with align_module_device(module, torch.device("cpu")):
+            state[full] = getattr(module, name).detach()
+    return state
+
+
 def is_offloaded(module: nn.Module) -> bool:
     """True where some weights of a module are not there between its calls."""
     return any(hook.offload for part in module.modules() for hook in hooks_of(part))

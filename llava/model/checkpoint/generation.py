@@ -1,11 +1,13 @@
 """`generation_config.json`: how a model answers where a call does not say."""
 
+from pathlib import Path
 from typing import Any
 
 from transformers import GenerationConfig
 
 from llava.errors import InputError, shown
 from llava.files.reading import reason
+from llava.files.writing import write_text
 from llava.model.checkpoint.config import DOES_NOT_FIT
 from llava.model.checkpoint.folder import Folder
 from llava.model.checkpoint.rules import Rule, check, either, flag, list_of, nullable, number, text, whole
@@ -34,6 +36,21 @@ RULES: dict[str, Rule] = {
 }
 
 
+class KeptGenerationConfig(GenerationConfig):
+    """Settings that are written as they were read.
+
+    transformers refuses to write what contradicts itself, such as Vicuna's temperature without do_sample; whole models
+    could not be saved for it.
+    """
+
+    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:
+        """As transformers', without the refusal."""
+        try:
+            super().save_pretrained(save_directory, *args, **kwargs)
+        except ValueError:
+            write_text(Path(save_directory, FILE), self.to_json_string(use_diff=True))
+
+
 def read_generation_config(folder: Folder) -> GenerationConfig | None:
     """The settings of a checkpoint; None where it has none.
 
@@ -47,13 +64,10 @@ def read_generation_config(folder: Folder) -> GenerationConfig | None:
     check(raw, RULES, what, where)
     settings: dict[str, Any] = {name: value for name, value in raw.items() if name in RULES}
     try:
-        config = GenerationConfig(**settings)
+        config = KeptGenerationConfig(**settings)
         config.validate()
     except DOES_NOT_FIT as error:
         raise InputError(
             f"{what} must fit: {shown(where, 300)} does not ({reason(error)}); fetch the file again"
         ) from error
-    # transformers writes a configuration that it read and nobody changed, also one such as Vicuna's with a temperature
-    # and no do_sample. This is how it knows one.
-    config._original_object_hash = hash(config)
     return config

@@ -72,6 +72,12 @@ def _refusal(origin: str, error: BaseException) -> Exception:
 
 def _place_strays(model: Any, state: State) -> None:
     """Fill parameters that lie in no module of their own, which accelerate would send to disk and never bring back."""
+    main = device_of(model.get_input_embeddings())
+    if main.type == "meta":
+        raise InputError(
+            "a device_map must leave something in memory: it sends everything to disk, and this transformers gives no "
+            "way back; give 'lm_head' another place"
+        )
     for owner_name, owner in model.named_modules():
         if any(hook.offload for hook in hooks_of(owner)):
             continue
@@ -79,4 +85,4 @@ def _place_strays(model: Any, state: State) -> None:
             if parameter.is_meta:
                 full = f"{owner_name}.{name}" if owner_name else name
                 value = state[full][...].to(parameter.dtype)
-                set_module_tensor_to_device(owner, name, device_of(model.get_input_embeddings()), value=value)
+                set_module_tensor_to_device(owner, name, main, value=value)

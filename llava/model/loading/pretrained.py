@@ -15,6 +15,7 @@ from llava.model.checkpoint.generation import read_generation_config
 from llava.model.checkpoint.quantized import quantization
 from llava.model.checkpoint.rules import check
 from llava.model.checkpoint.tensors import dtype_of
+from llava.model.devices import is_offloaded, whole_state
 from llava.model.loading.making import make_model
 from llava.model.loading.placement import dtype_for
 from llava.model.loading.state import check_state, read_state
@@ -68,6 +69,9 @@ class FromCheckpoint:
 
     def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
         """transformers' `save_pretrained`, with the `preprocessor_config.json` of the vision tower."""
+        model: Any = self
+        if is_offloaded(model) and not args and "state_dict" not in kwargs:
+            kwargs["state_dict"] = whole_state(model)  # transformers would look for some under other names
         saved = super().save_pretrained(save_directory, *args, **kwargs)
         tower = self.get_vision_tower()
         if tower is not None and tower.has_image_processor and kwargs.get("is_main_process", True):

@@ -85,7 +85,11 @@ def test_tokens_that_the_checkpoint_lacks(tmp_path: Path) -> None:
 def test_the_newline_token_lies_in_no_module_of_its_own(tmp_path: Path, place: dict[str, Any]) -> None:
     folder = PARITY / "llava-tiny-next"
     whole = load(folder)
-    part = offloaded(folder, tmp_path, **place)
+    try:
+        part = offloaded(folder, tmp_path, **place)
+    except InputError as refused:  # the lowest transformers
+        assert "a device_map must leave something in memory" in str(refused) and "device_map" in place
+        return
     asked = sample(whole, "What is this?", "0.png")
     settings = dict(images=asked.images, image_sizes=asked.image_sizes, do_sample=False, max_new_tokens=3)
     assert torch.equal(*(own.model.generate(asked.input_ids, **settings) for own in (whole, part)))
