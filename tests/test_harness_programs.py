@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from conftest import PARITY, Load
-from llava_program import CHECKPOINT, PICTURE, QUESTION, TO_COME, expected, input_of, prompt_of
+from llava_program import CHECKPOINT, PICTURE, QUESTION, expected, input_of, prompt_of
 
 from llava.constants import DEFAULT_IMAGE_TOKEN, IMAGE_TOKEN_INDEX
 from llava.conversation import conv_templates
@@ -14,7 +14,6 @@ from llava.mm_utils import process_images, tokenizer_image_token
 from llava.model.builder import load_pretrained_model
 
 
-@TO_COME
 def test_an_evaluation_harness_loads() -> None:
     """lmms-eval: a device as the map, and arguments for models of another repository."""
     arguments = {"multimodal": True, "attn_implementation": "sdpa", "customized_config": None, "overwrite_config": {}}

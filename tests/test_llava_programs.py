@@ -49,7 +49,6 @@ def test_quick_start_in_a_notebook(load: Load, capsys: pytest.CaptureFixture) ->
     assert capsys.readouterr().out.strip() == said
 
 
-@TO_COME
 def test_the_loader_with_its_defaults_gives_float32_on_a_cpu() -> None:
     """README: three arguments, on a machine without a GPU."""
     disable_torch_init()
@@ -116,7 +115,6 @@ def test_features_and_fused_prompts(load: Load) -> None:
     assert prepared[4].shape[:2] == (1, ids.shape[1] - 1 + tower.num_patches)
 
 
-@TO_COME
 def test_a_training_script_makes_its_model() -> None:
     """train.py: a tower and a projector by its arguments, then two new tokens with the mean of the others' rows."""
     arguments = {"device": "cpu", "torch_dtype": torch.float32}

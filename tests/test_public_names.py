@@ -133,18 +133,10 @@ NAMES: dict[str, dict[str, str | None]] = {
 # Names that are still to come; a row that holds is to be taken out here.
 TO_COME = {
     "llava.model.llava_arch": [
-        "LlavaMetaModel.initialize_vision_modules",
         "LlavaMetaForCausalLM.encode_images",
         "LlavaMetaForCausalLM.prepare_inputs_labels_for_multimodal",
-        "LlavaMetaForCausalLM.initialize_vision_tokenizer",
     ],
     "llava.model.language_model.llava_llama": ["LlavaLlamaForCausalLM.forward", "LlavaLlamaForCausalLM.generate"],
-    "llava.model.multimodal_encoder.clip_encoder": [
-        "CLIPVisionTower",
-        "CLIPVisionTower.dummy_feature",
-        "CLIPVisionTower.load_model",
-        "CLIPVisionTower.feature_select",
-    ],
 }
 ROWS = [
     pytest.param(

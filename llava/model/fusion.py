@@ -136,9 +136,9 @@ def fuse(text: torch.Tensor, images: torch.Tensor, plan: Plan) -> torch.Tensor:
         images: (total, D), the tokens of all images in order.
 
     Returns:
-        (B, T, D), dtype of `text`; padding is zero.
+        (B, T, D), dtype and device of `text`; padding is zero.
     """
-    pool = torch.cat([text.flatten(0, 1), images.to(text.dtype), text.new_zeros(1, text.shape[-1])])
+    pool = torch.cat([text.flatten(0, 1), images.to(text), text.new_zeros(1, text.shape[-1])])
     source = torch.where(plan.source < 0, len(pool) - 1, plan.source)
     return pool[source.to(text.device, non_blocking=True)]
 

@@ -10,33 +10,35 @@ from llava.image_config import check_merge, max_length, patch_merge_type
 from llava.mm_utils import get_anyres_image_grid_shape
 from llava.model.assembly import grid_of, reduced_tokens, unpad_image, unreduced_tokens
 from llava.model.context import warn_of_cut
+from llava.model.devices import device_of, tensor_of
 from llava.model.fusion import Plan, check_vocabulary, fuse, plan_fusion
 from llava.model.image_inputs import sort_images
 from llava.model.multimodal_encoder.builder import build_vision_tower
 from llava.model.multimodal_projector.builder import build_vision_projector
 from llava.model.trace import Trace
+from llava.model.vision_modules import VisionModules, VisionTokenizer
 from llava.reduction import Reduction
 
 __all__ = ["LlavaMetaForCausalLM", "LlavaMetaModel", "unpad_image"]
 
 
-class LlavaMetaModel:
+class LlavaMetaModel(VisionModules):
     """Mixed in before a decoder: holds the vision tower, the projector and LLaVA-NeXT's newline token."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)  # type: ignore[call-arg]
         if getattr(config, "mm_vision_tower", None):
-            self.vision_tower = build_vision_tower(config)
+            self.vision_tower = build_vision_tower(config, delay_load=True)
             self.mm_projector = build_vision_projector(config)
             if patch_merge_type(config) == "spatial_unpad":
                 self.image_newline = nn.Parameter(torch.zeros(config.hidden_size))
 
     def get_vision_tower(self) -> Any:
-        """The vision tower (LLaVA's accessor)."""
-        return self.vision_tower
+        """The vision tower (LLaVA's accessor); None before `initialize_vision_modules`."""
+        return getattr(self, "vision_tower", None)
 
 
-class LlavaMetaForCausalLM:
+class LlavaMetaForCausalLM(VisionTokenizer):
     """Mixed in before a causal LM whose `model` is a `LlavaMetaModel`: images to tokens, prompts to decoder inputs."""
 
     def get_vision_tower(self) -> Any:
@@ -60,7 +62,8 @@ class LlavaMetaForCausalLM:
             (total, D) tokens of all images one after the other, and the number of tokens of each image.
         """
         if not views:
-            return self.get_model().embed_tokens.weight[:0], []
+            table = self.get_model().embed_tokens
+            return torch.empty(0, table.embedding_dim, dtype=table.weight.dtype, device=device_of(table)), []
         merge_type = patch_merge_type(self.config)
         check_merge(merge_type, self.get_vision_tower().select_feature)
         # Page-locked pixels are copied while the device computes, if each view goes there by itself.
@@ -86,7 +89,7 @@ class LlavaMetaForCausalLM:
         flat = features.flatten(0, 1)
         if order is None:
             return flat, lengths
-        newline = getattr(self.get_model(), "image_newline", None)
+        newline = tensor_of(self.get_model(), "image_newline")
         pool = flat if newline is None else torch.cat([flat, newline[None].to(flat)])
         return pool[order.to(flat.device)], lengths
 
@@ -131,7 +134,7 @@ class LlavaMetaForCausalLM:
             warn_of_cut(plan.cut)
         table = self.get_model().embed_tokens
         check_vocabulary(ids, table.num_embeddings)
-        text = table(input_ids.clamp(min=0).to(table.weight.device, non_blocking=True))
+        text = table(input_ids.clamp(min=0).to(device_of(table), non_blocking=True))
         embeds = fuse(text, features, plan)
         if trace is not None:
             trace.inputs_embeds, trace.layout = embeds, plan.layout

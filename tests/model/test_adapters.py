@@ -1,12 +1,11 @@
 """LoRA and projector-only checkpoints on a base language model."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from checkpoints import TINY, answer, load, store, tensors
+from checkpoints import TINY, answer, load, plain_base, projector, store, tensors, trained_folder
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -17,35 +16,12 @@ TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """A plain language model, as Vicuna is: no projector, no vision tower."""
-    folder = tmp_path / "vicuna"
-    folder.mkdir()
-    for name in ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json"):
-        shutil.copy(TINY / name, folder)
-    config = json.loads((TINY / "config.json").read_text())
-    plain = {key: value for key, value in config.items() if not key.startswith("mm_")}
-    (folder / "config.json").write_text(
-        json.dumps(plain | {"model_type": "llama", "architectures": ["LlamaForCausal"]})
-    )
-    store(folder, {name: tensor for name, tensor in tensors(TINY).items() if "mm_projector" not in name})
-    return folder
+    return plain_base(tmp_path / "vicuna")
 
 
 @pytest.fixture
 def trained(tmp_path: Path) -> Path:
-    """The folder training writes: LLaVA's config, the tower beside it (the published one is on the hub)."""
-    folder = tmp_path / "llava-out"
-    folder.mkdir()
-    shutil.copy(TINY / "config.json", folder)
-    shutil.copytree(TINY / "vision_tower", folder / "vision_tower")
-    return folder
-
-
-def projector() -> dict[str, torch.Tensor]:
-    """Another projector than the full checkpoint's."""
-    generator = torch.Generator().manual_seed(5)
-    own = {name: tensor for name, tensor in tensors(TINY).items() if "mm_projector" in name}
-    return {name: torch.randn(tensor.shape, generator=generator).half() * 0.3 for name, tensor in own.items()}
+    return trained_folder(tmp_path / "llava-out")
 
 
 def merged(changes: dict[str, torch.Tensor], folder: Path) -> torch.Tensor:

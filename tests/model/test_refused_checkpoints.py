@@ -12,7 +12,7 @@ from checkpoints import TINY, copied, load, reconfigure, store, tensors
 
 from llava.errors import InputError
 from llava.mm_utils import get_model_name_from_path
-from llava.model import builder
+from llava.model import LlavaConfig, builder
 from llava.model.checkpoint import quantization
 from llava.reduction import create
 
@@ -165,20 +165,18 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_settings_are_checked_before_weights_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(builder, "_read_weights", lambda *_: pytest.fail("weights were read"))
+    monkeypatch.setattr(builder, "read_state", lambda *_: pytest.fail("weights were read"))
     with pytest.raises(InputError, match="layer_list must stay below"):
         load(TINY, reduction=create("pyramiddrop"))
-    with pytest.raises(InputError, match="a LoRA checkpoint needs its base"):
-        load(TINY, name="llava-v1.5-7b-lora")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match="8-bit and 4-bit loading need bitsandbytes: it is not installed; pip install"):
         load(TINY, load_8bit=True)
 
 
 def test_one_of_8_and_4_bit() -> None:
-    with pytest.raises(InputError, match="choose one of 8-bit and 4-bit"):
-        quantization(True, True, torch.float16)
-    assert quantization(False, False, torch.float16) is None
+    with pytest.raises(InputError, match="choose one of 8-bit, 4-bit and a quantization_config: got several; drop"):
+        quantization(LlavaConfig(), torch.float16, load_8bit=True, load_4bit=True)
+    assert quantization(LlavaConfig(), torch.float16) is None
 
 
 def test_flash_attention_that_is_not_installed() -> None:

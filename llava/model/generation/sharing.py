@@ -9,6 +9,7 @@ from llava.errors import InputError
 from llava.image_config import max_length
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.context import Cut, warn_of_cut, warn_of_length
+from llava.model.devices import device_of
 from llava.model.fusion import check_vocabulary
 from llava.model.generation.greedy import Greedy, greedy_settings, greedy_tokens
 from llava.model.generation.length_buckets import prefill_in_buckets
@@ -110,7 +111,7 @@ class LlavaSharing(PrefixEncoding):
                 f"the prefixes of one ask must be of one method: got {' and '.join(methods)}; ask for each"
             )
         method = next(iter(methods.values()), self.reduction)
-        device = self.get_model().embed_tokens.weight.device
+        device = device_of(self.get_model().embed_tokens)
         if any(not prefix.blocks for prefix in known):
             return self._start_from_tokens(prefixes, asked, room, method)
         ids, _ = padded(asked)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from llava.model.cache.staged_cache import StagedCache
+from llava.model.devices import is_offloaded
 from llava.model.generation.static_step import StepState, empty_state, fill, run_layer, run_step
 
 # Capacities are rounded up, so that prompts of similar length share one captured or compiled step.
@@ -36,6 +37,8 @@ class StaticDecoder:
         attention = model.config._attn_implementation
         if attention not in ("sdpa", "eager"):
             self.decline(f"it needs sdpa attention and the model has {attention}")
+        elif is_offloaded(model.model.layers):
+            self.decline("some of the model's layers are offloaded")
         elif len({parameter.device for parameter in model.model.layers.parameters()}) > 1:
             self.decline("the model's layers are on several devices")
         elif model.device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):

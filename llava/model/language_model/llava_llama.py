@@ -1,19 +1,19 @@
 """LLaVA on LLaMA (and Vicuna): the published LLaVA-1.5 and LLaVA-1.6-Vicuna models."""
 
+import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, LlamaModel
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM, LlamaModel
 
+from llava.model.devices import device_of
 from llava.model.generation.generate import LlavaGeneration
 from llava.model.generation.sharing import LlavaSharing
+from llava.model.language_model.llava_config import LlavaConfig
 from llava.model.language_model.staged_decoder import StagedDecoder
 from llava.model.llava_arch import LlavaMetaForCausalLM, LlavaMetaModel
+from llava.model.loading.pretrained import FromCheckpoint
 from llava.reduction import method_class
 
-
-class LlavaConfig(LlamaConfig):
-    """LLaMA's settings plus LLaVA's `mm_*` keys, kept as they are in `config.json`."""
-
-    model_type = "llava_llama"
+__all__ = ["LlavaConfig", "LlavaLlamaForCausalLM", "LlavaLlamaModel"]
 
 
 class LlavaLlamaModel(LlavaMetaModel, StagedDecoder, LlamaModel):
@@ -22,7 +22,7 @@ class LlavaLlamaModel(LlavaMetaModel, StagedDecoder, LlamaModel):
     config_class = LlavaConfig
 
 
-class LlavaLlamaForCausalLM(LlavaSharing, LlavaGeneration, LlavaMetaForCausalLM, LlamaForCausalLM):
+class LlavaLlamaForCausalLM(FromCheckpoint, LlavaSharing, LlavaGeneration, LlavaMetaForCausalLM, LlamaForCausalLM):
     """LLaVA. Weights are named as in the published checkpoints; see `generate`."""
 
     config_class = LlavaConfig
@@ -38,6 +38,11 @@ class LlavaLlamaForCausalLM(LlavaSharing, LlavaGeneration, LlavaMetaForCausalLM,
     def get_model(self) -> LlavaLlamaModel:
         """The decoder (LLaVA's accessor)."""
         return self.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids belong, also when their embeddings are kept elsewhere between calls."""
+        return device_of(self.get_input_embeddings())
 
 
 AutoConfig.register("llava_llama", LlavaConfig, exist_ok=True)

@@ -13,6 +13,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from llava.model.cache.staged_cache import StagedCache
+from llava.model.devices import device_of
 from llava.model.evidence import LlamaEvidence
 from llava.model.layout import Layout, splice
 from llava.model.trace import StageTrace, Trace
@@ -68,6 +69,8 @@ class StagedDecoder:
         rotary: Any = None
         for number, (first, stop) in enumerate(bounds):
             if method.layers and number > 0:
+                # The layer asked may lie on another device than those before it.
+                hidden, *rotary = (states.to(device_of(self.layers[first])) for states in (hidden, *rotary))
                 evidence = LlamaEvidence(self.layers[first], hidden, layout, rotary)
                 selection = method.at_layer(number - 1, evidence)
                 entering, before = hidden, layout

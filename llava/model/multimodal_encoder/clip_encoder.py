@@ -1,5 +1,6 @@
 """CLIP as LLaVA's eyes: the features of one layer, reduced where a method says so, and no layer after it."""
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,13 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from llava.errors import InputError, shown
+from llava.model.checkpoint.folder import Folder
+from llava.model.checkpoint.tensors import read_tower
+from llava.model.devices import device_of
 from llava.model.evidence import ClipEvidence
+from llava.model.loading.names import compare
+from llava.model.multimodal_encoder.image_processor import build_image_processor
+from llava.model.multimodal_encoder.source import TowerSource, locate_tower, tower_config
 from llava.reduction import Reduction, Selection
 
 
@@ -29,33 +36,99 @@ class CLIPVisionTower(nn.Module):
     """The vision tower, under LLaVA's names.
 
     Args:
-        config: CLIP's own configuration.
-        select_layer: index into the hidden states, 0 the embeddings, -2 the output of the second-to-last layer.
-        select_feature: `patch` (without [CLS]) or `cls_patch`; a method that reduces in the encoder decides by itself.
+        vision_tower: a folder, a hub id, or a name in the checkpoint; None where `args` hold the geometry.
+        args: LLaVA's configuration or training arguments: `mm_vision_select_layer`, an index into the hidden states, 0
+            the embeddings, -2 (the default) the output of the second-to-last layer; `mm_vision_select_feature`, `patch`
+            (without [CLS]) or `cls_patch`, where a method that reduces in the encoder decides by itself; perhaps
+            `mm_vision_config`, the encoder's geometry.
+        delay_load: begin with random weights; `load_model` reads them, or loading the whole model.
     """
 
-    is_loaded = True
-
-    def __init__(self, config: CLIPVisionConfig, select_layer: int = -2, select_feature: str = "patch") -> None:
+    def __init__(self, vision_tower: str | None, args: Any, delay_load: bool = False) -> None:
         super().__init__()
-        if select_feature not in ("patch", "cls_patch"):
-            raise InputError(
-                f"mm_vision_select_feature must be known: got '{select_feature}', expected patch or cls_patch"
-            )
-        depth = config.num_hidden_layers
-        if type(select_layer) is not int:
-            raise InputError(
-                f"mm_vision_select_layer must be a whole number: got {shown(select_layer)}; write it like -2"
-            )
-        layers_to_run = select_layer + depth + 1 if select_layer < 0 else select_layer
-        if not 1 <= layers_to_run <= depth:
-            raise InputError(
-                f"mm_vision_select_layer must name a layer's output: got {select_layer}, expected {-depth} to -1 or "
-                f"1 to {depth} for this encoder"
-            )
+        self.vision_tower_name = vision_tower
+        self._embedded = getattr(args, "mm_vision_config", None)
+        self._checkpoint = getattr(args, "name_or_path", None) or None
+        self._source: TowerSource | None = None
+        if self._embedded is not None:
+            config = tower_config(self._embedded, "mm_vision_config", "a configuration")
+        else:
+            config = copy.deepcopy(self.source.config)
+        # The language model's choice of attention kernel holds for the tower: CLIP has the same ones.
+        chosen = getattr(args, "_attn_implementation", None)
+        config._attn_implementation = chosen if chosen in ("eager", "sdpa", "flash_attention_2") else "sdpa"
+        layer = getattr(args, "mm_vision_select_layer", None)
+        self.select_layer = -2 if layer is None else layer
+        self.select_feature = getattr(args, "mm_vision_select_feature", None) or "patch"
+        self.layers_to_run = _layers_to_run(self.select_layer, self.select_feature, config.num_hidden_layers)
         self.vision_tower = CLIPVisionModel(config)
-        self.select_layer, self.select_feature = select_layer, select_feature
-        self.layers_to_run = layers_to_run
+        self.is_loaded = False
+        self._image_processor: Any = None
+        if not delay_load:
+            self.load_model()
+
+    @property
+    def source(self) -> TowerSource:
+        """Where the tower lies, looked for when it is asked for; InputError where it is nowhere."""
+        if self._source is None:
+            if not self.vision_tower_name:
+                raise InputError("a vision tower must be named: got no mm_vision_tower; give a CLIP folder or hub id")
+            self._source = locate_tower(self.vision_tower_name, self._checkpoint, self._embedded)
+        return self._source
+
+    @source.setter
+    def source(self, source: TowerSource) -> None:
+        self._source = source
+
+    def load_model(self, device_map: Any = None) -> None:
+        """Read the tower's weights from where it lies; nothing happens where they are there already.
+
+        Args:
+            device_map: a device to move it to; a map or `auto` changes nothing, as the tower is part of a model.
+
+        Raises:
+            InputError: when its weights lie nowhere by themselves, or do not fit.
+        """
+        if self.is_loaded:
+            return
+        if self.source.name is None:
+            raise InputError(
+                f"a vision tower's weights must lie somewhere: {shown(self.vision_tower_name)} is known by its "
+                f"geometry alone; they come with the checkpoint, load that with from_pretrained"
+            )
+        state = read_tower(Folder(self.source.name))
+        compare(state, self.vision_tower.state_dict(), set(), self.source.name)
+        self.vision_tower.load_state_dict({name: tensor[...] for name, tensor in state.items()})
+        self.vision_tower.requires_grad_(False)
+        self.is_loaded = True
+        if isinstance(device_map, (int, torch.device)) or (isinstance(device_map, str) and device_map != "auto"):
+            self.vision_tower.to(device_map)
+
+    @property
+    def image_processor(self) -> Any:
+        """What makes pixels of pictures for this tower; InputError where no file says how."""
+        if self._image_processor is None:
+            self._image_processor = build_image_processor(self.source)
+        return self._image_processor
+
+    @image_processor.setter
+    def image_processor(self, processor: Any) -> None:
+        self._image_processor = processor
+
+    @property
+    def has_image_processor(self) -> bool:
+        """False where none was made or given yet."""
+        return self._image_processor is not None
+
+    def feature_select(self, image_forward_outs: Any) -> torch.Tensor:
+        """LLaVA's choice among CLIP's hidden states: (V, n or 1 + n, D) of an output that has them all."""
+        chosen = image_forward_outs.hidden_states[self.select_layer]
+        return chosen if self.select_feature == "cls_patch" else chosen[:, 1:]
+
+    @property
+    def dummy_feature(self) -> torch.Tensor:
+        """(1, D) zeros, for prompts without an image."""
+        return torch.zeros(1, self.hidden_size, device=self.device, dtype=self.dtype)
 
     @property
     def last_layer(self) -> nn.Module:
@@ -108,8 +181,8 @@ class CLIPVisionTower(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Device of the weights."""
-        return self.vision_tower.device
+        """Where pixels belong: the device of the weights, also of those that are kept elsewhere between calls."""
+        return device_of(self.vision_tower)
 
     @property
     def config(self) -> CLIPVisionConfig:
@@ -130,3 +203,20 @@ class CLIPVisionTower(nn.Module):
     def num_patches(self) -> int:
         """Patches of one view, [CLS] not counted."""
         return self.num_patches_per_side**2
+
+
+def _layers_to_run(select_layer: int, select_feature: str, depth: int) -> int:
+    """The number of layers up to the selected one; InputError for what cannot be selected."""
+    if select_feature not in ("patch", "cls_patch"):
+        raise InputError(
+            f"mm_vision_select_feature must be known: got {shown(select_feature)}, expected patch or cls_patch"
+        )
+    if type(select_layer) is not int:
+        raise InputError(f"mm_vision_select_layer must be a whole number: got {shown(select_layer)}; write it like -2")
+    layers = select_layer + depth + 1 if select_layer < 0 else select_layer
+    if not 1 <= layers <= depth:
+        raise InputError(
+            f"mm_vision_select_layer must name a layer's output: got {select_layer}, expected {-depth} to -1 or 1 to "
+            f"{depth} for this encoder"
+        )
+    return layers

@@ -1,6 +1,7 @@
 """CLIP: bit-equal to transformers' up to the layer that is selected, nothing after it, and rows of its attention."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,10 +19,16 @@ CONFIG = CLIPVisionConfig(
 )
 
 
+def built(select_layer: int = -2, select_feature: str = "patch") -> CLIPVisionTower:
+    """A tower with random weights."""
+    keys = {"mm_vision_select_layer": select_layer, "mm_vision_select_feature": select_feature}
+    return CLIPVisionTower("random", SimpleNamespace(mm_vision_config=CONFIG.to_diff_dict(), **keys), delay_load=True)
+
+
 @pytest.fixture
 def tower() -> CLIPVisionTower:
     torch.manual_seed(0)
-    return CLIPVisionTower(CONFIG).eval()
+    return built().eval()
 
 
 @pytest.fixture
@@ -42,7 +49,7 @@ def host(tower: CLIPVisionTower, attention: str) -> CLIPVisionModel:
 def test_features_are_bit_equal_to_transformers(
     tower: CLIPVisionTower, pixels: torch.Tensor, select_layer: int
 ) -> None:
-    chosen = CLIPVisionTower(CONFIG, select_layer, "cls_patch").eval()
+    chosen = built(select_layer, "cls_patch").eval()
     chosen.load_state_dict(tower.state_dict())
     states = host(tower, "sdpa")(pixels, output_hidden_states=True).hidden_states
     assert torch.equal(chosen.encode(pixels).features, states[select_layer])
@@ -103,7 +110,7 @@ def test_reduced_features_are_cls_dominant_contextual(tower: CLIPVisionTower, pi
 )
 def test_what_cannot_be_selected_is_refused(settings: tuple[int, str], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
-        CLIPVisionTower(CONFIG, *settings)
+        built(*settings)
 
 
 @torch.no_grad()

@@ -1,0 +1,63 @@
+"""All tensors of a model before any is copied: what a checkpoint, its base, its extras and its tower hold together.
+
+A model is made of this in one step, so quantisation and offloading treat what came from an extra file like the rest,
+and what is missing is known before memory is taken.
+"""
+
+import copy
+from typing import Any
+
+import torch
+
+from llava.errors import InputError
+from llava.files.reading import reason
+from llava.model.checkpoint.config import DOES_NOT_FIT, WHAT
+from llava.model.checkpoint.folder import Folder
+from llava.model.checkpoint.tensors import State, read_tower, read_weights
+from llava.model.loading.names import TOWER, compare, model_names
+from llava.model.multimodal_encoder.source import TowerSource
+
+# A revision or subfolder is the checkpoint's own, the way to the hub is the same for both.
+TOWER_HUB_ARGUMENTS = ("cache_dir", "local_files_only", "proxies", "token")
+
+
+def read_state(folder: Folder, extra: State, source: TowerSource | None) -> State:
+    """Names and tensors of a whole model.
+
+    Args:
+        folder: of the checkpoint, or of the base.
+        extra: what was trained beside it; it takes the place of what the folder holds.
+        source: where the tower lies, if the folder does not hold it.
+    """
+    state = model_names(read_weights(folder)) | extra
+    if source is not None and source.name is not None and not any(name.startswith(TOWER) for name in state):
+        place = Folder(source.name, {name: folder.hub[name] for name in folder.hub if name in TOWER_HUB_ARGUMENTS})
+        state |= {TOWER + name: tensor for name, tensor in read_tower(place).items()}
+    return state
+
+
+def check_state(state: State, config: Any, model_class: Any, origin: str) -> None:
+    """Refuse tensors that do not make the model its configuration describes; nothing is read, no memory taken."""
+    try:
+        with torch.device("meta"):
+            empty = model_class(copy.deepcopy(config))
+    except InputError:
+        raise
+    except DOES_NOT_FIT as error:
+        raise InputError(f"{WHAT} must fit: '{origin}' makes no model ({reason(error)})") from error
+    if getattr(config, "quantization_config", None) is not None:
+        return  # weights that were saved in 8 or 4 bits have more names than the model; transformers compares those
+    shared = set(getattr(empty, "all_tied_weights_keys", {}))
+    compare(state, empty.state_dict(), shared, origin)
+
+
+def grow_vocabulary(state: State, config: Any, size: int) -> None:
+    """Rows for tokens that a tokenizer has and the checkpoint has not: the mean of its rows, LLaVA's beginning."""
+    if size <= config.vocab_size:
+        return
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        if name in state:
+            table = state[name][...]
+            mean = table.float().mean(dim=0, keepdim=True).to(table.dtype)
+            state[name] = torch.cat([table, mean.expand(size - len(table), -1)])
+    config.vocab_size = size

@@ -1,0 +1,114 @@
+"""Giving a plain language model eyes, as LLaVA's training does: tower, projector, newline token, special tokens."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_PATCH_TOKEN
+from llava.errors import InputError
+from llava.model.checkpoint.tensors import State, read_file
+from llava.model.loading.names import compare
+from llava.model.multimodal_encoder.builder import build_vision_tower
+from llava.model.multimodal_projector.builder import build_vision_projector
+
+
+class VisionModules:
+    """Mixed in before a decoder that holds `vision_tower`, `mm_projector` and perhaps `image_newline`."""
+
+    def initialize_vision_modules(self, model_args: Any, fsdp: Any = None) -> None:
+        """LLaVA's beginning of training: build what is missing, load the tower, take over a pretrained projector.
+
+        Args:
+            model_args: `vision_tower`, `mm_vision_select_layer`, `mm_vision_select_feature`, `pretrain_mm_mlp_adapter`
+                (a file of projector weights, or None), `mm_patch_merge_type`, `mm_projector_type`.
+            fsdp: LLaVA hides the tower in a list where it is set; not needed here, and without effect.
+
+        Raises:
+            InputError: when the tower is nowhere, or the projector's file is not this projector's.
+        """
+        config, tower = self.config, self.get_vision_tower()
+        config.mm_vision_tower = model_args.vision_tower
+        if tower is None:
+            tower = build_vision_tower(model_args)
+            self.vision_tower = tower
+        else:
+            tower.load_model()
+        config.mm_vision_config = tower.config.to_diff_dict()
+        config.use_mm_proj = True
+        config.mm_projector_type = getattr(model_args, "mm_projector_type", "linear")
+        config.mm_hidden_size = tower.hidden_size
+        config.mm_vision_select_layer = model_args.mm_vision_select_layer
+        config.mm_vision_select_feature = model_args.mm_vision_select_feature
+        config.mm_patch_merge_type = getattr(model_args, "mm_patch_merge_type", None) or "flat"
+        if getattr(self, "mm_projector", None) is None:
+            self.mm_projector = build_vision_projector(config)
+            if "unpad" in config.mm_patch_merge_type:
+                spread = torch.tensor(config.hidden_size, dtype=self.dtype).rsqrt()
+                self.image_newline = nn.Parameter(torch.randn(config.hidden_size, dtype=self.dtype) * spread)
+        else:
+            self.mm_projector.requires_grad_(True)
+        pretrained = getattr(model_args, "pretrain_mm_mlp_adapter", None)
+        if pretrained is not None:
+            load_projector(self.mm_projector, pretrained)
+
+
+class VisionTokenizer:
+    """Mixed in before a causal LM whose tokenizer may need LLaVA's own tokens."""
+
+    def initialize_vision_tokenizer(self, model_args: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Add LLaVA's tokens to a tokenizer and rows for them to the embeddings, as its training does.
+
+        Args:
+            model_args: `mm_use_im_patch_token`, `mm_use_im_start_end`, `tune_mm_mlp_adapter`,
+                `pretrain_mm_mlp_adapter`.
+
+        New rows of <im_start> and <im_end> begin as the mean of the older ones.
+        """
+        tunes = getattr(model_args, "tune_mm_mlp_adapter", False)
+        if model_args.mm_use_im_patch_token:
+            tokenizer.add_tokens([DEFAULT_IMAGE_PATCH_TOKEN], special_tokens=True)
+            self.resize_token_embeddings(len(tokenizer))
+        if model_args.mm_use_im_start_end:
+            new = tokenizer.add_tokens([DEFAULT_IM_START_TOKEN, DEFAULT_IM_END_TOKEN], special_tokens=True)
+            self.resize_token_embeddings(len(tokenizer))
+            tables = [self.get_input_embeddings().weight.data, self.get_output_embeddings().weight.data]
+            if new:
+                for table in tables:
+                    table[-new:] = table[:-new].mean(dim=0, keepdim=True)
+            if tunes:
+                self.get_input_embeddings().requires_grad_(True)
+                self.get_output_embeddings().requires_grad_(False)
+            pretrained = getattr(model_args, "pretrain_mm_mlp_adapter", None)
+            if pretrained and new:
+                _take_rows(tables[0], read_file(str(pretrained)), new, str(pretrained))
+        elif model_args.mm_use_im_patch_token and tunes:
+            self.get_input_embeddings().requires_grad_(False)
+            self.get_output_embeddings().requires_grad_(False)
+
+
+def load_projector(projector: nn.Module, path: str | Path) -> None:
+    """Fill a projector from a file such as `mm_projector.bin`; what else the file holds is passed over.
+
+    Raises:
+        InputError: when the file's projector is another one.
+    """
+    held = read_file(str(path))
+    own = {name.split("mm_projector.", 1)[1]: tensor[...] for name, tensor in held.items() if "mm_projector." in name}
+    compare(own, projector.state_dict(), set(), str(path))
+    projector.load_state_dict(own)
+
+
+def _take_rows(table: torch.Tensor, held: State, new: int, origin: str) -> None:
+    """The newest rows of an embedding, from a whole one of that size or from those rows alone."""
+    name = "model.embed_tokens.weight"
+    rows = held[name][...] if name in held else None
+    if rows is None or rows.shape[1:] != table.shape[1:] or len(rows) not in (new, len(table)):
+        got = "none" if rows is None else f"{tuple(rows.shape)}"
+        raise InputError(
+            f"a projector trained with <im_start> and <im_end> must bring their embeddings: '{origin}' has {got} as "
+            f"{name}, expected ({new}, {table.shape[1]}) or {tuple(table.shape)}; use the file that training wrote"
+        )
+    table[-new:] = rows[-new:].to(table)
