@@ -117,7 +117,7 @@ def model_geometry(config: LlavaConfig) -> Geometry:
     """What a method must fit into, known from a prepared configuration alone."""
     from transformers import CLIPVisionConfig
 
-    from llava.model.generation.generate import max_views
+    from llava.model.llava_forward import max_views
 
     vision = CLIPVisionConfig(**config.mm_vision_config)
     return Geometry(config.num_hidden_layers, (vision.image_size // vision.patch_size) ** 2, max_views(config))

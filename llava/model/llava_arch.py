@@ -9,11 +9,26 @@ from llava.constants import IMAGE_TOKEN_INDEX
 from llava.errors import InputError
 from llava.mm_utils import get_anyres_image_grid_shape
 from llava.model.assembly import grid_of, reduced_tokens, unreduced_tokens
-from llava.model.fusion import Plan, fuse, plan_fusion
+from llava.model.fusion import Plan, fuse, fuse_labels, plan_fusion
 from llava.model.multimodal_encoder.builder import build_vision_tower
 from llava.model.multimodal_projector.builder import build_vision_projector
+from llava.model.realign import pad_right
 from llava.model.trace import Trace
 from llava.reduction import Reduction
+
+
+class TextTable(nn.Embedding):
+    """The table of token embeddings, which says so where it is asked about an image."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        try:
+            return super().forward(input)
+        except IndexError as error:  # of a CPU; asking a GPU would make every token wait
+            raise InputError(
+                f"token ids must lie between 0 and {self.num_embeddings - 1}: got {int(input.min())} to "
+                f"{int(input.max())}; -200 stands for an image, which only forward and generate with images can place "
+                f"(prompt tuning cannot)"
+            ) from error
 
 
 class LlavaMetaModel:
@@ -21,6 +36,7 @@ class LlavaMetaModel:
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)  # type: ignore[call-arg]
+        self.embed_tokens = TextTable(config.vocab_size, config.hidden_size, config.pad_token_id)
         if getattr(config, "mm_vision_tower", None):
             self.vision_tower = build_vision_tower(config)
             self.mm_projector = build_vision_projector(config)
@@ -28,8 +44,8 @@ class LlavaMetaModel:
                 self.image_newline = nn.Parameter(torch.zeros(config.hidden_size))
 
     def get_vision_tower(self) -> Any:
-        """The vision tower (LLaVA's accessor)."""
-        return self.vision_tower
+        """The vision tower (LLaVA's accessor); None: there is none."""
+        return getattr(self, "vision_tower", None)
 
 
 class LlavaMetaForCausalLM:
@@ -39,7 +55,25 @@ class LlavaMetaForCausalLM:
         """The vision tower (LLaVA's accessor)."""
         return self.get_model().get_vision_tower()
 
-    def encode_images(
+    def encode_images(self, images: Any, image_sizes: Any = None, reduction: Reduction | None = None) -> Any:
+        """LLaVA's call: pixels (V, 3, h, w) of V views -> (V, n, D), what the LLM would get of each view.
+
+        A list of images, (v, 3, h, w) each, gives what `encode_views` does: their tokens in the LLM's order.
+
+        Args:
+            reduction: the method; None: the model's.
+        """
+        method = self.method_of(reduction)
+        if isinstance(images, list):
+            return self.encode_views(images, image_sizes, method)
+        return self._project(self.get_vision_tower().encode(images, method).features)
+
+    def _project(self, features: torch.Tensor) -> torch.Tensor:
+        """(V, n, D of the tower) -> (V, n, D of the LLM)."""
+        projector = self.get_model().mm_projector
+        return projector(features.to(next(projector.parameters(), features).dtype))
+
+    def encode_views(
         self,
         views: list[torch.Tensor],
         image_sizes: list[tuple[int, int]] | None,
@@ -63,9 +97,7 @@ class LlavaMetaForCausalLM:
         encoded = self.get_vision_tower().encode(pixels, reduction)
         if trace is not None:
             trace.encoder = encoded.selection
-        projector = self.get_model().mm_projector
-        weight = next(projector.parameters(), encoded.features)
-        features = projector(encoded.features.to(weight.dtype))
+        features = self._project(encoded.features)
         counts = [len(view) for view in views]
         merge_type = getattr(self.config, "mm_patch_merge_type", None) or "flat"
         order, lengths = None, [count * features.shape[1] for count in counts]
@@ -114,12 +146,12 @@ class LlavaMetaForCausalLM:
             input_ids: (B, L) int64, -200 where an image goes, padded on any side.
             attention_mask: (B, L), 0 at padding.
             images: see `generate`.
-            encoded: what `encode_images` gave for them earlier; `images` is then not looked at.
+            encoded: what `encode_views` gave for them earlier; `images` is then not looked at.
         """
         ids = input_ids.cpu()
         mask = attention_mask.cpu() if attention_mask is not None else None
         if encoded is None:
-            encoded = self.encode_images(*sort_images(ids, images, image_sizes), reduction, trace)
+            encoded = self.encode_views(*sort_images(ids, images, image_sizes), reduction, trace)
         features, lengths = encoded
         plan = plan_fusion(ids, mask, lengths, getattr(self.config, "tokenizer_model_max_length", None))
         table = self.get_model().embed_tokens
@@ -128,6 +160,47 @@ class LlavaMetaForCausalLM:
         if trace is not None:
             trace.inputs_embeds, trace.layout = embeds, plan.layout
         return embeds, plan
+
+    def prepare_inputs_labels_for_multimodal(
+        self,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        past_key_values: Any,
+        labels: torch.Tensor | None,
+        images: Any,
+        image_sizes: Any = None,
+    ) -> tuple[Any, Any, Any, Any, Any, Any]:
+        """LLaVA's call, for programs that run the decoder themselves; the model's own `forward` needs no such step.
+
+        Returns:
+            None, position_ids, attention_mask, past_key_values, inputs_embeds (B, T, D), labels: padded on the side
+            that the configuration's `tokenizer_padding_side` says, by default right; None where None was given.
+            Without a tower, images or more than one token: the arguments, and None for the embeddings.
+
+        Raises:
+            InputError: where the model's method drops tokens inside the LLM, which embeddings cannot tell it of.
+        """
+        if self.get_vision_tower() is None or images is None or input_ids.shape[1] == 1:
+            return input_ids, position_ids, attention_mask, past_key_values, None, labels
+        method = self.method_of(None)
+        if method.layers:
+            raise InputError(
+                f"embeddings do not say where images are: got a method that drops image tokens after layers "
+                f"{method.layers}; call forward or generate with input_ids and images, or take a method of the encoder"
+            )
+        embeds, plan = self.prepare_inputs(input_ids, attention_mask, images, image_sizes, method)
+        labels = fuse_labels(labels, plan) if labels is not None else None
+        layout, device = plan.layout, embeds.device
+        real = torch.arange(layout.width, device=device) >= layout.padding(device)
+        if getattr(self.config, "tokenizer_padding_side", "right") != "left":
+            order = pad_right(layout).to(device)
+            embeds, real = embeds.take_along_dim(order[..., None], dim=1), real.take_along_dim(order, dim=1)
+            labels = labels.take_along_dim(order.to(labels.device), dim=1) if labels is not None else None
+        if position_ids is not None:
+            position_ids = (real.cumsum(dim=1) - 1).clamp(min=0).masked_fill(~real, 0)
+        mask = real.to(attention_mask.dtype) if attention_mask is not None else None
+        return None, position_ids, mask, past_key_values, embeds, labels
 
 
 def sort_images(

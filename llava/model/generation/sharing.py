@@ -7,10 +7,12 @@ import torch
 
 from llava.errors import InputError
 from llava.model.cache.staged_cache import StagedCache
+from llava.model.generation.finite import refuse_nonfinite
 from llava.model.generation.greedy import Greedy, greedy_settings, greedy_tokens
 from llava.model.generation.length_buckets import prefill_in_buckets
 from llava.model.generation.prefix import Ids, ImagePrefix, listed, padded, question_after, start_cache
 from llava.model.generation.prefix_encoding import PrefixEncoding
+from llava.model.generation.settings import guided
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.model.layout import Layout
 from llava.reduction import Reduction
@@ -53,6 +55,8 @@ class LlavaSharing(PrefixEncoding):
             if decoder is not None:
                 decoder.decline("only greedy decoding is compiled")
             embeds, layout, cache, method = self._start(prefixes, asked, 0)
+            last = torch.tensor([question[-1:] for question in asked], device=embeds.device)
+            kwargs = guided(kwargs, self.generation_config, last)
             return self.generate_from(embeds, layout, cache, method, **kwargs)
         # More of the longest row, where shapes are to repeat; they end with it and are cut off.
         order = sorted(range(len(asked)), key=lambda row: len(asked[row]))
@@ -91,7 +95,9 @@ class LlavaSharing(PrefixEncoding):
         def step(tokens: torch.Tensor) -> torch.Tensor:
             return self.forward(input_ids=tokens[:, None], past_key_values=cache, use_cache=True).logits[:, -1]
 
-        return greedy_tokens(first, static or step, settings)
+        tokens, bad = greedy_tokens(first, static or step, settings)
+        refuse_nonfinite(bad.nonzero().flatten().tolist(), self.dtype)
+        return tokens
 
     def _start(
         self, prefixes: list[ImagePrefix | None], asked: list[tuple[int, ...]], room: int
@@ -103,7 +109,7 @@ class LlavaSharing(PrefixEncoding):
             raise InputError(
                 f"the prefixes of one ask must be of one method: got {' and '.join(methods)}; ask for each"
             )
-        method = next(iter(methods.values()), self.reduction)
+        method = next(iter(methods.values()), None) or self.method_of(None)
         device = self.get_model().embed_tokens.weight.device
         if any(not prefix.blocks for prefix in known):
             return self._start_from_tokens(prefixes, asked, room, method)
