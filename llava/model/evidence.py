@@ -6,52 +6,15 @@ few rows is what lets flash and SDPA kernels, which never show their attention, 
 Letters in shapes: I images, T tokens, n image tokens, D width, H query heads, G key heads, d head width.
 """
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
-from transformers.models.llama.modeling_llama import rotate_half
 
+from llava.model.layer_parts import normed, only_looked_at, projected, rotated, split_heads
 from llava.model.layout import Layout
-from llava.reduction.precision import without_autocast
 from llava.reduction.scoring import attention_rows
-
-
-def only_looked_at(compute: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    """For what a choice is made from: no gradient passes through it, and autocast does not reach it.
-
-    So the same hidden states lead to the same choice inside autocast and outside.
-    """
-
-    @functools.wraps(compute)
-    def method(self: Any) -> torch.Tensor:
-        with torch.no_grad(), without_autocast(self.valid.device):
-            return compute(self)
-
-    return method
-
-
-def normed(norm: Any, states: torch.Tensor) -> torch.Tensor:
-    """A layer's norm of hidden states; under autocast these may be wider than the weights, which is undone."""
-    return norm(states.to(norm.weight.dtype))
-
-
-def projected(projection: Any, states: torch.Tensor) -> torch.Tensor:
-    """A layer's projection in the dtype of its weights; quantised weights convert by themselves."""
-    weight = projection.weight
-    return projection(states.to(weight.dtype) if weight.is_floating_point() else states)
-
-
-def split_heads(projected: torch.Tensor, width: int) -> torch.Tensor:
-    """(I, T, heads * d) -> (I, heads, T, d)."""
-    return projected.unflatten(-1, (-1, width)).transpose(1, 2)
-
-
-def rotated(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """RoPE of (I, heads, T, d) by tables of shape (I or 1, T, d)."""
-    return states * cos[:, None] + rotate_half(states) * sin[:, None]
 
 
 class ClipEvidence:
@@ -203,7 +166,8 @@ class LlamaEvidence:
     @only_looked_at
     def attention_from_image(self) -> torch.Tensor:
         """(I, H, n, n) float32; text before the image shares each row's softmax. Rows past an image's end are zero."""
-        queries = self._rotated_queries(self.values, self._at_image(self._cos), self._at_image(self._sin))
+        states = (self._hidden, self._cos, self._sin)  # not `values`, which would be remembered without a gradient
+        queries = self._rotated_queries(*map(self._at_image, states))
         key_column = torch.arange(self._image_end, device=queries.device)
         filler = self._layout.padding(queries.device)[self._rows]
         allowed = (key_column <= self._columns[..., None]) & (key_column >= filler[..., None])

@@ -112,7 +112,7 @@ class LlavaForward:
             given = DecoderInputs(None, inputs_embeds, known, own)
         elif inputs_embeds is not None or started:
             check_text(input_ids, inputs_embeds, images, None if started else reduction)
-            given = self._without_padding(given, attention_mask)
+            given = self._without_padding(given, attention_mask, started)
         else:
             embeds, plan = self.prepare_inputs(input_ids, attention_mask, images, image_sizes, method, trace)
             given = from_plan(embeds, plan, labels, position_ids)
@@ -135,13 +135,15 @@ class LlavaForward:
         as_dict = return_dict if return_dict is not None else self.config.return_dict
         return result if as_dict else result.to_tuple()
 
-    def _without_padding(self, given: DecoderInputs, attention_mask: torch.Tensor | None) -> DecoderInputs:
+    def _without_padding(
+        self, given: DecoderInputs, attention_mask: torch.Tensor | None, cached: bool
+    ) -> DecoderInputs:
         """Text with the padding that a caller's mask names moved to the left; as it is where there is none."""
         count = (given.embeds if given.embeds is not None else given.input_ids).shape[1]  # type: ignore[union-attr]
         if attention_mask is None or (given.embeds is None and count == 1):  # nothing is asked in decoding
             return given
         embeds = given.embeds if given.embeds is not None else self.get_model().embed_tokens(given.input_ids)
-        realigned = realign(embeds, attention_mask)
+        realigned = realign(embeds, attention_mask, cached)
         if realigned is None:
             return given
         moved = from_plan(realigned.embeds, realigned.plan, given.labels, given.position_ids)

@@ -34,10 +34,11 @@ class Realigned:
         return outputs.take_along_dim(self.columns[..., None].to(outputs.device), dim=1)
 
 
-def realign(embeds: torch.Tensor, attention_mask: torch.Tensor | None) -> Realigned | None:
-    """Embeddings (B, L, D) with the padding of (B, L or more) `attention_mask` moved to the left; None: there is none.
+def realign(embeds: torch.Tensor, attention_mask: torch.Tensor | None, cached: bool = False) -> Realigned | None:
+    """Embeddings (B, L, D) with the padding of (B, L) `attention_mask` moved to the left; None: there is none.
 
-    What a mask says about columns before the last L is about a cache, which knows its own padding.
+    Args:
+        cached: they follow a cache, which knows its own padding; a mask may have columns for that before the last L.
 
     Raises:
         InputError: for a mask that is no (B, L) of them, or a row of padding alone.
@@ -45,9 +46,10 @@ def realign(embeds: torch.Tensor, attention_mask: torch.Tensor | None) -> Realig
     batch, count = embeds.shape[:2]
     if attention_mask is None:
         return None
-    if attention_mask.ndim != 2 or len(attention_mask) != batch or attention_mask.shape[1] < count:
+    shape = tuple(attention_mask.shape)
+    if shape != (batch, count) and not (cached and len(shape) == 2 and shape[0] == batch and shape[1] > count):
         raise InputError(
-            f"attention_mask must name each token: got {tuple(attention_mask.shape)}, expected {(batch, count)}; make "
+            f"attention_mask must name each token: got {shape}, expected {(batch, count)}; make "
             f"it with the inputs, or leave it out where nothing is padded"
         )
     mask = attention_mask[:, -count:].cpu().bool()
