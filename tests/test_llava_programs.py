@@ -83,7 +83,6 @@ def test_chat_in_a_terminal(load: Load, capsys: pytest.CaptureFixture) -> None:
     assert len(printed) == 2 and all(conv.messages[at][1] for at in (1, 3))
 
 
-@TO_COME
 @pytest.mark.parametrize("named", [False, True])
 def test_generate_in_llavas_words(load: Load, named: bool) -> None:
     """Positions as LLaVA has them, and `inputs` by its name."""

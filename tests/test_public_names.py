@@ -135,11 +135,8 @@ TO_COME = {
     "llava.model.llava_arch": [
         "unpad_image",
         "LlavaMetaModel.initialize_vision_modules",
-        "LlavaMetaForCausalLM.encode_images",
-        "LlavaMetaForCausalLM.prepare_inputs_labels_for_multimodal",
         "LlavaMetaForCausalLM.initialize_vision_tokenizer",
     ],
-    "llava.model.language_model.llava_llama": ["LlavaLlamaForCausalLM.forward", "LlavaLlamaForCausalLM.generate"],
     "llava.model.multimodal_encoder.clip_encoder": [
         "CLIPVisionTower",
         "CLIPVisionTower.dummy_feature",

@@ -9,26 +9,13 @@ from llava.constants import IMAGE_TOKEN_INDEX
 from llava.errors import InputError
 from llava.mm_utils import get_anyres_image_grid_shape
 from llava.model.assembly import grid_of, reduced_tokens, unreduced_tokens
-from llava.model.fusion import Plan, fuse, fuse_labels, plan_fusion
+from llava.model.fusion import Plan, fuse, plan_fusion
+from llava.model.llava_inputs import LlavaInputs
 from llava.model.multimodal_encoder.builder import build_vision_tower
 from llava.model.multimodal_projector.builder import build_vision_projector
-from llava.model.realign import pad_right
+from llava.model.text_table import TextTable
 from llava.model.trace import Trace
 from llava.reduction import Reduction
-
-
-class TextTable(nn.Embedding):
-    """The table of token embeddings, which says so where it is asked about an image."""
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        try:
-            return super().forward(input)
-        except IndexError as error:  # of a CPU; asking a GPU would make every token wait
-            raise InputError(
-                f"token ids must lie between 0 and {self.num_embeddings - 1}: got {int(input.min())} to "
-                f"{int(input.max())}; -200 stands for an image, which only forward and generate with images can place "
-                f"(prompt tuning cannot)"
-            ) from error
 
 
 class LlavaMetaModel:
@@ -48,7 +35,7 @@ class LlavaMetaModel:
         return getattr(self, "vision_tower", None)
 
 
-class LlavaMetaForCausalLM:
+class LlavaMetaForCausalLM(LlavaInputs):
     """Mixed in before a causal LM whose `model` is a `LlavaMetaModel`: images to tokens, prompts to decoder inputs."""
 
     def get_vision_tower(self) -> Any:
@@ -160,47 +147,6 @@ class LlavaMetaForCausalLM:
         if trace is not None:
             trace.inputs_embeds, trace.layout = embeds, plan.layout
         return embeds, plan
-
-    def prepare_inputs_labels_for_multimodal(
-        self,
-        input_ids: torch.Tensor,
-        position_ids: torch.Tensor | None,
-        attention_mask: torch.Tensor | None,
-        past_key_values: Any,
-        labels: torch.Tensor | None,
-        images: Any,
-        image_sizes: Any = None,
-    ) -> tuple[Any, Any, Any, Any, Any, Any]:
-        """LLaVA's call, for programs that run the decoder themselves; the model's own `forward` needs no such step.
-
-        Returns:
-            None, position_ids, attention_mask, past_key_values, inputs_embeds (B, T, D), labels: padded on the side
-            that the configuration's `tokenizer_padding_side` says, by default right; None where None was given.
-            Without a tower, images or more than one token: the arguments, and None for the embeddings.
-
-        Raises:
-            InputError: where the model's method drops tokens inside the LLM, which embeddings cannot tell it of.
-        """
-        if self.get_vision_tower() is None or images is None or input_ids.shape[1] == 1:
-            return input_ids, position_ids, attention_mask, past_key_values, None, labels
-        method = self.method_of(None)
-        if method.layers:
-            raise InputError(
-                f"embeddings do not say where images are: got a method that drops image tokens after layers "
-                f"{method.layers}; call forward or generate with input_ids and images, or take a method of the encoder"
-            )
-        embeds, plan = self.prepare_inputs(input_ids, attention_mask, images, image_sizes, method)
-        labels = fuse_labels(labels, plan) if labels is not None else None
-        layout, device = plan.layout, embeds.device
-        real = torch.arange(layout.width, device=device) >= layout.padding(device)
-        if getattr(self.config, "tokenizer_padding_side", "right") != "left":
-            order = pad_right(layout).to(device)
-            embeds, real = embeds.take_along_dim(order[..., None], dim=1), real.take_along_dim(order, dim=1)
-            labels = labels.take_along_dim(order.to(labels.device), dim=1) if labels is not None else None
-        if position_ids is not None:
-            position_ids = (real.cumsum(dim=1) - 1).clamp(min=0).masked_fill(~real, 0)
-        mask = real.to(attention_mask.dtype) if attention_mask is not None else None
-        return None, position_ids, mask, past_key_values, embeds, labels
 
 
 def sort_images(

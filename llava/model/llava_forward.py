@@ -8,6 +8,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from llava.errors import InputError
 from llava.model.cache.staged_cache import StagedCache
+from llava.model.call_checks import check_cache, check_positions, check_text
 from llava.model.fusion import Plan, fuse_labels
 from llava.model.layout import Layout
 from llava.model.realign import Realigned, realign
@@ -104,6 +105,7 @@ class LlavaForward:
         if tokens is None:
             raise InputError("a call needs a prompt: got neither input_ids nor inputs_embeds; give one of them")
         started = check_cache(past_key_values, tokens)
+        check_positions(position_ids, tokens)
         method = None if started else self.method_of(reduction)
         given = DecoderInputs(input_ids, inputs_embeds, None, labels, position_ids)
         if layout is not None and inputs_embeds is not None:
@@ -182,43 +184,6 @@ def from_plan(
     if position_ids is not None:
         position_ids = fuse_labels(position_ids.expand(len(embeds), -1), plan).clamp(min=0)
     return DecoderInputs(None, embeds, plan.layout, labels, position_ids if not plan.layout.spans else None)
-
-
-def check_cache(cache: Any, tokens: torch.Tensor) -> bool:
-    """Whether a cache holds anything that `tokens` (B, ...) follow.
-
-    Raises:
-        InputError: for a cache of another kind or of other rows.
-    """
-    if cache is None:
-        return False
-    if not isinstance(cache, StagedCache):
-        raise InputError(
-            f"past_key_values must come from an earlier generate of a LLaVA model: got a {type(cache).__name__}, "
-            f"expected a StagedCache; leave it out to start anew (prefix tuning, which makes one, is not supported)"
-        )
-    cache.check_rows(len(tokens))
-    return cache.get_seq_length() > 0
-
-
-def check_text(
-    input_ids: torch.Tensor | None, embeds: torch.Tensor | None, images: Any, reduction: Reduction | None
-) -> None:
-    """Refuse embeddings that come with what only ids can have."""
-    if embeds is None:
-        return
-    if input_ids is not None:
-        raise InputError("a prompt must be input_ids or inputs_embeds: got both; leave one of them out")
-    if images is not None:
-        raise InputError(
-            "images go where input_ids has -200: got images with inputs_embeds, which do not say where (prompt tuning "
-            "makes them); pass input_ids, or embeddings that hold the image tokens already and no images"
-        )
-    if reduction is not None and reduction.layers:
-        raise InputError(
-            f"inputs_embeds do not say where images are: got them with a method that drops image tokens after layers "
-            f"{reduction.layers}; pass input_ids and images"
-        )
 
 
 def max_views(config: Any) -> int:

@@ -7,13 +7,15 @@ from typing import Any
 import torch
 from transformers import LogitsProcessorList
 
-from llava.constants import IMAGE_TOKEN_INDEX
 from llava.errors import InputError
 from llava.model.cache.staged_cache import StagedCache
+from llava.model.call_checks import check_cache, check_text
+from llava.model.generation.continued import finished, unseen_images, unseen_tokens
 from llava.model.generation.finite import FiniteLogits, refuse_nonfinite, rows_without_numbers
+from llava.model.generation.prompts import last_real, one_prompt, refuse_prompt_learning
 from llava.model.generation.settings import checked_settings, guided, value_of
 from llava.model.layout import Layout
-from llava.model.llava_forward import LlavaForward, check_cache, check_text
+from llava.model.llava_forward import LlavaForward
 from llava.model.realign import realign
 from llava.model.trace import Trace
 from llava.reduction import Reduction
@@ -68,8 +70,8 @@ class LlavaGeneration(LlavaForward):
         assert ids is not None
         started = check_cache(past_key_values, ids)
         if started:
-            attention_mask = self._unseen(ids, attention_mask, cache)
-            images, image_sizes = self._unseen_images(ids, attention_mask, images, image_sizes, method)
+            attention_mask = unseen_tokens(ids, attention_mask, cache)
+            images, image_sizes = unseen_images(ids, attention_mask, images, image_sizes, method)
         kwargs = guided(kwargs, self.generation_config, last_real(ids, attention_mask))
         embeds, plan = self.prepare_inputs(ids, attention_mask, images, image_sizes, method, trace)
         cache.add_surplus(plan.surplus)
@@ -165,71 +167,3 @@ class LlavaGeneration(LlavaForward):
     def _end_tokens(self, kwargs: dict[str, Any]) -> list[int]:
         ends = value_of("eos_token_id", kwargs, self.generation_config)
         return list(ends) if isinstance(ends, (list, tuple)) else [ends] if ends is not None else []
-
-    def _unseen(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, cache: StagedCache) -> torch.Tensor:
-        """(B, L) bool: the real tokens of a conversation that a cache does not hold yet."""
-        real = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
-        cached = cache.real_tokens(len(input_ids)) - torch.tensor(cache.surplus)
-        return real & (real.cumsum(dim=1) > cached.to(real.device)[:, None])
-
-    def _unseen_images(
-        self, input_ids: torch.Tensor, unseen: torch.Tensor, images: Any, image_sizes: Any, method: Reduction
-    ) -> tuple[Any, Any]:
-        """The images of the new tokens, where those of the whole conversation are given."""
-        is_image = input_ids == IMAGE_TOKEN_INDEX
-        wanted = unseen[is_image].tolist()
-        if any(wanted) and method.layers:
-            raise InputError(
-                f"a cached conversation takes no new image with a method that drops inside the LLM: got "
-                f"{sum(wanted)} new; pass the whole conversation without past_key_values"
-            )
-        if images is None or len(images) != len(wanted):
-            return images, image_sizes
-        sizes = [size for size, new in zip(image_sizes, wanted) if new] if image_sizes is not None else None
-        return [image for image, new in zip(images, wanted) if new], sizes
-
-
-def finished(sequences: torch.Tensor, end_tokens: list[int]) -> torch.Tensor:
-    """(B, new) bool: positions after a row's first end token, which transformers fills with padding."""
-    ended = torch.isin(sequences, torch.tensor(end_tokens, dtype=sequences.dtype, device=sequences.device)).long()
-    return ended.cumsum(dim=1) - ended > 0
-
-
-def one_prompt(
-    inputs: torch.Tensor | None, input_ids: torch.Tensor | None, embeds: torch.Tensor | None
-) -> torch.Tensor | None:
-    """The ids of a prompt, however they are named; None: there are embeddings instead.
-
-    Raises:
-        InputError: where not exactly one of them is given.
-    """
-    named = {"inputs": inputs, "input_ids": input_ids, "inputs_embeds": embeds}
-    given = [name for name, value in named.items() if value is not None]
-    if len(given) != 1:
-        raise InputError(
-            f"generate needs one prompt: got {' and '.join(given) or 'none'}; give ids as inputs (or input_ids), or "
-            f"inputs_embeds"
-        )
-    return inputs if inputs is not None else input_ids
-
-
-def last_real(ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """(B, 1): the last token of each prompt that is no padding."""
-    if mask is None:
-        return ids[:, -1:]
-    last = (mask.bool().to(ids.device) * torch.arange(1, ids.shape[1] + 1, device=ids.device)).argmax(dim=1)
-    return ids.gather(1, last[:, None])
-
-
-def refuse_prompt_learning(model: Any) -> None:
-    """Refuse PEFT's prefix and prompt tuning, which put their own prompt in place of the one with the images.
-
-    PEFT tells the model that it generates for it by replacing one of its methods for that time.
-    """
-    owner = getattr(vars(model).get("prepare_inputs_for_generation"), "__self__", None)
-    config = getattr(owner, "active_peft_config", None)
-    if config is not None and config.is_prompt_learning:
-        raise InputError(
-            f"generate knows no {config.peft_type.value} of PEFT: its virtual tokens would take the place of the "
-            f"prompt; use LoRA, or unload it with get_base_model()"
-        )
