@@ -62,9 +62,10 @@ class LlavaSharing(PrefixEncoding):
         order = sorted(range(len(asked)), key=lambda row: len(asked[row]))
         rows = order + order[-1:] * (decoder.rows(len(asked)) - len(asked) if decoder is not None else 0)
         start = self._start([prefixes[row] for row in rows], [asked[row] for row in rows], settings.max_new_tokens)
-        tokens = self._greedy(*start, settings, decoder)
-        back = sorted(range(len(asked)), key=lambda place: order[place])
-        return tokens[torch.tensor(back, device=tokens.device)]
+        tokens, bad = self._greedy(*start, settings, decoder)
+        back = torch.tensor(sorted(range(len(asked)), key=lambda place: order[place]), device=tokens.device)
+        refuse_nonfinite(bad[back].nonzero().flatten().tolist(), self.dtype)
+        return tokens[back]
 
     def _question(self, prefix: ImagePrefix | None, ids: Ids) -> tuple[int, ...]:
         """What is to be run after a prefix, cut off at the configuration's `tokenizer_model_max_length`."""
@@ -82,8 +83,8 @@ class LlavaSharing(PrefixEncoding):
         method: Reduction,
         settings: Greedy,
         decoder: StaticDecoder | None,
-    ) -> torch.Tensor:
-        """(B, new) int64 tokens after decoder inputs (B, T, D) that follow what a cache holds."""
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """`greedy_tokens` after decoder inputs (B, T, D) that follow what a cache holds."""
 
         def last_logits(inputs: torch.Tensor, where: Layout, past: StagedCache) -> torch.Tensor:
             arguments = {"past_key_values": past, "use_cache": True, "reduction": method, "logits_to_keep": 1}
@@ -95,9 +96,7 @@ class LlavaSharing(PrefixEncoding):
         def step(tokens: torch.Tensor) -> torch.Tensor:
             return self.forward(input_ids=tokens[:, None], past_key_values=cache, use_cache=True).logits[:, -1]
 
-        tokens, bad = greedy_tokens(first, static or step, settings)
-        refuse_nonfinite(bad.nonzero().flatten().tolist(), self.dtype)
-        return tokens
+        return greedy_tokens(first, static or step, settings)
 
     def _start(
         self, prefixes: list[ImagePrefix | None], asked: list[tuple[int, ...]], room: int
