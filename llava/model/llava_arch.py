@@ -53,6 +53,12 @@ class LlavaMetaForCausalLM(LlavaInputs):
         method = self.method_of(reduction)
         if isinstance(images, list):
             return self.encode_views(images, image_sizes, method)
+        if not isinstance(images, torch.Tensor) or images.ndim != 4:
+            got = tuple(images.shape) if isinstance(images, torch.Tensor) else f"a {type(images).__name__}"
+            raise InputError(
+                f"encode_images takes pixels (views, 3, height, width): got {got}; prepare them with "
+                f"llava.mm_utils.process_images"
+            )
         return self._project(self.get_vision_tower().encode(images, method).features)
 
     def _project(self, features: torch.Tensor) -> torch.Tensor:

@@ -129,6 +129,8 @@ def test_features_of_images(loaded: Loaded) -> None:
     assert model.encode_images(pixels).shape == (2, 64, model.config.hidden_size)
     tokens, lengths = model.encode_images([pixels[:1], pixels[1:]])
     assert lengths == [64, 64] and torch.equal(tokens, model.encode_images(pixels).flatten(0, 1))
+    with pytest.raises(InputError, match="encode_images takes pixels"):
+        model.encode_images(pixels[None])
     inputs = model.prepare_inputs_for_generation(torch.tensor([[1, -200, 5]]), images=pixels, image_sizes=[(3, 4)])
     assert inputs["images"] is pixels and inputs["image_sizes"] == [(3, 4)] and inputs["input_ids"].shape == (1, 3)
 
