@@ -4,7 +4,8 @@ A *stage* is a run of layers between two reductions. Its layers hold the same to
 a new token's position differs from stage to stage.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +43,9 @@ class StagedCache(DynamicCache):
                 self.layers[number] = GrowingLayer(room)
         self.stages: list[Stage] = []
         self.surplus: tuple[int, ...] = ()  # per row, image tokens minus the <image> tokens they stand for
+        self.prompt_columns = (
+            0  # of layer 0, while transformers generates: it does not count what it was given embedded
+        )
         self.closed_by: str | None = None  # what left rows that no sequence belongs to
 
     def open(self, bounds: list[tuple[int, int]]) -> None:
@@ -150,9 +154,21 @@ class StagedCache(DynamicCache):
         super().batch_select_indices(indices)
         self._map_filler(lambda filler: filler[indices.to(filler.device)])
 
+    @contextlib.contextmanager
+    def embedded_prompt(self, columns: int) -> Iterator[None]:
+        """While transformers generates after so many columns of layer 0 that it has no ids of."""
+        self.prompt_columns = columns
+        try:
+            yield
+        finally:
+            self.prompt_columns = 0
+
     def crop(self, size: int) -> None:
-        """Forget the newest positions: `-size` of them, or, for a positive `size`, all past that length at layer 0."""
-        surplus = -size if size <= 0 else max(0, self.length(0) - size)
+        """Forget the newest positions: `-size` of them, or, for a positive `size`, all past that length at layer 0.
+
+        Drafts of older releases of transformers (5.12) give a length, which counts from the end of an embedded prompt.
+        """
+        surplus = -size if size <= 0 else max(0, self.length(0) - self.prompt_columns - size)
         for layer in self.layers:
             if surplus:
                 layer.crop(-surplus)

@@ -122,16 +122,17 @@ class LlavaGeneration(LlavaForward):
         # transformers cuts off as many leading embeddings as the cache holds.
         seen = embeds.new_zeros(len(embeds), cache.get_seq_length(), embeds.shape[2])
         whole = torch.cat([seen, embeds], dim=1)
-        result = super().generate(
-            inputs_embeds=whole,
-            attention_mask=torch.ones(whole.shape[:2], dtype=torch.long, device=whole.device),
-            layout=layout.to_tensor(),
-            past_key_values=cache,
-            reduction=method,
-            trace=trace,
-            logits_processor=processors,
-            **kwargs,
-        )
+        with cache.embedded_prompt(whole.shape[1]):
+            result = super().generate(
+                inputs_embeds=whole,
+                attention_mask=torch.ones(whole.shape[:2], dtype=torch.long, device=whole.device),
+                layout=layout.to_tensor(),
+                past_key_values=cache,
+                reduction=method,
+                trace=trace,
+                logits_processor=processors,
+                **kwargs,
+            )
         self._check_numbers(finite.bad_rows(copies), len(embeds), excused)
         if beams > 1:
             cache.closed_by = "beam search"

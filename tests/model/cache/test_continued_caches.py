@@ -93,7 +93,7 @@ def test_each_of_several_samples_goes_on(loaded: Loaded) -> None:
 
 def test_a_cache_of_drafts_goes_on(loaded: Loaded) -> None:
     asked = sample(loaded, "What?", "0.png")
-    arguments = {**GREEDY, "return_dict_in_generate": True, "prompt_lookup_num_tokens": 3}
+    arguments = {**GREEDY, "return_dict_in_generate": True, "prompt_lookup_num_tokens": 3, "eos_token_id": 699}
     goes_on(loaded, loaded.model.generate(**asked._asdict(), **arguments))
 
 
