@@ -43,9 +43,7 @@ class StagedCache(DynamicCache):
                 self.layers[number] = GrowingLayer(room)
         self.stages: list[Stage] = []
         self.surplus: tuple[int, ...] = ()  # per row, image tokens minus the <image> tokens they stand for
-        self.prompt_columns = (
-            0  # of layer 0, while transformers generates: it does not count what it was given embedded
-        )
+        self.prompt_columns = 0  # of layer 0, while transformers generates after embeddings, which it does not count
         self.closed_by: str | None = None  # what left rows that no sequence belongs to
 
     def open(self, bounds: list[tuple[int, int]]) -> None:
