@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Load
-from llava_program import CHECKPOINT, PICTURE, QUESTION, TO_COME, expected, input_of
+from llava_program import CHECKPOINT, PICTURE, QUESTION, expected, input_of
 from PIL import Image
 from transformers import TextStreamer
 
@@ -82,7 +82,6 @@ def test_chat_in_a_terminal(load: Load, capsys: pytest.CaptureFixture) -> None:
     assert len(printed) == 2 and all(conv.messages[at][1] for at in (1, 3))
 
 
-@TO_COME
 @pytest.mark.parametrize("named", [False, True])
 def test_generate_in_llavas_words(load: Load, named: bool) -> None:
     """Positions as LLaVA has them, and `inputs` by its name."""
@@ -96,7 +95,6 @@ def test_generate_in_llavas_words(load: Load, named: bool) -> None:
     assert torch.equal(new[0], expected(loaded))
 
 
-@TO_COME
 def test_features_and_fused_prompts(load: Load) -> None:
     """What people take apart: the tower, the projector, the fused prompt, and a generation from embeddings."""
     loaded = load("llava-tiny-12l")

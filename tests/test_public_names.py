@@ -130,24 +130,7 @@ NAMES: dict[str, dict[str, str | None]] = {
     "llava.visionzip": {"visionzip": "model, dominant=191, contextual=30"},
 }
 
-# Names that are still to come; a row that holds is to be taken out here.
-TO_COME = {
-    "llava.model.llava_arch": [
-        "LlavaMetaForCausalLM.encode_images",
-        "LlavaMetaForCausalLM.prepare_inputs_labels_for_multimodal",
-    ],
-    "llava.model.language_model.llava_llama": ["LlavaLlamaForCausalLM.forward", "LlavaLlamaForCausalLM.generate"],
-}
-ROWS = [
-    pytest.param(
-        module,
-        name,
-        id=f"{module}.{name}",
-        marks=[pytest.mark.xfail(strict=True, reason="to come")] if name in TO_COME.get(module, []) else [],
-    )
-    for module, rows in NAMES.items()
-    for name in rows
-]
+ROWS = [(module, name) for module, rows in NAMES.items() for name in rows]
 
 
 def parameters(thing: object) -> list[inspect.Parameter]:

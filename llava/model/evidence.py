@@ -6,24 +6,15 @@ few rows is what lets flash and SDPA kernels, which never show their attention, 
 Letters in shapes: I images, T tokens, n image tokens, D width, H query heads, G key heads, d head width.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
-from transformers.models.llama.modeling_llama import rotate_half
 
+from llava.model.layer_parts import normed, only_looked_at, projected, rotated, split_heads
 from llava.model.layout import Layout
 from llava.reduction.scoring import attention_rows
-
-
-def split_heads(projected: torch.Tensor, width: int) -> torch.Tensor:
-    """(I, T, heads * d) -> (I, heads, T, d)."""
-    return projected.unflatten(-1, (-1, width)).transpose(1, 2)
-
-
-def rotated(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """RoPE of (I, heads, T, d) by tables of shape (I or 1, T, d)."""
-    return states * cos[:, None] + rotate_half(states) * sin[:, None]
 
 
 class ClipEvidence:
@@ -63,24 +54,27 @@ class ClipEvidence:
 
     @cached_property
     def _normed(self) -> torch.Tensor:
-        return self._norm(self._entering)
+        return normed(self._norm, self._entering)
 
     @cached_property
     def _keys(self) -> torch.Tensor:
-        return split_heads(self._attention.k_proj(self._normed), self._attention.head_dim)
+        return split_heads(projected(self._attention.k_proj, self._normed), self._attention.head_dim)
 
+    @only_looked_at
     def keys(self) -> torch.Tensor:
         """(I, n, d) float32, unscaled key projections of the patches, averaged over heads."""
         return self._keys[:, :, 1:].mean(dim=1, dtype=torch.float32)
 
     def _rows(self, tokens: slice) -> torch.Tensor:
-        queries = split_heads(self._attention.q_proj(self._normed[:, tokens]), self._attention.head_dim)
+        queries = split_heads(projected(self._attention.q_proj, self._normed[:, tokens]), self._attention.head_dim)
         return attention_rows(queries, self._keys, self._attention.scale)[..., 1:]
 
+    @only_looked_at
     def attention_from_cls(self) -> torch.Tensor:
         """(I, H, 1, n) float32; the softmax includes [CLS] itself, whose column is left out."""
         return self._rows(slice(0, 1))
 
+    @only_looked_at
     def attention_from_image(self) -> torch.Tensor:
         """(I, H, n, n) float32."""
         return self._rows(slice(1, None))
@@ -98,15 +92,22 @@ class LlamaEvidence:
         hidden: (B, T, D), the hidden states that enter the layer, padded on the left.
         layout: where the images are; it has at least one.
         rotary: cos and sin, (1 or B, T, d), at the current positions.
+        asking: for each row the columns of the tokens that are about to answer, in training: the last one before each
+            answer. A row with an image has one at least. None: the last token of the prompt.
     """
 
     has_cls = False
 
     def __init__(
-        self, layer: Any, hidden: torch.Tensor, layout: Layout, rotary: tuple[torch.Tensor, torch.Tensor]
+        self,
+        layer: Any,
+        hidden: torch.Tensor,
+        layout: Layout,
+        rotary: tuple[torch.Tensor, torch.Tensor],
+        asking: Sequence[Sequence[int]] | None = None,
     ) -> None:
         self._attention, self._norm = layer.self_attn, layer.input_layernorm
-        self._hidden, self._layout = hidden, layout
+        self._hidden, self._layout, self._asking = hidden, layout, asking
         self._cos, self._sin = (table.expand(len(hidden), -1, -1) for table in rotary)
         self.lengths = tuple(span.length for span in layout.spans)
         self.initial_lengths = tuple(span.initial for span in layout.spans)
@@ -136,15 +137,21 @@ class LlamaEvidence:
 
     def _rotated_keys(self, end: int) -> torch.Tensor:
         """(B, G, end, d)."""
-        normed = self._norm(self._hidden[:, :end])
-        keys = split_heads(self._attention.k_proj(normed), self._attention.head_dim)
+        entering = normed(self._norm, self._hidden[:, :end])
+        keys = split_heads(projected(self._attention.k_proj, entering), self._attention.head_dim)
         return rotated(keys, self._cos[:, :end], self._sin[:, :end])
+
+    def _rotated_queries(self, states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        """Hidden states (I, R, D) and their rotary tables -> (I, H, R, d)."""
+        queries = projected(self._attention.q_proj, normed(self._norm, states))
+        return rotated(split_heads(queries, self._attention.head_dim), cos, sin)
 
     @cached_property
     def _keys(self) -> torch.Tensor:
         """Keys up to the last image token: no image query may look further."""
         return self._rotated_keys(self._image_end)
 
+    @only_looked_at
     def keys(self) -> torch.Tensor:
         """(I, n, d) float32, the rotated keys averaged over the key heads."""
         return self._at_image(self._keys.mean(dim=1, dtype=torch.float32))
@@ -156,10 +163,11 @@ class LlamaEvidence:
         columns = self._columns[:, None, None].expand(*rows.shape[:3], -1)
         return rows.gather(-1, columns).masked_fill(~self.valid[:, None, None], 0)
 
+    @only_looked_at
     def attention_from_image(self) -> torch.Tensor:
         """(I, H, n, n) float32; text before the image shares each row's softmax. Rows past an image's end are zero."""
-        queries = split_heads(self._attention.q_proj(self._norm(self.values)), self._attention.head_dim)
-        queries = rotated(queries, self._at_image(self._cos), self._at_image(self._sin))
+        states = (self._hidden, self._cos, self._sin)  # not `values`, which would be remembered without a gradient
+        queries = self._rotated_queries(*map(self._at_image, states))
         key_column = torch.arange(self._image_end, device=queries.device)
         filler = self._layout.padding(queries.device)[self._rows]
         allowed = (key_column <= self._columns[..., None]) & (key_column >= filler[..., None])
@@ -167,15 +175,31 @@ class LlamaEvidence:
         received = self._to_image_columns(probabilities)
         return received if self._slice else received.masked_fill(~self.valid[:, None, :, None], 0)
 
+    @only_looked_at
     def attention_from_last(self) -> torch.Tensor:
-        """(I, H, 1, n) float32; the last prompt token sees its whole row."""
-        last = self._norm(self._hidden[:, -1:])
-        queries = split_heads(self._attention.q_proj(last), self._attention.head_dim)
-        queries = rotated(queries, self._cos[:, -1:], self._sin[:, -1:])
+        """(I, H, 1, n) float32; the last prompt token sees its whole row. In training: the mean over `asking`."""
+        columns, counts = self._asking_columns()
+        hidden, cos, sin = (
+            states.take_along_dim(columns[..., None], dim=1) for states in (self._hidden, self._cos, self._sin)
+        )
         keys = self._rotated_keys(self._hidden.shape[1])
-        real = torch.arange(keys.shape[2], device=keys.device) >= self._layout.padding(keys.device)
-        rows = attention_rows(queries, keys, self._attention.scaling, real[:, None, None])
+        key_column = torch.arange(keys.shape[2], device=keys.device)
+        allowed = (key_column >= self._layout.padding(keys.device)[..., None]) & (key_column <= columns[..., None])
+        queries = self._rotated_queries(hidden, cos, sin)
+        rows = attention_rows(queries, keys, self._attention.scaling, allowed[:, None])
+        if counts is not None:
+            asked = torch.arange(columns.shape[1], device=rows.device) < counts[:, None]
+            rows = (rows * asked[:, None, :, None]).sum(dim=2, keepdim=True) / counts.clamp(min=1)[:, None, None, None]
         return self._to_image_columns(self._by_image(rows))
+
+    def _asking_columns(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(B, R) int64 columns of queries, and (B,) how many of a row's are real; None: all."""
+        device, last = self._hidden.device, self._hidden.shape[1] - 1
+        if self._asking is None:
+            return torch.full((len(self._hidden), 1), last, device=device), None
+        most = max(map(len, self._asking))
+        columns = [[*row, *[last] * (most - len(row))] for row in self._asking]
+        return torch.tensor(columns, device=device), torch.tensor([len(row) for row in self._asking], device=device)
 
     @property
     def pixels(self) -> torch.Tensor:

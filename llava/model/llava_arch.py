@@ -13,8 +13,10 @@ from llava.model.context import warn_of_cut
 from llava.model.devices import device_of, tensor_of
 from llava.model.fusion import Plan, check_vocabulary, fuse, plan_fusion
 from llava.model.image_inputs import sort_images
+from llava.model.llava_inputs import LlavaInputs
 from llava.model.multimodal_encoder.builder import build_vision_tower
 from llava.model.multimodal_projector.builder import build_vision_projector
+from llava.model.text_table import TextTable
 from llava.model.trace import Trace
 from llava.model.vision_modules import VisionModules, VisionTokenizer
 from llava.reduction import Reduction
@@ -27,6 +29,7 @@ class LlavaMetaModel(VisionModules):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)  # type: ignore[call-arg]
+        self.embed_tokens = TextTable(config.vocab_size, config.hidden_size, config.pad_token_id)
         if getattr(config, "mm_vision_tower", None):
             self.vision_tower = build_vision_tower(config, delay_load=True)
             self.mm_projector = build_vision_projector(config)
@@ -38,14 +41,38 @@ class LlavaMetaModel(VisionModules):
         return getattr(self, "vision_tower", None)
 
 
-class LlavaMetaForCausalLM(VisionTokenizer):
+class LlavaMetaForCausalLM(LlavaInputs, VisionTokenizer):
     """Mixed in before a causal LM whose `model` is a `LlavaMetaModel`: images to tokens, prompts to decoder inputs."""
 
     def get_vision_tower(self) -> Any:
         """The vision tower (LLaVA's accessor)."""
         return self.get_model().get_vision_tower()
 
-    def encode_images(
+    def encode_images(self, images: Any, image_sizes: Any = None, reduction: Reduction | None = None) -> Any:
+        """LLaVA's call: pixels (V, 3, h, w) of V views -> (V, n, D), what the LLM would get of each view.
+
+        A list of images, (v, 3, h, w) each, gives what `encode_views` does: their tokens in the LLM's order.
+
+        Args:
+            reduction: the method; None: the model's.
+        """
+        method = self.method_of(reduction)
+        if isinstance(images, list):
+            return self.encode_views(images, image_sizes, method)
+        if not isinstance(images, torch.Tensor) or images.ndim != 4:
+            got = tuple(images.shape) if isinstance(images, torch.Tensor) else f"a {type(images).__name__}"
+            raise InputError(
+                f"encode_images takes pixels (views, 3, height, width): got {got}; prepare them with "
+                f"llava.mm_utils.process_images"
+            )
+        return self._project(self.get_vision_tower().encode(images, method).features)
+
+    def _project(self, features: torch.Tensor) -> torch.Tensor:
+        """(V, n, D of the tower) -> (V, n, D of the LLM)."""
+        projector = self.get_model().mm_projector
+        return projector(features.to(next(projector.parameters(), features).dtype))
+
+    def encode_views(
         self,
         views: list[torch.Tensor],
         image_sizes: list[tuple[int, int]] | None,
@@ -72,9 +99,7 @@ class LlavaMetaForCausalLM(VisionTokenizer):
         encoded = self.get_vision_tower().encode(pixels, reduction)
         if trace is not None:
             trace.encoder = encoded.selection
-        projector = self.get_model().mm_projector
-        weight = next(projector.parameters(), encoded.features)
-        features = projector(encoded.features.to(weight.dtype))
+        features = self._project(encoded.features)
         counts = [len(view) for view in views]
         order, lengths = None, [count * features.shape[1] for count in counts]
         if merge_type != "flat" and (encoded.selection is None or max(counts) > 1):
@@ -122,12 +147,12 @@ class LlavaMetaForCausalLM(VisionTokenizer):
             input_ids: (B, L) int64, -200 where an image goes, padded on any side.
             attention_mask: (B, L), 0 at padding.
             images: see `generate`.
-            encoded: what `encode_images` gave for them earlier; `images` is then not looked at.
+            encoded: what `encode_views` gave for them earlier; `images` is then not looked at.
         """
         ids = input_ids.cpu()
         mask = attention_mask.cpu() if attention_mask is not None else None
         if encoded is None:
-            encoded = self.encode_images(*sort_images(ids, images, image_sizes, mask), reduction, trace)
+            encoded = self.encode_views(*sort_images(ids, images, image_sizes, mask), reduction, trace)
         features, lengths = encoded
         plan = plan_fusion(ids, mask, lengths, max_length(self.config))
         if plan.cut is not None and not self.training:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
+from llava.reduction.precision import without_autocast
+
 
 @dataclass(frozen=True)
 class Merged:
@@ -48,18 +50,28 @@ def merge_rest(
     targets = order.gather(1, slots.clamp(max=order.shape[1] - 1))
     targets = targets.masked_fill(values.new_tensor(rest_counts, dtype=torch.long)[:, None] == 0, length)
 
-    unit = torch.nn.functional.normalize(keys.float(), dim=-1)
     safe_targets = targets.clamp(max=length - 1)[..., None]
-    nearest = (unit @ unit.take_along_dim(safe_targets, dim=1).transpose(1, 2)).argmax(dim=-1)
+    nearest = _most_similar(keys, safe_targets)
     is_target = torch.zeros_like(position, dtype=torch.bool).expand_as(rest)
     is_target = torch.nn.functional.pad(is_target, (0, 1)).scatter(1, targets, True)[:, :length]
     joins = rest & ~is_target
 
     share = torch.nn.functional.one_hot(nearest, contextual).float() * joins[..., None]
-    mean = share.transpose(1, 2) @ values.float() / share.sum(dim=1).clamp(min=1)[..., None]
+    with without_autocast(values.device):
+        mean = share.transpose(1, 2) @ values.float() / share.sum(dim=1).clamp(min=1)[..., None]
     built = values.take_along_dim(safe_targets, dim=1) + mean.to(values.dtype)
 
     own_slot = torch.full((len(rest), length + 1), -1, device=values.device)
     own_slot = own_slot.scatter(1, targets, torch.arange(contextual, device=values.device).expand_as(targets))
     assignment = torch.where(joins, nearest, own_slot[:, :length])
     return Merged(built, targets, assignment, tuple(contextual if m else 0 for m in rest_counts))
+
+
+def _most_similar(keys: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """(I, n) int64: for each token the number of the target, of (I, contextual, 1) tokens, whose key is nearest.
+
+    A choice, through which no gradient passes.
+    """
+    with torch.no_grad(), without_autocast(keys.device):
+        unit = torch.nn.functional.normalize(keys.float(), dim=-1)
+        return (unit @ unit.take_along_dim(targets, dim=1).transpose(1, 2)).argmax(dim=-1)

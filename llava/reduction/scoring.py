@@ -6,6 +6,8 @@ of a head.
 
 import torch
 
+from llava.reduction.precision import without_autocast
+
 
 def attention_rows(
     queries: torch.Tensor, keys: torch.Tensor, scale: float, allowed: torch.Tensor | None = None
@@ -19,15 +21,16 @@ def attention_rows(
         allowed: bool, broadcastable to (I, 1, R, T); True where a row may look. None: everywhere.
 
     Returns:
-        (I, H, R, T) float32 whatever the input dtype; each row sums to one.
+        (I, H, R, T) float32 whatever the input dtype, inside autocast too; each row sums to one.
     """
     images, heads, rows, width = queries.shape
     groups, length = keys.shape[1], keys.shape[2]
-    grouped = queries.float().reshape(images, groups, heads // groups * rows, width)
-    logits = (grouped @ keys.float().transpose(-1, -2) * scale).view(images, heads, rows, length)
-    if allowed is not None:
-        logits.masked_fill_(~allowed, torch.finfo(logits.dtype).min)
-    return logits.softmax(dim=-1)
+    with without_autocast(queries.device):
+        grouped = queries.float().reshape(images, groups, heads // groups * rows, width)
+        logits = (grouped @ keys.float().transpose(-1, -2) * scale).view(images, heads, rows, length)
+        if allowed is not None:
+            logits.masked_fill_(~allowed, torch.finfo(logits.dtype).min)
+        return logits.softmax(dim=-1)
 
 
 def summed_over_heads(rows: torch.Tensor) -> torch.Tensor:

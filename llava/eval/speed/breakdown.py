@@ -45,7 +45,7 @@ def measure_shared_parts(load: Questions, reduction_ms: float, repeats: int, clo
         model.ask(prefix, load.asked[:count], **GREEDY, max_new_tokens=new_tokens)
 
     works = {
-        "encoder": Work(lambda _: model.encode_images([load.pixels[:1]], None, model.reduction)),
+        "encoder": Work(lambda _: model.encode_views([load.pixels[:1]], None, model.reduction)),
         "prefix": Work(encode),
         "first": Work(lambda prefix: ask(prefix, 1), encode),
         "all": Work(lambda prefix: ask(prefix, load.new_tokens), encode),

@@ -80,7 +80,7 @@ class OneQuestion:
     def works(self) -> dict[str, Work]:
         """What is timed, by the name of its column."""
         works = {
-            "encoder": Work(lambda _: self.model.encode_images([self.pixels], None, self.method)),
+            "encoder": Work(lambda _: self.model.encode_views([self.pixels], None, self.method)),
             "prefill": Work(self.prefill),
             "decode": Work(self.decode, self.prefill),
             "end_to_end": Work(self.answer),

@@ -40,13 +40,17 @@ class GrowingLayer(DynamicLayer):
         """Append (B, G, n, d) and return all that is held."""
         held = self.get_seq_length()
         after = held + key_states.shape[2]
-        if self._buffers is None or after > self._buffers[0].shape[2]:
+        if self._buffers is None or after > self._buffers[0].shape[2] or self._is_frozen():
             self._grow(key_states, after + self.room)
         assert self._buffers is not None
         for buffer, new in zip(self._buffers, (key_states, value_states)):
             buffer[:, :, held:after] = new
         self._show(after)
         return self.keys, self.values
+
+    def _is_frozen(self) -> bool:
+        """True for buffers made in inference mode where it is off now: torch lets nobody write into those."""
+        return self._buffers is not None and self._buffers[0].is_inference() and not torch.is_inference_mode_enabled()
 
     def _grow(self, like: torch.Tensor, capacity: int) -> None:
         batch, heads, _, width = like.shape

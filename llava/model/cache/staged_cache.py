@@ -4,13 +4,15 @@ A *stage* is a run of layers between two reductions. Its layers hold the same to
 a new token's position differs from stage to stage.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedConfig
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
+from llava.errors import InputError
 from llava.model.cache.growing_layer import GrowingLayer
 
 
@@ -41,11 +43,31 @@ class StagedCache(DynamicCache):
                 self.layers[number] = GrowingLayer(room)
         self.stages: list[Stage] = []
         self.surplus: tuple[int, ...] = ()  # per row, image tokens minus the <image> tokens they stand for
+        self.prompt_columns = 0  # of layer 0, while transformers generates after embeddings, which it does not count
+        self.closed_by: str | None = None  # what left rows that no sequence belongs to
 
     def open(self, bounds: list[tuple[int, int]]) -> None:
         """Set the stages, once, before the first token."""
         assert not self.stages, "a cache is laid out once"
         self.stages = [Stage(first, stop) for first, stop in bounds]
+
+    def check_rows(self, rows: int) -> None:
+        """Refuse to be continued by another number of rows, or after a beam search.
+
+        Raises:
+            InputError: says which, and what to do.
+        """
+        if self.closed_by is not None:
+            raise InputError(
+                f"a cache must belong to the sequences that go on: got one of a {self.closed_by}, whose rows are not "
+                f"its answers; leave past_key_values out and pass the whole conversation"
+            )
+        held = self.layers[0].keys
+        if held is not None and held.numel() and len(held) != rows:
+            raise InputError(
+                f"a cache has a row for each sequence: got one of {len(held)} rows for {rows}; pass a prompt for each "
+                f"of its rows, or leave past_key_values out"
+            )
 
     def like(self) -> "StagedCache":
         """An empty cache of the same stages."""
@@ -119,14 +141,32 @@ class StagedCache(DynamicCache):
         super().batch_repeat_interleave(repeats)
         self._map_filler(lambda filler: filler.repeat_interleave(repeats, dim=0))
 
+    def repeat_rows(self, repeats: int) -> None:
+        """Make room for several answers to each prompt, before the first token or after some."""
+        if self.stages:
+            self.batch_repeat_interleave(repeats)
+        self.surplus = tuple(surplus for surplus in self.surplus for _ in range(repeats))
+
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep some rows."""
         super().batch_select_indices(indices)
         self._map_filler(lambda filler: filler[indices.to(filler.device)])
 
+    @contextlib.contextmanager
+    def embedded_prompt(self, columns: int) -> Iterator[None]:
+        """While transformers generates after so many columns of layer 0 that it has no ids of."""
+        self.prompt_columns = columns
+        try:
+            yield
+        finally:
+            self.prompt_columns = 0
+
     def crop(self, size: int) -> None:
-        """Forget the newest positions: `-size` of them, or, for a positive `size`, all past that length at layer 0."""
-        surplus = -size if size <= 0 else max(0, self.length(0) - size)
+        """Forget the newest positions: `-size` of them, or, for a positive `size`, all past that length at layer 0.
+
+        Drafts of older releases of transformers (5.12) give a length, which counts from the end of an embedded prompt.
+        """
+        surplus = -size if size <= 0 else max(0, self.length(0) - self.prompt_columns - size)
         for layer in self.layers:
             if surplus:
                 layer.crop(-surplus)
@@ -137,4 +177,4 @@ class StagedCache(DynamicCache):
     def reset(self) -> None:
         """Forget everything, stages included."""
         super().reset()
-        self.stages, self.surplus = [], ()
+        self.stages, self.surplus, self.closed_by = [], (), None

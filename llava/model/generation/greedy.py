@@ -46,31 +46,36 @@ def greedy_settings(config: GenerationConfig, kwargs: dict[str, Any]) -> Greedy 
     return Greedy(merged.max_new_tokens, end, pad)
 
 
-def greedy_tokens(logits: torch.Tensor, step: Callable[[torch.Tensor], torch.Tensor], settings: Greedy) -> torch.Tensor:
+def greedy_tokens(
+    logits: torch.Tensor, step: Callable[[torch.Tensor], torch.Tensor], settings: Greedy
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Decode from the logits (B, V) of the last prompt token.
 
     Args:
         step: tokens (B,) int64 -> the logits (B, V) of the next ones; writes them into a cache.
 
     Returns:
-        (B, new) int64, as many columns as the longest answer has.
+        (B, new) int64, as many columns as the longest answer has; and (B,) bool, True for rows that ended because their
+        logits were not finite, whose tokens mean nothing.
     """
     ends = torch.tensor(settings.end, dtype=torch.long, device=logits.device)
     ended = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
     check_every = 1 if logits.device.type == "cpu" else CHECK_EVERY
     tokens: list[torch.Tensor] = []
+    chosen: list[torch.Tensor] = []  # the greatest logits; NaN if any is, so that the choice itself finds those out
     while True:
-        token = logits.argmax(dim=-1).masked_fill(ended, settings.pad)
-        tokens.append(token)
+        greatest, token = logits.max(dim=-1)
+        chosen.append(greatest)
+        tokens.append(token.masked_fill(ended, settings.pad))
         if len(tokens) == settings.max_new_tokens:
             break
         if settings.end:
-            ended = ended | torch.isin(token, ends)
-            if len(tokens) % check_every == 0 and bool(ended.all()):
+            ended = ended | torch.isin(tokens[-1], ends)
+            if len(tokens) % check_every == 0 and bool((ended | ~greatest.isfinite()).all()):
                 break
-        logits = step(token)
-    answer = torch.stack(tokens, dim=1)
-    if not settings.end:
-        return answer
+        logits = step(tokens[-1])
+    answer, finite = torch.stack(tokens, dim=1), torch.stack(chosen, dim=1).isfinite()
     is_end = torch.isin(answer, ends)
-    return answer[:, : int((is_end.cumsum(dim=1) - is_end.long() == 0).sum(dim=1).max())]
+    counted = is_end.cumsum(dim=1) - is_end.long() == 0
+    longest = int(counted.sum(dim=1).max()) if settings.end else answer.shape[1]
+    return answer[:, :longest], (counted & ~finite).any(dim=1)

@@ -46,7 +46,7 @@ class PrefixEncoding:
         reduction: Method = None,
     ) -> list[ImagePrefix]:
         """`encode_image` for a batch of prompts, (L,) each, with images in the order of their -200s."""
-        method = self.method_for(reduction)
+        method = self.method_of(reduction)
         starts = [split_prompt(listed(prompt))[0] for prompt in prompts]
         if not all(starts):
             raise InputError("encode_image needs a prompt with <image>: got one without; pass text to ask or generate")
@@ -76,7 +76,7 @@ class PrefixEncoding:
         method: Reduction,
     ) -> list[ImagePrefix]:
         ids, mask = padded(starts)
-        features, lengths = self.encode_images(views, sizes, method)
+        features, lengths = self.encode_views(views, sizes, method)
         counts = [sum(token < 0 for token in start) for start in starts]
         per_prompt = [tuple(lengths[sum(counts[:row]) :][:count]) for row, count in enumerate(counts)]
         longest = max_length(self.config)

@@ -11,10 +11,12 @@ from llava.model.cache.staged_cache import StagedCache
 from llava.model.context import Cut, warn_of_cut, warn_of_length
 from llava.model.devices import device_of
 from llava.model.fusion import check_vocabulary
+from llava.model.generation.finite import refuse_nonfinite
 from llava.model.generation.greedy import Greedy, greedy_settings, greedy_tokens
 from llava.model.generation.length_buckets import prefill_in_buckets
 from llava.model.generation.prefix import Ids, ImagePrefix, listed, padded, question_after, start_cache
 from llava.model.generation.prefix_encoding import PrefixEncoding
+from llava.model.generation.settings import guided
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.model.layout import Layout
 from llava.reduction import Reduction
@@ -57,15 +59,18 @@ class LlavaSharing(PrefixEncoding):
             if decoder is not None:
                 decoder.decline("only greedy decoding is compiled")
             embeds, layout, cache, method = self._start(prefixes, asked, 0)
+            last = torch.tensor([question[-1:] for question in asked], device=embeds.device)
+            kwargs = guided(kwargs, self.generation_config, last)
             return self.generate_from(embeds, layout, cache, method, **kwargs)
         # More of the longest row, where shapes are to repeat; they end with it and are cut off.
         order = sorted(range(len(asked)), key=lambda row: len(asked[row]))
         rows = order + order[-1:] * (decoder.rows(len(asked)) - len(asked) if decoder is not None else 0)
         start = self._start([prefixes[row] for row in rows], [asked[row] for row in rows], settings.max_new_tokens)
         warn_of_length(start[2].get_seq_length() + start[1].width, settings.max_new_tokens, self.config)
-        tokens = self._greedy(*start, settings, decoder)
-        back = sorted(range(len(asked)), key=lambda place: order[place])
-        return tokens[torch.tensor(back, device=tokens.device)]
+        tokens, bad = self._greedy(*start, settings, decoder)
+        back = torch.tensor(sorted(range(len(asked)), key=lambda place: order[place]), device=tokens.device)
+        refuse_nonfinite(bad[back].nonzero().flatten().tolist(), self.dtype)
+        return tokens[back]
 
     def _question(self, prefix: ImagePrefix | None, ids: Ids) -> tuple[int, ...]:
         """What is to be run after a prefix, cut off at the configuration's `tokenizer_model_max_length`."""
@@ -85,8 +90,8 @@ class LlavaSharing(PrefixEncoding):
         method: Reduction,
         settings: Greedy,
         decoder: StaticDecoder | None,
-    ) -> torch.Tensor:
-        """(B, new) int64 tokens after decoder inputs (B, T, D) that follow what a cache holds."""
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """`greedy_tokens` after decoder inputs (B, T, D) that follow what a cache holds."""
 
         def last_logits(inputs: torch.Tensor, where: Layout, past: StagedCache) -> torch.Tensor:
             arguments = {"past_key_values": past, "use_cache": True, "reduction": method, "logits_to_keep": 1}
@@ -110,7 +115,7 @@ class LlavaSharing(PrefixEncoding):
             raise InputError(
                 f"the prefixes of one ask must be of one method: got {' and '.join(methods)}; ask for each"
             )
-        method = next(iter(methods.values()), self.reduction)
+        method = next(iter(methods.values()), None) or self.method_of(None)
         device = device_of(self.get_model().embed_tokens)
         if any(not prefix.blocks for prefix in known):
             return self._start_from_tokens(prefixes, asked, room, method)

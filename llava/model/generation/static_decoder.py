@@ -90,7 +90,8 @@ class StaticDecoder:
         needed = [cache.length(stage) + new_tokens for stage in range(len(cache.stages))]
         capacities = [-(-count // ROUND_TO) * ROUND_TO for count in needed]
         bounds = [(stage.first, stage.stop) for stage in cache.stages]
-        key = (batch, *capacities, *bounds)
+        # Buffers made in inference mode may not be written outside it.
+        key = (torch.is_inference_mode_enabled(), batch, *capacities, *bounds)
         if key not in self._states:
             while len(self._states) >= SHAPES_KEPT:
                 del self._states[next(iter(self._states))]

@@ -4,6 +4,7 @@ The host's own layers, norm, rotary embedding and mask functions do the computin
 each layer sees. With nothing to drop it is bit-equal to the host.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,9 +17,17 @@ from llava.model.cache.staged_cache import StagedCache
 from llava.model.devices import device_of
 from llava.model.evidence import LlamaEvidence
 from llava.model.layout import Layout, splice
+from llava.model.targets import asking_columns, follow, join_spans, split_spans
 from llava.model.trace import StageTrace, Trace
-from llava.reduction import Reduction
+from llava.reduction import Reduction, Selection
 from llava.reduction.methods.none import Unreduced
+
+
+@dataclass
+class StagedOutput(BaseModelOutputWithPast):
+    """transformers' output, and `labels` (B, T') of the last stage's tokens."""
+
+    labels: torch.Tensor | None = None
 
 
 class StagedDecoder:
@@ -37,21 +46,25 @@ class StagedDecoder:
         layout: Layout | None = None,
         reduction: Reduction | None = None,
         trace: Trace | None = None,
+        labels: torch.Tensor | None = None,
         **kwargs: Any,
-    ) -> BaseModelOutputWithPast:
+    ) -> StagedOutput:
         """Run the layers over new tokens, dropping image tokens where the method says.
 
         Args:
             input_ids: (B, T) int64, or
             inputs_embeds: (B, T, D), padded on the left.
-            attention_mask, position_ids: ignored; the layout and the cache know better. transformers passes them.
+            attention_mask: ignored; the layout and the cache know better. transformers passes it.
+            position_ids: (1 or B, T), of text alone that nothing is cached of; None: those of the layout.
             past_key_values: what was seen before. Where it holds tokens, no LLM stage may act on new images.
             layout: real tokens and image spans of the new tokens; None: every token is real, no images.
             reduction: the method; None keeps everything.
             trace: filled in where given.
+            labels: (B, T) int64, in training; a method that reads the question reads those of the answers by them.
 
         Returns:
-            last_hidden_state (B, T', D) of the last stage's tokens, the last column being the last token; the cache.
+            last_hidden_state (B, T', D) of the last stage's tokens, the last column being the last token; their labels;
+            the cache.
         """
         hidden = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         layout = layout or Layout((hidden.shape[1],) * hidden.shape[0])
@@ -59,6 +72,8 @@ class StagedDecoder:
         if past_key_values is None and use_cache:
             past_key_values = StagedCache(self.config)
         method = reduction if reduction is not None and layout.spans else Unreduced()
+        if labels is not None and method.layers and method.reads_question:
+            labels = labels.cpu()  # once, instead of asking the device at every stage
         bounds = _bounds(method.layers, len(self.layers))
         if past_key_values is not None:
             if not past_key_values.stages:
@@ -66,18 +81,24 @@ class StagedDecoder:
             assert not method.layers or past_key_values.length(0) == 0, "image tokens are dropped in the first prefill"
             bounds = [(stage.first, stage.stop) for stage in past_key_values.stages]
 
+        own_positions = layout.spans or (past_key_values is not None and past_key_values.length(0))
+        given = None if own_positions else position_ids
+
         rotary: Any = None
         for number, (first, stop) in enumerate(bounds):
             if method.layers and number > 0:
-                # The layer asked may lie on another device than those before it.
-                hidden, *rotary = (states.to(device_of(self.layers[first])) for states in (hidden, *rotary))
-                evidence = LlamaEvidence(self.layers[first], hidden, layout, rotary)
-                selection = method.at_layer(number - 1, evidence)
-                entering, before = hidden, layout
-                hidden, layout = splice(hidden, layout, selection)
-                if trace is not None:
-                    trace.stages.append(StageTrace(first, selection, before, layout, entering, hidden))
-            mask, positions = _attend(self.config, hidden, layout, past_key_values, number)
+                asking = asking_columns(labels) if labels is not None and method.reads_question else None
+                asked, others = split_spans(layout, asking)
+                if asked.spans:
+                    # The layer asked may lie on another device than those before it.
+                    hidden, *rotary = (states.to(device_of(self.layers[first])) for states in (hidden, *rotary))
+                    evidence = LlamaEvidence(self.layers[first], hidden, asked, rotary, asking)
+                    step = _drop(first, method.at_layer(number - 1, evidence), hidden, asked)
+                    labels = follow(labels, asked, step.after) if labels is not None else None
+                    hidden, layout = step.leaving, join_spans(step.after, others)
+                    if trace is not None:
+                        trace.stages.append(step)
+            mask, positions = _attend(self.config, hidden, layout, past_key_values, number, given)
             rotary = self.rotary_emb(hidden, position_ids=positions)
             for layer in self.layers[first:stop]:
                 hidden = layer(
@@ -89,7 +110,7 @@ class StagedDecoder:
                     position_embeddings=rotary,
                     **kwargs,
                 )
-        return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden), past_key_values=past_key_values)
+        return StagedOutput(last_hidden_state=self.norm(hidden), past_key_values=past_key_values, labels=labels)
 
 
 def _bounds(drop_after: list[int], layers: int) -> list[tuple[int, int]]:
@@ -97,10 +118,25 @@ def _bounds(drop_after: list[int], layers: int) -> list[tuple[int, int]]:
     return list(zip(edges, edges[1:]))
 
 
+def _drop(layer: int, selection: Selection, hidden: torch.Tensor, layout: Layout) -> StageTrace:
+    """Hidden states (B, T, D) and their layout before and after a selection before a layer."""
+    leaving, after = splice(hidden, layout, selection)
+    return StageTrace(layer, selection, layout, after, hidden, leaving)
+
+
 def _attend(
-    config: Any, hidden: torch.Tensor, layout: Layout, cache: StagedCache | None, stage: int
+    config: Any,
+    hidden: torch.Tensor,
+    layout: Layout,
+    cache: StagedCache | None,
+    stage: int,
+    given: torch.Tensor | None,
 ) -> tuple[torch.Tensor | None, torch.Tensor]:
-    """Mask and positions (1 or B, T) of new tokens in a stage; its padding is noted in the cache."""
+    """Mask and positions (1 or B, T) of new tokens in a stage; its padding is noted in the cache.
+
+    Args:
+        given: positions that a caller gave for text.
+    """
     count, device = hidden.shape[1], hidden.device
     past = cache.length(stage) if cache is not None else 0
     steps = torch.arange(count, device=device)
@@ -113,6 +149,7 @@ def _attend(
         positions = ((~filler).cumsum(dim=1) - 1).clamp(min=0)[:, past:]
         if cache is not None and new_filler is not None:
             cache.stages[stage].filler = filler
+    positions = positions if given is None else given
     if filler is not None and config._attn_implementation == "sdpa":
         # transformers would ask the device, for every stage and token, whether anything is padding.
         return causal_with_filler(filler, count), positions
@@ -121,8 +158,8 @@ def _attend(
         inputs_embeds=hidden,
         attention_mask=None if filler is None else (~filler).long(),
         past_key_values=cache.view(stage) if cache is not None else None,
-        # Without a cache, transformers would look in the positions for packed sequences; there are none.
-        position_ids=None,
+        # Without a cache, transformers looks in the positions for packed sequences; its own rows have none.
+        position_ids=given,
     )
     return mask, positions
 

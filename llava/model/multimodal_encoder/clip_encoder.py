@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import CLIPVisionConfig, CLIPVisionModel
+from transformers import CLIPVisionConfig
 
 from llava.errors import InputError, shown
 from llava.model.checkpoint.folder import Folder
@@ -15,6 +15,7 @@ from llava.model.devices import device_of
 from llava.model.evidence import ClipEvidence
 from llava.model.loading.names import compare
 from llava.model.multimodal_encoder.image_processor import build_image_processor
+from llava.model.multimodal_encoder.partial_clip import PartialCLIP
 from llava.model.multimodal_encoder.source import TowerSource, locate_tower, tower_config
 from llava.reduction import Reduction, Selection
 
@@ -61,7 +62,7 @@ class CLIPVisionTower(nn.Module):
         self.select_layer = -2 if layer is None else layer
         self.select_feature = getattr(args, "mm_vision_select_feature", None) or "patch"
         self.layers_to_run = _layers_to_run(self.select_layer, self.select_feature, config.num_hidden_layers)
-        self.vision_tower = CLIPVisionModel(config)
+        self.vision_tower = PartialCLIP(config)
         self.is_loaded = False
         self._image_processor: Any = None
         if not delay_load:
@@ -137,17 +138,17 @@ class CLIPVisionTower(nn.Module):
 
     def entering_last(self, pixels: torch.Tensor) -> torch.Tensor:
         """(V, 3, height, width), any floating dtype and device -> (V, 1 + n, D), what enters `last_layer`."""
-        tower, edge = self.vision_tower, self.config.image_size
+        return self._run(pixels, self.layers_to_run - 1).last_hidden_state
+
+    def _run(self, pixels: torch.Tensor, layers: int) -> Any:
+        edge = self.config.image_size
         if tuple(pixels.shape[2:]) != (edge, edge):
             raise InputError(
                 f"a view must have the size that the vision tower takes: got {' x '.join(map(str, pixels.shape[2:]))} "
                 f"pixels, expected {edge} x {edge}; prepare images with llava.mm_utils.process_images and the model's "
                 f"own image processor"
             )
-        hidden = tower.pre_layrnorm(tower.embeddings(pixels.to(device=self.device, dtype=self.dtype)))
-        for layer in tower.encoder.layers[: self.layers_to_run - 1]:
-            hidden = layer(hidden, attention_mask=None)
-        return hidden
+        return self.vision_tower(pixels.to(device=self.device, dtype=self.dtype), layers=layers)
 
     def encode(self, pixels: torch.Tensor, reduction: Reduction | None = None) -> Encoded:
         """Run the encoder up to the selected layer and keep what the method keeps.
@@ -155,24 +156,41 @@ class CLIPVisionTower(nn.Module):
         Args:
             pixels: (V, 3, height, width), any floating dtype and device; moved to the tower's.
         """
-        last, hidden = self.last_layer, self.entering_last(pixels)
-        leaving = last(hidden, attention_mask=None)
+        selections: list[Selection | None] = []
+        features = self(pixels, reduction, selections)
+        return Encoded(features, selections[0])
 
-        evidence = ClipEvidence(last, hidden, leaving, pixels)
+    def forward(
+        self, images: Any, reduction: Reduction | None = None, selections: list[Selection | None] | None = None
+    ) -> Any:
+        """LLaVA's call: (V, 3, h, w) -> (V, k, D), or a list of single images -> a list of (1, k, D).
+
+        Args:
+            reduction: what keeps a part of the patches; None: nothing is dropped.
+            selections: what was kept is put into it, and the features stay in the tower's dtype; without it they come
+                in the images' dtype, as LLaVA's do.
+        """
+        if isinstance(images, list):
+            return [self(image[None], reduction) for image in images]
+        output = self._run(images, self.layers_to_run)
+        leaving = output.last_hidden_state
+        evidence = ClipEvidence(self.last_layer, output.entering, leaving, images)
         selection = reduction.at_encoder(evidence) if reduction is not None else None
-        if selection is None:
-            return Encoded(leaving if self.select_feature == "cls_patch" else leaving[:, 1:], None)
+        features = leaving if self.select_feature == "cls_patch" else leaving[:, 1:]
+        if selection is not None:
+            features = self._kept(evidence, selection)
+        if selections is None:
+            return features.to(images.dtype)
+        selections.append(selection)
+        return features
+
+    def _kept(self, evidence: ClipEvidence, selection: Selection) -> torch.Tensor:
+        """(V, k, D): [CLS] where it is kept, dominant, contextual."""
         parts = [evidence.cls_token] if selection.keeps_cls else []
         parts.append(evidence.values.take_along_dim(selection.kept[..., None], dim=1))
         if selection.merged is not None:
             parts.append(selection.merged.values)
-        return Encoded(torch.cat(parts, dim=1), selection)
-
-    def forward(self, images: Any) -> Any:
-        """LLaVA's call: (V, 3, h, w) -> (V, k, D), or a list of single images -> a list of (1, k, D); unreduced."""
-        if isinstance(images, list):
-            return [self.encode(image[None]).features.to(image.dtype) for image in images]
-        return self.encode(images).features.to(images.dtype)
+        return torch.cat(parts, dim=1)
 
     @property
     def dtype(self) -> torch.dtype:

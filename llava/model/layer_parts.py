@@ -1,0 +1,45 @@
+"""Asking a layer's own norm and projections again, for what a choice is made from."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers.models.llama.modeling_llama import rotate_half
+
+from llava.reduction.precision import without_autocast
+
+
+def only_looked_at(compute: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """For what a choice is made from: no gradient passes through it, and autocast does not reach it.
+
+    So the same hidden states lead to the same choice inside autocast and outside.
+    """
+
+    @functools.wraps(compute)
+    def method(self: Any) -> torch.Tensor:
+        with torch.no_grad(), without_autocast(self.valid.device):
+            return compute(self)
+
+    return method
+
+
+def normed(norm: Any, states: torch.Tensor) -> torch.Tensor:
+    """A layer's norm of hidden states; under autocast these may be wider than the weights, which is undone."""
+    return norm(states.to(norm.weight.dtype))
+
+
+def projected(projection: Any, states: torch.Tensor) -> torch.Tensor:
+    """A layer's projection in the dtype of its weights; quantised weights convert by themselves."""
+    weight = projection.weight
+    return projection(states.to(weight.dtype) if weight.is_floating_point() else states)
+
+
+def split_heads(projected: torch.Tensor, width: int) -> torch.Tensor:
+    """(I, T, heads * d) -> (I, heads, T, d)."""
+    return projected.unflatten(-1, (-1, width)).transpose(1, 2)
+
+
+def rotated(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """RoPE of (I, heads, T, d) by tables of shape (I or 1, T, d)."""
+    return states * cos[:, None] + rotate_half(states) * sin[:, None]
