@@ -138,8 +138,6 @@ TO_COME = {
         "LlavaMetaForCausalLM.prepare_inputs_labels_for_multimodal",
     ],
     "llava.model.language_model.llava_llama": ["LlavaLlamaForCausalLM.forward", "LlavaLlamaForCausalLM.generate"],
-    "llava.eval.eval_pope": ["eval_pope"],
-    "llava.eval.m4c_evaluator": list(NAMES["llava.eval.m4c_evaluator"]),
 }
 ROWS = [
     pytest.param(

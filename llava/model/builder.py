@@ -4,12 +4,10 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
-from transformers.utils import cached_file
 
 from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_PATCH_TOKEN
-from llava.errors import InputError
 from llava.model.checkpoint.adapter import read_adapter
-from llava.model.checkpoint.folder import Folder, first_line
+from llava.model.checkpoint.folder import Folder
 from llava.model.checkpoint.generation import read_generation_config
 from llava.model.checkpoint.quantized import quantization
 from llava.model.checkpoint.tensors import State, dtype_of
@@ -22,7 +20,7 @@ from llava.model.loading.pretrained import finish, prepare_tower
 from llava.model.loading.state import check_state, grow_vocabulary, read_state
 from llava.model.multimodal_encoder.image_processor import build_image_processor
 from llava.model.multimodal_encoder.source import tower_config
-from llava.model.tokenizer import LlamaTokenizer
+from llava.model.tokenizer import load_tokenizer
 from llava.reduction import Geometry, Reduction
 
 __all__ = ["load_pretrained_model", "load_tokenizer", "model_geometry", "prepare_tower"]
@@ -117,17 +115,6 @@ def model_geometry(config: LlavaConfig) -> Geometry:
 
     vision = tower_config(config.mm_vision_config, "mm_vision_config", "a configuration")
     return Geometry(config.num_hidden_layers, (vision.image_size // vision.patch_size) ** 2, max_views(config))
-
-
-def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a checkpoint or base, with the ids of LLaVA's SentencePiece one."""
-    files = ("tokenizer.model", "tokenizer.json")
-    if not any(cached_file(path, name, _raise_exceptions_for_missing_entries=False) for name in files):
-        raise InputError(f"'{path}' must hold a LLaMA tokenizer: it has neither {' nor '.join(files)}; copy one there")
-    try:
-        return LlamaTokenizer.from_pretrained(path)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"'{path}' must hold a LLaMA tokenizer (tokenizer.model): {first_line(error)}") from error
 
 
 def _attention(flash: bool) -> str:
