@@ -128,13 +128,13 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pat
     shutil.move(inside / "vision_tower/preprocessor_config.json", inside)
     anyres = root / "llava-anyres"
     shutil.copytree(PARITY / "llava-tiny-next", anyres)
-    tokens = ["tokenizer_config.json", "special_tokens_map.json"]
-    tower_files = ["vision_tower/config.json", "vision_tower/preprocessor_config.json"]
+    others = ["tokenizer_config.json", "special_tokens_map.json", "model.safetensors.index.json"]
+    others += ["vision_tower/config.json", "vision_tower/preprocessor_config.json"]
     return {
         "full": (
             full,
             None,
-            ["config.json", "generation_config.json", *tower_files, *tokens, "model.safetensors.index.json"],
+            ["config.json", "generation_config.json", *others],
         ),
         "inside": (inside, None, ["config.json", "preprocessor_config.json"]),
         "anyres": (anyres, None, ["config.json"]),
