@@ -128,9 +128,14 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pat
     shutil.move(inside / "vision_tower/preprocessor_config.json", inside)
     anyres = root / "llava-anyres"
     shutil.copytree(PARITY / "llava-tiny-next", anyres)
-    tower_files = ["vision_tower/config.json", "vision_tower/preprocessor_config.json"]
+    others = ["tokenizer_config.json", "special_tokens_map.json", "model.safetensors.index.json"]
+    others += ["vision_tower/config.json", "vision_tower/preprocessor_config.json"]
     return {
-        "full": (full, None, ["config.json", "generation_config.json", *tower_files, "model.safetensors.index.json"]),
+        "full": (
+            full,
+            None,
+            ["config.json", "generation_config.json", *others],
+        ),
         "inside": (inside, None, ["config.json", "preprocessor_config.json"]),
         "anyres": (anyres, None, ["config.json"]),
         "lora": (lora, base, ["config.json", "adapter_config.json"]),
@@ -152,8 +157,6 @@ def _write_adapter(folder: Path) -> None:
 @pytest.fixture
 def attempt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path | None], str]:
     """Load up to where weights are read; `reached`, or the line of the refusal."""
-    tokenizer = builder.load_tokenizer(str(TINY))
-    monkeypatch.setattr(builder, "load_tokenizer", lambda *_: tokenizer)
 
     def stop(*_: Any, **__: Any) -> None:
         raise _Reached
