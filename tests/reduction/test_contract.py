@@ -23,6 +23,9 @@ SETTINGS = {
         "image_token_list": [[10, 3], [6, 3], [3, 2]],
     },
     "random": {"keep": 9, "seed": 3},
+    "fastervlm": {"visual_token_num": 9},
+    "vispruner": {"visual_token_num": 9, "important_ratio": 0.4},
+    "scope": {"num_token": 9, "alpha": 1.5},
     "pyramiddrop": {"layer_list": [3, 6, 9], "image_token_ratio_list": [0.5, 0.25, 0.125]},
 }
 GEOMETRY = Geometry(layers=12, patches=40)
@@ -177,8 +180,8 @@ def test_patches_of_an_encoder_without_cls_are_ranked_by_what_they_receive() -> 
 
 
 def test_unknown_names_list_the_known_ones() -> None:
-    with pytest.raises(InputError, match="'fastv': expected one of none, pyramiddrop, random, visiondrop, visionz"):
-        create("fastv")
+    with pytest.raises(InputError, match="'fastvv': expected one of fastervlm, none, pyramiddrop, random, scope, "):
+        create("fastvv")
 
 
 def test_settings_of_another_method_are_refused() -> None:
