@@ -124,6 +124,21 @@ def test_a_row_of_a_batch_is_the_row_alone(method: Reduction) -> None:
                 torch.testing.assert_close(alone.merged.values[0], chosen.merged.values[row], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("has_cls", [True, False])
+def test_a_short_view_of_a_batch_is_the_view_alone(method: Reduction, has_cls: bool) -> None:
+    evidence = FakeEvidence.random(LENGTHS, seed=4, has_cls=has_cls)
+    chosen = method.at_encoder(evidence)
+    for row, length in enumerate(LENGTHS):
+        alone = method.at_encoder(evidence.row(row))
+        if chosen is None or alone is None:
+            assert chosen is alone
+            continue
+        kept = alone.kept[0].tolist()
+        assert chosen.kept[row].tolist() == kept + [40] * (chosen.kept.shape[1] - len(kept))
+        assert alone.kept_counts == (chosen.kept_counts[row],) and max(kept) < length
+        assert chosen.scores[row, length:].isneginf().all()
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_dtype_is_kept(method: Reduction, dtype: torch.dtype) -> None:
     evidence = FakeEvidence.random((40,), has_cls=True, dtype=dtype)

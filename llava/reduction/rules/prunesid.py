@@ -12,13 +12,18 @@ from llava.reduction.rules.basics import choice, cosines, ranked
 POWER_STEPS = 2
 
 
+def groups_of(count: int) -> int:
+    """How many groups there are for `count` tokens, as released."""
+    return max(1, count // 4)
+
+
 @choice
 def component_groups(hidden: torch.Tensor, groups: int, seed: int | None = 0) -> torch.Tensor:
     """The principal direction each patch weighs most in, of the patches' sigmoids seen as n variables.
 
     Args:
         hidden: (I, n, D), the patches before the projector.
-        groups: directions; the released code takes int(T / 4).
+        groups: directions; `groups_of` the tokens kept.
         seed: of the random start of a randomised decomposition, the one `torch.pca_lowrank` does. The released code
             sets none, so that no two of its runs agree; here the start is drawn on the CPU, the same for every image.
             None: an exact decomposition, which gives other groups.
@@ -51,7 +56,7 @@ def prunesid_order(hidden: torch.Tensor, scores: torch.Tensor, groups: torch.Ten
     Args:
         hidden: (I, n, D), the patches before the projector.
         scores: (I, n) float32, what [CLS] gives to each patch, heads added up.
-        groups: (I, n) int64, from `component_groups`.
+        groups: (I, n) int64, below `groups_of(count)`, from `component_groups`.
         count: tokens kept, of which [CLS], which goes before the patches, is one.
 
     Returns:
@@ -62,9 +67,10 @@ def prunesid_order(hidden: torch.Tensor, scores: torch.Tensor, groups: torch.Ten
     order = ranked(scores)
     group = groups.gather(1, order)
     redundant = _redundant(cosines(hidden.take_along_dim(order[..., None], dim=1)), group, count / 32)
-    none = torch.zeros_like(order)  # as many groups as there could be; those without a patch get nothing
-    sizes, winners = none.scatter_add(1, group, none + 1), none.scatter_add(1, group, (~redundant).long())
-    budgets = group_budgets(sizes, winners, count)
+    none = group.new_zeros(len(group), groups_of(count))
+    sizes = none.scatter_add(1, group, torch.ones_like(group))
+    winners = none.scatter_add(1, group, (~redundant).long())
+    budgets = group_budgets(sizes, winners, count, length)
     by_group = ((group * 2 + redundant) * length + place).sort(dim=1).indices
     group = group.gather(1, by_group)
     place = place - (sizes.cumsum(dim=1) - sizes).gather(1, group)
@@ -87,7 +93,7 @@ def _redundant(alike: torch.Tensor, group: torch.Tensor, strictness: float) -> t
     return redundant
 
 
-def group_budgets(sizes: torch.Tensor, winners: torch.Tensor, count: int) -> torch.Tensor:
+def group_budgets(sizes: torch.Tensor, winners: torch.Tensor, count: int, length: int) -> torch.Tensor:
     """How many patches each group keeps, `count` - 1 in all.
 
     One each, the rest in proportion to the winners, no more than a ceiling; what ceilings cut off goes to the groups of
@@ -95,11 +101,12 @@ def group_budgets(sizes: torch.Tensor, winners: torch.Tensor, count: int) -> tor
 
     Args:
         sizes, winners: (I, G) int64, patches of each group and those not redundant.
+        length: n, patches of an image.
     """
     lowest = sizes.clamp(max=1)
     ceiling = winners.clamp(max=5 * -(-count // 64)).minimum(sizes)
     # Where all ceilings together are too low, all rise by the same number.
-    risen = ceiling[:, None] + torch.arange(sizes.shape[1] + 1, device=sizes.device)[:, None]
+    risen = ceiling[:, None] + torch.arange(length + 1, device=sizes.device)[:, None]
     risen = risen.minimum(sizes[:, None])
     enough = (risen.sum(dim=-1) >= count).byte().argmax(dim=1)
     ceiling = risen.take_along_dim(enough[:, None, None], dim=1)[:, 0]
