@@ -69,7 +69,7 @@ def dpp_order(
     own, nothing = gain.masked_fill(~valid, -torch.inf), ~valid
     limit = EXHAUSTED * own.amax(dim=-1, keepdim=True)
     columns = kernel.new_zeros(images, steps, length)
-    order = torch.empty(images, steps, dtype=torch.long, device=kernel.device)
+    order = []
     for step in range(steps):
         race = gain.masked_fill(nothing, -torch.inf)
         best = race.argmax(dim=-1, keepdim=True)
@@ -84,5 +84,5 @@ def dpp_order(
         column = column if published else column.where(left, 0)
         columns[:, step] = column
         gain, nothing = gain - column**2, nothing.scatter(1, best, True)
-        order[:, step] = best[:, 0]
-    return cut(order, counts, length)
+        order.append(best)
+    return cut(torch.cat(order, dim=1), counts, length)

@@ -31,18 +31,19 @@ def greedy_coverage(
         (I, max(counts)) order.
     """
     images, length, rows = worth.shape
-    reached = worth.new_zeros(images, 1, rows)
-    closed, missing = ~valid, torch.empty_like(worth)
-    order = torch.empty(images, max(counts), dtype=torch.long, device=worth.device)
-    for step in range(max(counts)):
+    reached, missing = worth.new_zeros(images, 1, rows), torch.empty_like(worth)
+    # What is added to a gain: minus infinity where a token is taken, or is none.
+    added = worth.new_zeros(images, length) if weights is None or combined == "multi" else weights.clone()
+    added.masked_fill_(~valid, -torch.inf)
+    factors = torch.ones_like(added) if weights is None or combined == "add" else weights.masked_fill(~valid, 0)
+    order = []
+    for _ in range(max(counts)):
         gains = torch.sub(worth, reached, out=missing).clamp_(min=0).sum(dim=-1)
-        if weights is not None:
-            gains = gains * weights if combined == "multi" else gains + weights
-        best = gains.masked_fill(closed, -torch.inf).argmax(dim=-1, keepdim=True)
-        order[:, step] = best[:, 0]
-        closed = closed.scatter(1, best, True)
+        best = torch.addcmul(added, gains, factors).argmax(dim=-1, keepdim=True)
+        added.scatter_(1, best, -torch.inf)
         reached = torch.maximum(reached, worth.take_along_dim(best[..., None], dim=1))
-    return cut(order, counts, length)
+        order.append(best)
+    return cut(torch.cat(order, dim=1), counts, length)
 
 
 @choice
