@@ -25,6 +25,11 @@ def choice(rule: Callable[Given, Result]) -> Callable[Given, Result]:
     return run
 
 
+def places(lengths: tuple[int, ...], length: int, device: torch.device) -> torch.Tensor:
+    """(I, length) bool, True where an image of that many tokens has one."""
+    return torch.arange(length, device=device) < torch.tensor(lengths, device=device)[:, None]
+
+
 def unit(tokens: torch.Tensor) -> torch.Tensor:
     """(..., D), any floating dtype -> the same directions, length one, float32; zero vectors stay zero."""
     return torch.nn.functional.normalize(tokens.float(), dim=-1)
@@ -47,8 +52,7 @@ def cut(order: torch.Tensor, counts: tuple[int, ...], length: int) -> torch.Tens
     order = order[:, :widest]
     if min(counts) == widest:
         return order
-    limit = torch.tensor(counts, device=order.device)[:, None]
-    return order.masked_fill(torch.arange(widest, device=order.device) >= limit, length)
+    return order.masked_fill(~places(counts, widest, order.device), length)
 
 
 def ascending(order: torch.Tensor) -> torch.Tensor:

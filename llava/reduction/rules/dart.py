@@ -7,7 +7,7 @@ make the choice depend on the question, mildly.
 
 import torch
 
-from llava.reduction.rules.basics import choice, ranked, unit
+from llava.reduction.rules.basics import ascending, choice, places, ranked, unit
 
 PIVOTS = 4
 
@@ -42,10 +42,7 @@ def dart_kept(
         (I, max(counts)) int64, ascending, filled up with n; and the counts, 4 + 8 * per_pivot where there is enough.
     """
     length, device = image.shape[1], image.device
-    image_valid, text_valid = (
-        torch.arange(part.shape[1], device=device) < torch.tensor(lengths, device=device)[:, None]
-        for part, lengths in ((image, image_lengths), (text, text_lengths))
-    )
+    image_valid, text_valid = places(image_lengths, length, device), places(text_lengths, text.shape[1], device)
     image_pivots = ranked(image_norms, image_valid)[:, :PIVOTS]
     pivots = torch.cat([image_pivots, length + ranked(text_norms, text_valid)[:, :PIVOTS]], dim=1)
     both = torch.cat([image_valid, text_valid], dim=1)
@@ -63,8 +60,8 @@ def dart_kept(
         min(n, min(PIVOTS, n) + (min(PIVOTS, n) + min(PIVOTS, t)) * per_pivot)
         for n, t in zip(image_lengths, text_lengths)
     )
-    place = torch.arange(length, device=device).where(chosen, length)
-    return place.sort(dim=-1).values[:, : max(counts)], counts
+    kept = torch.arange(length, device=device).where(chosen, length)
+    return ascending(kept)[:, : max(counts)], counts
 
 
 def _scattered(flags: torch.Tensor, indices: torch.Tensor, new: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ embeddings; at each stage the best tokens stay and of the others a good third is
 
 import torch
 
-from llava.reduction.rules.basics import choice, cut, ranked
+from llava.reduction.rules.basics import choice, cut, places, ranked
 
 RECYCLED = 0.3  # of the dropped tokens, the share that is clustered
 TOKENS_A_CLUSTER = 10
@@ -53,8 +53,7 @@ def kept_and_recycled(
     `counts[i]` must be below `lengths[i]`. Returns two orders filled up with n.
     """
     length = scores.shape[1]
-    valid = torch.arange(length, device=scores.device) < torch.tensor(lengths, device=scores.device)[:, None]
-    best = ranked(scores, valid)
+    best = ranked(scores, places(lengths, length, scores.device))
     taken = tuple(recycled_counts(n - kept)[0] for n, kept in zip(lengths, counts))
     first = torch.tensor(counts, device=scores.device)[:, None]
     at = first + torch.arange(max(taken), device=scores.device)
@@ -85,7 +84,7 @@ def density_peaks(
     """
     size, device = tokens.shape[1], tokens.device
     number = torch.arange(size, device=device)
-    valid = number < torch.tensor(lengths, device=device)[:, None]
+    valid = places(lengths, size, device)
     wanted = torch.tensor(clusters, device=device)[:, None]
     apart = torch.cdist(tokens.float(), tokens.float(), compute_mode="donot_use_mm_for_euclid_dist")
     apart = (apart / tokens.shape[-1] ** 0.5).masked_fill(~valid[:, None], torch.inf)

@@ -9,7 +9,7 @@ anywhere can change the whole choice, and rounding does that (relative noise of 
 
 import torch
 
-from llava.reduction.rules.basics import ascending, choice, cosines, cut
+from llava.reduction.rules.basics import ascending, choice, cosines, cut, places
 
 DROPPED_A_ROUND = 8
 BELOW_ANY = -2.0  # below any cosine
@@ -40,7 +40,7 @@ def important_and_diverse(
         (I, max(important + diverse)) int64, ascending, filled up with n.
     """
     length = features.shape[1]
-    valid = torch.arange(length, device=features.device) < torch.tensor(lengths, device=features.device)[:, None]
+    valid = places(lengths, length, features.device)
     falling = attention.masked_fill(~valid, -torch.inf).sort(dim=-1, descending=True, stable=not published).indices
     order = cut(falling, lengths, length)
     resemblance = torch.nn.functional.pad(cosines(features, valid), (0, 1, 0, 1), value=BELOW_ANY)
@@ -95,7 +95,6 @@ def _without_first(rows: torch.Tensor, counts: tuple[int, ...], left: tuple[int,
     """Lists of `left[i]` without their first `counts[i]`: moved up, and the filling, wherever it was, at the end."""
     if len(set(zip(counts, left))) == 1:
         return rows[:, counts[0] :]
-    gone = torch.arange(rows.shape[1], device=rows.device) < torch.tensor(counts, device=rows.device)[:, None]
-    rows = rows.masked_fill(gone, filling)
+    rows = rows.masked_fill(places(counts, rows.shape[1], rows.device), filling)
     width = max(count - first for count, first in zip(left, counts))
     return rows.gather(1, (rows == filling).byte().sort(dim=1, stable=True).indices)[:, :width]

@@ -8,7 +8,7 @@ uses.
 
 import torch
 
-from llava.reduction.rules.basics import choice, ranked, unit
+from llava.reduction.rules.basics import ascending, choice, places, ranked, unit
 from llava.reduction.selection import membership
 
 WINDOWS_A_SIDE = 4
@@ -37,7 +37,7 @@ def vscan_kept(early: torch.Tensor, late: torch.Tensor, count: int, side: int, p
     local = places.expand(len(early), -1, -1).gather(-1, best).flatten(1)
     rest = count - count // 2 if published else count - local.shape[1]
     wide = ranked(late.masked_fill(membership(local, length), -torch.inf))[:, :rest]
-    return torch.cat([local, wide], dim=1).sort(dim=1).values
+    return ascending(torch.cat([local, wide], dim=1))
 
 
 def merge_into_kept(
@@ -54,8 +54,7 @@ def merge_into_kept(
         where there is no token.
     """
     length, slots = tokens.shape[1], kept.shape[1]
-    number = torch.arange(slots, device=kept.device)
-    real = number < torch.tensor(counts, device=kept.device)[:, None]
+    number, real = torch.arange(slots, device=kept.device), places(counts, slots, kept.device)
     with torch.no_grad(), torch.autocast(tokens.device.type, enabled=False):
         directions = unit(tokens)
         targets = directions.take_along_dim(kept.clamp(max=length - 1)[..., None], dim=1)
