@@ -3,7 +3,7 @@
 import pytest
 import torch
 from conftest import PARITY
-from images import draw
+from rule_images import draw
 from safetensors.torch import load_file
 
 from llava.errors import InputError

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from images import draw
+from rule_images import draw
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from llava.reduction.rules import (

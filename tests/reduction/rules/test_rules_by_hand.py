@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from images import draw
+from rule_images import draw
 
 from llava.reduction.rules import cdpruner, coverage, divprune, hiprune, holov, tome, trim, vispruner, vscan
 

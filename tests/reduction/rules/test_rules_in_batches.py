@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from images import COUNTS, LENGTHS, Images, alone, draw
+from rule_images import COUNTS, LENGTHS, Images, alone, draw
 
 from llava.reduction.rules import cdpruner, coverage, dart, divprune, holov, late, sparsevlm, vispruner, vscan
 
