@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from fractions import Fraction
 from typing import Any
 
 from llava.errors import InputError, shown
@@ -41,6 +42,14 @@ def parse_setting(name: str, kind: Any, text: str) -> Any:
         return value
     rule = {int: "a whole number: got {}; write it like 32", float: "a number: got {}; write it like 0.5"}
     raise InputError(f"{name} must be {rule.get(kind, 'true or false: got {}').format(shown(text))}")
+
+
+def per_view(retain: int, geometry: Geometry) -> int:
+    """A budget of `retain` tokens per image, shared out evenly among its views, one each at least.
+
+    Exact for numbers of any size: what is too much is for the method to refuse.
+    """
+    return max(1, round(Fraction(retain, geometry.views)))
 
 
 def layers_per_stage(method: Reduction, layers: int) -> list[int]:

@@ -11,6 +11,7 @@ from typing import Self
 
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_patches, positive
+from llava.reduction.schedule import per_view
 from llava.reduction.selection import Selection
 from llava.reduction.stages import at_most, keep_top, patch_scores
 
@@ -37,4 +38,4 @@ class FasterVLM(Reduction):
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
         """`retain` patches, shared out evenly among the views of a LLaVA-NeXT image."""
-        return cls(visual_token_num=max(1, round(retain / geometry.views)))
+        return cls(visual_token_num=per_view(retain, geometry))

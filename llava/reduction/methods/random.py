@@ -13,6 +13,7 @@ import torch
 from llava.errors import InputError
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_patches, positive
+from llava.reduction.schedule import per_view
 from llava.reduction.selection import Selection
 from llava.reduction.stages import at_most, keep_top
 
@@ -48,7 +49,7 @@ class RandomPatches(Reduction):
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
         """`retain` patches, shared out evenly among the views of a LLaVA-NeXT image."""
-        return cls(keep=max(1, round(retain / geometry.views)))
+        return cls(keep=per_view(retain, geometry))
 
 
 def fingerprints(pixels: torch.Tensor) -> torch.Tensor:

@@ -19,6 +19,7 @@ from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_patches, checked_number, positive
 from llava.reduction.rules.basics import ascending
 from llava.reduction.rules.coverage import scope_order
+from llava.reduction.schedule import per_view
 from llava.reduction.scoring import summed_over_heads
 from llava.reduction.selection import Selection
 from llava.reduction.stages import at_most, patch_scores
@@ -57,4 +58,4 @@ class Scope(Reduction):
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
         """`retain` patches, shared out evenly among the views of a LLaVA-NeXT image."""
-        return cls(num_token=max(1, round(retain / geometry.views)))
+        return cls(num_token=per_view(retain, geometry))

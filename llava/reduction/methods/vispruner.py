@@ -20,6 +20,7 @@ from llava.errors import InputError
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_patches, checked_number, positive, switch
 from llava.reduction.rules.vispruner import important_and_diverse, odd_list
+from llava.reduction.schedule import per_view
 from llava.reduction.selection import Selection
 from llava.reduction.stages import at_most, patch_scores
 
@@ -66,4 +67,4 @@ class VisPruner(Reduction):
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
         """`retain` patches, shared out evenly among the views of a LLaVA-NeXT image; half of them by attention."""
-        return cls(visual_token_num=max(1, round(retain / geometry.views)))
+        return cls(visual_token_num=per_view(retain, geometry))

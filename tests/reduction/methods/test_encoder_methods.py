@@ -53,6 +53,8 @@ def test_more_than_the_encoder_has_is_refused(name: str) -> None:
     create(name, **{COUNT_OF[name]: 576}).check(CLIP_336)
     with pytest.raises(InputError, match=rf"{COUNT_OF[name]} must not exceed what the encoder has: got 577, expected"):
         create(name, **{COUNT_OF[name]: 577}).check(CLIP_336)
+    with pytest.raises(InputError, match="must not exceed what the encoder has: got 9999"):
+        method_class(name).from_budget(int("9" * 400), CLIP_336).check(CLIP_336)
 
 
 @pytest.mark.parametrize(
