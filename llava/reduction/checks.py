@@ -1,7 +1,11 @@
 """Which settings are refused, and in which words. Called when a method is made or fitted to a model."""
 
-from llava.errors import InputError
+import sys
+
+from llava.errors import InputError, shown
 from llava.reduction.base import Geometry
+
+LARGEST = sys.float_info.max
 
 
 def _is_count(value: object) -> bool:
@@ -12,6 +16,23 @@ def positive(name: str, value: object) -> None:
     """Refuse anything but a whole number above zero."""
     if not _is_count(value):
         raise InputError(f"{name} must be a whole number of at least 1: got {value!r}; give a positive count")
+
+
+def checked_number(name: str, value: object, lowest: float, highest: float = LARGEST) -> float:
+    """A finite number within bounds, as a float."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not lowest <= value <= highest:  # type: ignore[operator]
+        upper = "" if highest == LARGEST else f" and at most {highest:g}"
+        raise InputError(
+            f"{name} must be a number of at least {lowest:g}{upper}: got {shown(value)}; write it like 0.5"
+        )
+    return float(value)  # type: ignore[arg-type]
+
+
+def switch(name: str, value: object) -> None:
+    """Refuse anything but True and False."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name} must be true or false: got {shown(value)}; leave it out for false")
 
 
 def checked_layers(layers: object) -> list[int]:
@@ -74,4 +95,12 @@ def check_encoder_counts(dominant: int, contextual: int, geometry: Geometry) -> 
         raise InputError(
             f"dominant and contextual must not exceed what the encoder has: got {dominant} + {contextual}, expected at "
             f"most {geometry.patches + int(geometry.has_cls)} in all{counted}; lower one of them"
+        )
+
+
+def check_patches(name: str, count: int, geometry: Geometry) -> None:
+    """Refuse to keep more patches of a view than it has."""
+    if count > geometry.patches:
+        raise InputError(
+            f"{name} must not exceed what the encoder has: got {count}, expected at most {geometry.patches}; lower it"
         )

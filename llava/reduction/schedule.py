@@ -2,9 +2,10 @@
 
 import dataclasses
 import json
+from fractions import Fraction
 from typing import Any
 
-from llava.errors import InputError
+from llava.errors import InputError, shown
 from llava.reduction.base import Geometry, Reduction
 
 
@@ -21,6 +22,34 @@ def parse_list(name: str, text: str) -> list:
     if not isinstance(value, list):
         raise InputError(f"{name} must be a list in square brackets: got '{text}'; write it like [8,16,24], in quotes")
     return value
+
+
+def parse_setting(name: str, kind: Any, text: str) -> Any:
+    """A setting written on a command line, as its field's type wants it: a number, true or false, a word, or a list.
+
+    Raises:
+        InputError: when the text is nothing of that kind; whether the value makes sense is for the method to say.
+    """
+    if kind is str:
+        return text
+    if kind not in (int, float, bool):
+        return parse_list(name, text)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if type(value) is kind or (kind is float and type(value) is int):
+        return value
+    rule = {int: "a whole number: got {}; write it like 32", float: "a number: got {}; write it like 0.5"}
+    raise InputError(f"{name} must be {rule.get(kind, 'true or false: got {}').format(shown(text))}")
+
+
+def per_view(retain: int, geometry: Geometry) -> int:
+    """A budget of `retain` tokens per image, shared out evenly among its views, one each at least.
+
+    Exact for numbers of any size: what is too much is for the method to refuse.
+    """
+    return max(1, round(Fraction(retain, geometry.views)))
 
 
 def layers_per_stage(method: Reduction, layers: int) -> list[int]:
@@ -73,9 +102,14 @@ def prefill_flops(shape: DecoderShape, method: Reduction, geometry: Geometry, te
 def describe(method: Reduction, geometry: Geometry) -> str:
     """The schedule in one line of the flags' own notation."""
     settings = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
-    written = " ".join(f"--{name} {json.dumps(value, separators=(',', ':'))}" for name, value in settings.items())
+    written = " ".join(f"--{name} {_as_flag(value)}" for name, value in settings.items())
     stages = ", ".join(
         f"{tokens} in {run} layers"
         for run, tokens in zip(layers_per_stage(method, geometry.layers), method.tokens_per_stage(geometry))
     )
     return f"{written}{': ' if written else ''}{stages}"
+
+
+def _as_flag(value: Any) -> str:
+    """A setting as it is typed: a word as it is, anything else in JSON's notation without blanks."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

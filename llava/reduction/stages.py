@@ -14,6 +14,16 @@ def keep_top(evidence: Evidence, scores: torch.Tensor, counts: tuple[int, ...]) 
     return Selection(select_top(ranked, counts), counts, ranked)
 
 
+def at_most(evidence: Evidence, count: int) -> tuple[int, ...]:
+    """`count` of each image, or all that it has."""
+    return tuple(min(count, length) for length in evidence.lengths)
+
+
+def patch_scores(evidence: Evidence) -> torch.Tensor:
+    """(I, n) float32: what [CLS] gives to each patch, or what it receives where there is no [CLS]; mean over heads."""
+    return mean_received(evidence.attention_from_cls() if evidence.has_cls else evidence.attention_from_image())
+
+
 def keep_and_merge(evidence: Evidence, scores: torch.Tensor, dominant: int, contextual: int) -> Selection:
     """Keep the `dominant` best, fold the others into `contextual` tokens.
 

@@ -23,6 +23,9 @@ SETTINGS = {
         "image_token_list": [[10, 3], [6, 3], [3, 2]],
     },
     "random": {"keep": 9, "seed": 3},
+    "fastervlm": {"visual_token_num": 9},
+    "vispruner": {"visual_token_num": 9, "important_ratio": 0.4},
+    "scope": {"num_token": 9, "alpha": 1.5},
     "pyramiddrop": {"layer_list": [3, 6, 9], "image_token_ratio_list": [0.5, 0.25, 0.125]},
 }
 GEOMETRY = Geometry(layers=12, patches=40)
@@ -121,6 +124,21 @@ def test_a_row_of_a_batch_is_the_row_alone(method: Reduction) -> None:
                 torch.testing.assert_close(alone.merged.values[0], chosen.merged.values[row], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("has_cls", [True, False])
+def test_a_short_view_of_a_batch_is_the_view_alone(method: Reduction, has_cls: bool) -> None:
+    evidence = FakeEvidence.random(LENGTHS, seed=4, has_cls=has_cls)
+    chosen = method.at_encoder(evidence)
+    for row, length in enumerate(LENGTHS):
+        alone = method.at_encoder(evidence.row(row))
+        if chosen is None or alone is None:
+            assert chosen is alone
+            continue
+        kept = alone.kept[0].tolist()
+        assert chosen.kept[row].tolist() == kept + [40] * (chosen.kept.shape[1] - len(kept))
+        assert alone.kept_counts == (chosen.kept_counts[row],) and max(kept) < length
+        assert chosen.scores[row, length:].isneginf().all()
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_dtype_is_kept(method: Reduction, dtype: torch.dtype) -> None:
     evidence = FakeEvidence.random((40,), has_cls=True, dtype=dtype)
@@ -177,8 +195,8 @@ def test_patches_of_an_encoder_without_cls_are_ranked_by_what_they_receive() -> 
 
 
 def test_unknown_names_list_the_known_ones() -> None:
-    with pytest.raises(InputError, match="'fastv': expected one of none, pyramiddrop, random, visiondrop, visionz"):
-        create("fastv")
+    with pytest.raises(InputError, match="'fastvv': expected one of fastervlm, none, pyramiddrop, random, scope, "):
+        create("fastvv")
 
 
 def test_settings_of_another_method_are_refused() -> None:

@@ -14,6 +14,7 @@ from llava.reduction.schedule import (
     describe,
     layers_per_stage,
     parse_list,
+    parse_setting,
     prefill_flops,
 )
 
@@ -43,6 +44,43 @@ OFFICIAL = {"visiondrop-32": 32, "visiondrop-64-portrait": 64, "visiondrop-192":
 def test_what_is_no_list_is_refused_and_never_run(text: str) -> None:
     with pytest.raises(InputError, match="layer_list must be a list in square brackets: got"):
         parse_list("layer_list", text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (int, "32", 32),
+        (float, "0.5", 0.5),
+        (float, "1", 1),
+        (bool, "true", True),
+        (bool, "false", False),
+        (str, "add", "add"),
+        (list[int], "[8,16]", [8, 16]),
+    ],
+)
+def test_settings_are_read_as_their_kind(kind: object, text: str, value: object) -> None:
+    read = parse_setting("setting", kind, text)
+    assert read == value and type(read) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "complaint"),
+    [
+        (int, "3.5", "setting must be a whole number: got '3.5'"),
+        (int, "true", "setting must be a whole number: got 'true'"),
+        (float, "half", "setting must be a number: got 'half'; write it like 0.5"),
+        (float, "true", "setting must be a number: got 'true'"),
+        (float, "[1]", r"setting must be a number: got '\[1\]'"),
+        (bool, "yes", "setting must be true or false: got 'yes'"),
+        (bool, "1", "setting must be true or false: got '1'"),
+        (list[int], "8", "setting must be a list in square brackets: got '8'"),
+        (float, "[" * 100_000, "setting must be a number: got"),
+        (float, "9" * 5000, "setting must be a number: got"),
+    ],
+)
+def test_settings_of_another_kind_are_refused(kind: object, text: str, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        parse_setting("setting", kind, text)
 
 
 def test_lists_are_read() -> None:

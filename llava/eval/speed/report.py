@@ -54,6 +54,18 @@ def parts_table(parts: dict[str, dict[str, float]]) -> str:
     return _table(f"ms per question | {' | '.join(PARTS)} | all", lines)
 
 
+def own_work_table(rows: list[dict[str, Any]], images: int) -> str:
+    """What methods add, as a share of encoder and prefill together; for one picture, and for each of a batch."""
+    lines = [
+        f"| {row['method']} | {row['tokens']:.0f} | {'yes' if row['reads_question'] else 'no'} "
+        f"| {row['encoder_ms']:.0f} | {row['prefill_ms']:.0f} | {row['own_ms']:.1f} | {100 * row['share']:.1f} % "
+        f"| {row['operations']} | {row['own_ms_per_image']:.1f} |"
+        for row in rows
+    ]
+    columns = "method | tokens | reads the question | encoder ms | prefill ms | own ms | share | operations"
+    return _table(f"{columns} | own ms each of {images}", lines)
+
+
 def draw(result: dict[str, Any], path: str) -> None:
     """Questions per second and shares of time, as one PNG.
 

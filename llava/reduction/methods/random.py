@@ -12,9 +12,10 @@ import torch
 
 from llava.errors import InputError
 from llava.reduction.base import Evidence, Geometry, Reduction
-from llava.reduction.checks import positive
+from llava.reduction.checks import check_patches, positive
+from llava.reduction.schedule import per_view
 from llava.reduction.selection import Selection
-from llava.reduction.stages import keep_top
+from llava.reduction.stages import at_most, keep_top
 
 # The golden ratio's odd multiplier of 64 bits, and the shifts and factors of splitmix64's finaliser, as signed numbers.
 GOLDEN = -0x61C8864680B583EB
@@ -36,23 +37,19 @@ class RandomPatches(Reduction):
 
     def at_encoder(self, evidence: Evidence) -> Selection:
         scores = lots(fingerprints(evidence.pixels), self.seed, evidence.valid.shape[1])
-        return keep_top(evidence, scores, tuple(min(self.keep, length) for length in evidence.lengths))
+        return keep_top(evidence, scores, at_most(evidence, self.keep))
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
         return [geometry.views * self.keep]
 
     def check(self, geometry: Geometry) -> None:
         super().check(geometry)
-        if self.keep > geometry.patches:
-            raise InputError(
-                f"keep must not exceed what the encoder has: got {self.keep}, expected at most {geometry.patches}; "
-                f"lower it"
-            )
+        check_patches("keep", self.keep, geometry)
 
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
         """`retain` patches, shared out evenly among the views of a LLaVA-NeXT image."""
-        return cls(keep=max(1, round(retain / geometry.views)))
+        return cls(keep=per_view(retain, geometry))
 
 
 def fingerprints(pixels: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,60 @@
+"""The official implementations of further methods, end to end: the same patches, embeddings, logits and answers."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import PARITY, Load, sample
+from safetensors.torch import load_file
+
+from llava import reduction
+from llava.model.trace import Trace
+
+PACK = PARITY / "methods"
+CASES = json.loads((PACK / "cases.json").read_text())
+NEAR = {"atol": 1e-4, "rtol": 0.0}
+
+
+def image_of(case: dict) -> str:
+    """The case's picture, relative to the pictures of the pack above."""
+    return f"../methods/images/{case['image']}" if (PACK / "images" / case["image"]).exists() else case["image"]
+
+
+def settings_of(case: dict) -> list[dict]:
+    """The case's settings, and where the method has the setting, with `published` as well."""
+    published = "published" in reduction.method_class(case["method"]).__dataclass_fields__
+    return [case["params"], *([case["params"] | {"published": True}] if published else [])]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_case(load: Load, case: dict) -> None:
+    loaded, wanted = load(case["checkpoint"]), load_file(PACK / f"{case['name']}.safetensors")
+    asked = sample(loaded, case["question"], image_of(case))
+    assert torch.equal(asked.input_ids[0], wanted["input_ids"])
+    for settings in settings_of(case):
+        trace = Trace()
+        loaded.model.reduction = reduction.create(case["method"], **settings)
+        loaded.model.reduction.check(loaded.model.geometry)
+        got = loaded.model.generate(
+            **asked._asdict(),
+            do_sample=False,
+            max_new_tokens=case["new_tokens"],
+            eos_token_id=None,
+            output_logits=True,
+            return_dict_in_generate=True,
+            trace=trace,
+        )
+        assert trace.encoder is not None and trace.inputs_embeds is not None
+        assert torch.equal(trace.encoder.kept, wanted["vision.kept"].long())
+        torch.testing.assert_close(trace.encoder.scores, wanted["vision.score"], **NEAR)
+        torch.testing.assert_close(trace.inputs_embeds[0], wanted["inputs_embeds"], **NEAR)
+        torch.testing.assert_close(torch.cat(got.logits), wanted["logits"], **NEAR)
+        assert torch.equal(got.sequences[0], wanted["generated_ids"])
+
+
+def test_every_case_that_was_recorded_is_run() -> None:
+    """So that the loop above cannot pass by comparing nothing."""
+    assert {case["method"] for case in CASES} == {"fastervlm", "vispruner", "scope"} and len(CASES) == 9
+    rules_only = {"holov-192-overflow", "sparsevlm-64"}
+    assert {path.stem for path in Path(PACK).glob("*.safetensors")} == {case["name"] for case in CASES} | rules_only
