@@ -58,7 +58,7 @@ class StagedDecoder:
         if past_key_values is None and use_cache:
             past_key_values = StagedCache(self.config)
         method = reduction if reduction is not None and layout.spans else Unreduced()
-        bounds = _bounds(method.layers, len(self.layers))
+        bounds = stage_bounds(method.layers, len(self.layers))
         if past_key_values is not None:
             if not past_key_values.stages:
                 past_key_values.open(bounds)
@@ -89,7 +89,8 @@ class StagedDecoder:
         return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden), past_key_values=past_key_values)
 
 
-def _bounds(drop_after: list[int], layers: int) -> list[tuple[int, int]]:
+def stage_bounds(drop_after: list[int], layers: int) -> list[tuple[int, int]]:
+    """First and last + 1 layer of each stage, where tokens are dropped after so many layers."""
     edges = [0, *drop_after, layers]
     return list(zip(edges, edges[1:]))
 

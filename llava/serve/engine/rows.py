@@ -1,0 +1,59 @@
+"""Rows of a KV cache that come and go. A row's tokens lie at the right of its columns, padding at the left."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from llava.model.cache.growing_layer import GrowingLayer
+from llava.model.cache.staged_cache import StagedCache
+
+Lengths = tuple[int, ...]  # cached tokens of a row in each stage
+
+
+def rearranged(
+    config: Any, sources: Sequence[tuple[StagedCache, Sequence[int]]], lengths: Sequence[Lengths], room: int
+) -> StagedCache:
+    """A cache of some rows of others, one cache's rows after the other's, without more padding than they need.
+
+    Args:
+        sources: caches of the same stages, and the rows to take of each.
+        lengths: of the rows that are taken, in their order.
+        room: columns to keep free for new tokens.
+
+    Returns:
+        a cache of its own; the sources are only read.
+    """
+    assert sum(len(rows) for _, rows in sources) == len(lengths) > 0, "every row has its lengths"
+    cache = StagedCache(config, room)
+    cache.open([(stage.first, stage.stop) for stage in sources[0][0].stages])
+    cache.add_surplus(tuple(source.surplus[row] if source.surplus else 0 for source, rows in sources for row in rows))
+    for number, stage in enumerate(cache.stages):
+        own = [row[number] for row in lengths]
+        width = max(own)
+        for layer in range(stage.first, stage.stop):
+            target = cache.layers[layer]
+            assert isinstance(target, GrowingLayer)
+            keys, values = _gathered(sources, layer, width, room)
+            target.hold(keys, values, width)
+        if min(own) < width:
+            missing = torch.tensor([[width - length] for length in own])
+            stage.filler = (torch.arange(width) < missing).to(cache.layers[stage.first].keys.device)
+    return cache
+
+
+def _gathered(
+    sources: Sequence[tuple[StagedCache, Sequence[int]]], layer: int, width: int, room: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keys and values (rows, G, width + room, d) of one layer."""
+    first = sources[0][0].layers[layer].keys
+    count = sum(len(rows) for _, rows in sources)
+    buffers = tuple(first.new_zeros(count, first.shape[1], width + room, first.shape[3]) for _ in range(2))
+    at = 0
+    for source, rows in sources:
+        index = torch.tensor(list(rows), device=first.device)
+        for buffer, states in zip(buffers, (source.layers[layer].keys, source.layers[layer].values)):
+            taken = min(width, states.shape[2])
+            buffer[at : at + len(rows), :, width - taken : width] = states[index, :, states.shape[2] - taken :]
+        at += len(rows)
+    return buffers
