@@ -17,6 +17,7 @@ from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.loading import TRAINED, check_trained, load_model
 from llava.eval.runs.memory import free_bytes
 from llava.eval.runs.options import add_method_options, add_model_options, conversation_from, device_from, method_from
+from llava.files.public_addresses import fetch_public_picture
 from llava.mm_utils import get_model_name_from_path
 
 
@@ -33,6 +34,7 @@ def build_parser() -> Parser:
     parser.add_argument("--api-key", action="append", default=[], help=key)
     parser.add_argument("--max-rows", type=at_least(1), default=64, help="answers made at once")
     parser.add_argument("--max-waiting", type=at_least(1), default=256, help="requests in the queue; more are refused")
+    parser.add_argument("--fetch", action="store_true", help="fetch pictures that requests name by https: addresses")
     parser.add_argument("--max-body", type=at_least(1), default=32, metavar="MIB", help="size of a request")
     parser.add_argument("--body-timeout", type=at_least(1), default=60, metavar="S", help="for a request to arrive")
     parser.add_argument("--max-new-tokens", type=at_least(1), default=512, help="of an answer that names no limit")
@@ -64,7 +66,7 @@ def serve(args: argparse.Namespace) -> None:
     name = args.served_model_name or get_model_name_from_path(args.model_path)
     settings = Settings(
         name, args.conv_mode, reduction, tuple(keys), args.max_body * 2**20, args.body_timeout, args.max_waiting,
-        args.max_new_tokens,
+        args.max_new_tokens, fetch_public_picture if args.fetch else None,
     )  # fmt: skip
 
     class Server(uvicorn.Server):
