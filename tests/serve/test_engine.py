@@ -99,6 +99,20 @@ def test_requests_that_come_and_go_are_answered_as_alone(asker: Asker, engine: E
     assert engine.running == engine.waiting == 0
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_newcomers_of_other_lengths_are_prefilled_together(asker: Asker, engine: Engine, name: str) -> None:
+    """Padding lies between prefix and question then; the rows that go on must be theirs."""
+    method = create(name, **ALL[name])
+    requests = [asker.request(number, method, picture) for number, picture in enumerate((0, 1, None, 0, 2))]
+    with engine._changed:  # nobody is taken before all are there
+        for request in requests:
+            engine._waiting.append(request)
+        engine._changed.notify()
+    for request in requests:
+        tokens = [piece.token for piece in heard(request)[0]]
+        assert tokens == asker.alone(request)[: len(tokens)]
+
+
 def test_methods_are_answered_side_by_side(asker: Asker, engine: Engine) -> None:
     requests = [asker.request(number, create(name, **ALL[name])) for number, name in enumerate(ALL)]
     for request in requests:

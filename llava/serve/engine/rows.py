@@ -1,4 +1,7 @@
-"""Rows of a KV cache that come and go. A row's tokens lie at the right of its columns, padding at the left."""
+"""Rows of a KV cache that come and go. Their tokens are put at the right of the columns, padding at the left.
+
+In a cache that was just filled, padding lies between a prefix and a shorter question too.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,10 +34,11 @@ def rearranged(
     for number, stage in enumerate(cache.stages):
         own = [row[number] for row in lengths]
         width = max(own)
+        places = [_places(source, rows, number, width) for source, rows in sources]
         for layer in range(stage.first, stage.stop):
             target = cache.layers[layer]
             assert isinstance(target, GrowingLayer)
-            keys, values = _gathered(sources, layer, width, room)
+            keys, values = _gathered(sources, places, layer, width, room)
             target.hold(keys, values, width)
         if min(own) < width:
             missing = torch.tensor([[width - length] for length in own])
@@ -42,18 +46,28 @@ def rearranged(
     return cache
 
 
+def _places(source: StagedCache, rows: Sequence[int], stage: int, width: int) -> torch.Tensor:
+    """(rows, n) columns of a stage's last n <= width tokens that are no padding; before them padding, if need be."""
+    filler = source.known_filler(stage)[torch.tensor(list(rows), device=source.layers[0].keys.device)]
+    return (~filler).long().argsort(dim=1, stable=True)[:, -width:]
+
+
 def _gathered(
-    sources: Sequence[tuple[StagedCache, Sequence[int]]], layer: int, width: int, room: int
+    sources: Sequence[tuple[StagedCache, Sequence[int]]],
+    places: Sequence[torch.Tensor],
+    layer: int,
+    width: int,
+    room: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Keys and values (rows, G, width + room, d) of one layer."""
     first = sources[0][0].layers[layer].keys
     count = sum(len(rows) for _, rows in sources)
     buffers = tuple(first.new_zeros(count, first.shape[1], width + room, first.shape[3]) for _ in range(2))
     at = 0
-    for source, rows in sources:
+    for (source, rows), columns in zip(sources, places):
         index = torch.tensor(list(rows), device=first.device)
         for buffer, states in zip(buffers, (source.layers[layer].keys, source.layers[layer].values)):
-            taken = min(width, states.shape[2])
-            buffer[at : at + len(rows), :, width - taken : width] = states[index, :, states.shape[2] - taken :]
+            taken = states[index].take_along_dim(columns[:, None, :, None], dim=2)
+            buffer[at : at + len(rows), :, width - taken.shape[2] : width] = taken
         at += len(rows)
     return buffers

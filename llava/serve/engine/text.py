@@ -1,6 +1,7 @@
 """An answer's text while it grows: whole characters only, and nothing of what may become a stop text."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 UNFINISHED = "\ufffd"  # what a tokenizer writes for bytes that are no character yet
@@ -10,9 +11,9 @@ UNFINISHED = "\ufffd"  # what a tokenizer writes for bytes that are no character
 class Growing:
     """The text of an answer, token by token.
 
-    A tokenizer writes a token differently at the beginning of a text than after another. So tokens are decoded behind
-    the few before them and what those give by themselves is taken off: each token is decoded twice or so, not once for
-    every token after it.
+    A tokenizer writes a token differently at the beginning of a text than after another. So tokens are decoded behind a
+    letter and the few tokens before them, and what those give by themselves is taken off: each token is decoded twice
+    or so, not once for every token after it.
 
     Attributes:
         stop: texts that end it.
@@ -58,7 +59,11 @@ class Growing:
         self._before, self._decoded = self._decoded, len(self.tokens)
 
     def _decode_tokens(self, first: int, stop: int) -> str:
-        return self.tokenizer.decode(self.tokens[first:stop], skip_special_tokens=True) if stop > first else ""
+        return self.tokenizer.decode([self._letter, *self.tokens[first:stop]], skip_special_tokens=True)
+
+    @cached_property
+    def _letter(self) -> int:
+        return self.tokenizer("a", add_special_tokens=False).input_ids[-1]
 
 
 def _undecided(text: str, stop: tuple[str, ...]) -> int:
