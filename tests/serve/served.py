@@ -64,5 +64,8 @@ def served(loaded: Loaded, most_rows: int = 8, **settings: Any) -> Iterator[Serv
         try:
             yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", engine, chosen)
         finally:
+            for batch in list(engine._batches.values()):  # what a failed test has left
+                for row in batch.rows:
+                    row.request.cancelled = True
             server.should_exit = True
             thread.join()
