@@ -40,18 +40,21 @@ def is_address(name: object) -> bool:
     return isinstance(name, str) and name.lower().startswith(SCHEMES)
 
 
-def fetch_picture(address: str) -> bytes:
+def fetch_picture(address: str, handlers: tuple[urllib.request.BaseHandler, ...] | None = None) -> bytes:
     """What lies at an `http://` or `https://` address, as it came.
 
     At most MOST_BYTES in at most SECONDS, over at most REDIRECTS redirects; proxies are those of the environment. Taken
     is what the server calls an image, or of which it says nothing.
+
+    Args:
+        handlers: urllib's, that open addresses; None: those that open every web address.
 
     Raises:
         InputError: with the address, when it is not there, not to be reached, too slow, too large or no picture.
     """
     answers: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
     # In a thread, since nothing else ends a look-up of names or a header that trickles in.
-    threading.Thread(target=_fetch_into, args=(answers, address), daemon=True).start()
+    threading.Thread(target=_fetch_into, args=(answers, address, handlers or any_address()), daemon=True).start()
     try:
         content = answers.get(timeout=SECONDS)
     except queue.Empty:
@@ -70,19 +73,24 @@ def _refused(address: str, why: str) -> InputError:
     )
 
 
-def _fetch_into(answers: "queue.SimpleQueue[bytes | Exception]", address: str) -> None:
+def any_address() -> tuple[urllib.request.BaseHandler, ...]:
+    """Handlers for what a person at this machine asks for: also its own network, and through its proxies."""
+    return urllib.request.ProxyHandler(), urllib.request.HTTPHandler(), urllib.request.HTTPSHandler()
+
+
+def _fetch_into(
+    answers: "queue.SimpleQueue[bytes | Exception]", address: str, handlers: tuple[urllib.request.BaseHandler, ...]
+) -> None:
     try:
-        answers.put(_fetch(address))
+        answers.put(_fetch(address, handlers))
     except Exception as error:  # raised again where the answer is waited for
         answers.put(error)
 
 
-def _fetch(address: str) -> bytes:
+def _fetch(address: str, handlers: tuple[urllib.request.BaseHandler, ...]) -> bytes:
     opener = urllib.request.OpenerDirector()  # build_opener would add ftp: and file:
     for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
+        *handlers,
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
         urllib.request.UnknownHandler(),

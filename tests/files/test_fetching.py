@@ -228,7 +228,7 @@ def test_only_web_addresses_are_addresses() -> None:
 
 
 def test_a_fault_of_ours_keeps_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_: str) -> bytes:
+    def broken(*_: object) -> bytes:
         raise KeyError("ours")
 
     monkeypatch.setattr(fetching, "_fetch", broken)

@@ -18,7 +18,9 @@ from llava.model.generation.prefix import Ids, ImagePrefix, listed, padded, ques
 from llava.model.generation.prefix_encoding import PrefixEncoding
 from llava.model.generation.settings import guided
 from llava.model.generation.static_decoder import StaticDecoder
+from llava.model.language_model.staged_decoder import stage_bounds
 from llava.model.layout import Layout
+from llava.model.trace import Trace
 from llava.reduction import Reduction
 
 
@@ -71,6 +73,37 @@ class LlavaSharing(PrefixEncoding):
         back = torch.tensor(sorted(range(len(asked)), key=lambda place: order[place]), device=tokens.device)
         refuse_nonfinite(bad[back].nonzero().flatten().tolist(), self.dtype)
         return tokens[back]
+
+    @torch.no_grad()
+    def prefill(
+        self, prefix: Sequence[ImagePrefix | None], questions: Sequence[Ids], reduction: Reduction
+    ) -> tuple[StagedCache, torch.Tensor, list[tuple[int, ...]]]:
+        """The first half of `ask`, for a loop that decodes by itself.
+
+        Args:
+            prefix, questions: as in `ask`, one prefix for each question.
+            reduction: the method of the prefixes; also of rows without one, so that all have its stages.
+
+        Returns:
+            the cache, the logits (B, V) of the last tokens, and per row its cached tokens in each stage.
+        """
+        asked = [self._question(own, question) for own, question in zip(prefix, questions)]
+        embeds, layout, cache, _ = self._start(list(prefix), asked, 0)
+        if not cache.stages and not layout.spans:
+            cache.open(stage_bounds(reduction.layers, len(self.get_model().layers)))
+        before = [own.lengths if own is not None and own.blocks else () for own in prefix]
+        trace = Trace()
+        arguments = {"past_key_values": cache, "use_cache": True, "reduction": reduction, "logits_to_keep": 1}
+        logits = self.forward(inputs_embeds=embeds, layout=layout.to_tensor(), trace=trace, **arguments).logits[:, -1]
+        after = [layout, *(stage.after for stage in trace.stages)]
+        after += [after[-1]] * (len(cache.stages) - len(after))
+        lengths = [
+            tuple(
+                stage.lengths[row] + (before[row][number] if before[row] else 0) for number, stage in enumerate(after)
+            )
+            for row in range(len(asked))
+        ]
+        return cache, logits, lengths
 
     def _question(self, prefix: ImagePrefix | None, ids: Ids) -> tuple[int, ...]:
         """What is to be run after a prefix, cut off at the configuration's `tokenizer_model_max_length`."""

@@ -74,7 +74,7 @@ class StagedDecoder:
         method = reduction if reduction is not None and layout.spans else Unreduced()
         if labels is not None and method.layers and method.reads_question:
             labels = labels.cpu()  # once, instead of asking the device at every stage
-        bounds = _bounds(method.layers, len(self.layers))
+        bounds = stage_bounds(method.layers, len(self.layers))
         if past_key_values is not None:
             if not past_key_values.stages:
                 past_key_values.open(bounds)
@@ -113,7 +113,8 @@ class StagedDecoder:
         return StagedOutput(last_hidden_state=self.norm(hidden), past_key_values=past_key_values, labels=labels)
 
 
-def _bounds(drop_after: list[int], layers: int) -> list[tuple[int, int]]:
+def stage_bounds(drop_after: list[int], layers: int) -> list[tuple[int, int]]:
+    """First and last + 1 layer of each stage, where tokens are dropped after so many layers."""
     edges = [0, *drop_after, layers]
     return list(zip(edges, edges[1:]))
 

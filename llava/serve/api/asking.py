@@ -1,0 +1,165 @@
+"""From a checked chat request to what the engine is asked."""
+
+import asyncio
+import random
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from llava.errors import InputError, one_line
+from llava.mm_utils import tokenizer_image_token
+from llava.reduction import Geometry, Reduction, create, method_class, name_of
+from llava.serve.api.answers import Form
+from llava.serve.api.errors import Refusal
+from llava.serve.api.pictures import picture_of
+from llava.serve.api.prompt import prompt_of
+from llava.serve.api.schema import ChatRequest
+from llava.serve.engine.engine import Engine
+from llava.serve.engine.request import End, Piece, Request, Sampling
+
+
+@dataclass(frozen=True)
+class Job:
+    """A chat request on its way.
+
+    Attributes:
+        requests: one for each choice.
+        events: (choice, event) as the engine says them.
+        form: how the answer is written.
+        begin: hands the requests to the engine.
+    """
+
+    requests: list[Request]
+    events: asyncio.Queue
+    form: Form
+    engine: Engine
+
+    def begin(self) -> None:
+        """Ask the engine."""
+        try:
+            for request in self.requests:
+                self.engine.submit(request)
+        except InputError as error:
+            self.cancel()
+            raise Refusal(503, str(error)) from None
+
+    def cancel(self) -> None:
+        """Nobody waits any more: the rows are freed at the next token."""
+        for request in self.requests:
+            request.cancelled = True
+
+
+class Asker:
+    """Turns requests into jobs. `settings` is the application's."""
+
+    def __init__(self, loaded: Any, engine: Engine, settings: Any) -> None:
+        self._loaded, self._engine, self._settings = loaded, engine, settings
+
+    def check_model(self, name: str) -> None:
+        """Refuse another model's name."""
+        if name != self._settings.name:
+            raise Refusal(
+                404,
+                f"the model {name[:100]!r} is not here: this server has {self._settings.name!r}",
+                "model_not_found",
+                "model",
+            )
+
+    async def prepare(self, asked: ChatRequest) -> Job:
+        """Read pictures, tokenise, and check everything that can be known before the model runs.
+
+        Raises:
+            Refusal: saying what is wrong with the request, or that the queue is full.
+        """
+        self.check_model(asked.model)
+        settings, loop = self._settings, asyncio.get_running_loop()
+        if self._engine.waiting + (asked.n or 1) > settings.most_waiting:
+            raise Refusal(429, f"{self._engine.waiting} requests are waiting already; try again in a while")
+        method = self._method(asked.reduction)
+        start_end = getattr(self._loaded.model.config, "mm_use_im_start_end", False)
+        prompt = prompt_of(asked.messages, settings.conv_mode, start_end)
+        places = [f"image {number + 1}" for number in range(len(prompt.urls))]
+        reading = [
+            asyncio.to_thread(picture_of, url, place, self._loaded, settings.fetch)
+            for url, place in zip(prompt.urls, places)
+        ]
+        pictures = tuple(await asyncio.gather(*reading))
+        ids = tuple(await asyncio.to_thread(tokenizer_image_token, prompt.text, self._loaded.tokenizer))
+        limit = self._room(asked, ids, pictures, method)
+        stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
+        logprobs = (asked.top_logprobs or 0) if asked.logprobs else None
+        seed = asked.seed if asked.seed is not None else random.getrandbits(48)
+        temperature = 1.0 if asked.temperature is None else asked.temperature
+        top_p = 1.0 if asked.top_p is None else asked.top_p
+        events: asyncio.Queue = asyncio.Queue()
+
+        def emitter(index: int) -> Any:
+            def emit(event: Piece | End) -> None:
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(events.put_nowait, (index, event))
+
+            return emit
+
+        try:
+            requests = [
+                Request(
+                    ids, pictures, method, Sampling(limit, temperature, top_p, seed + index, stop, logprobs),
+                    emitter(index),
+                )
+                for index in range(asked.n or 1)
+            ]  # fmt: skip
+        except InputError as error:
+            raise Refusal(400, one_line(error)) from None
+        extra = {"reduction": {"method": name_of(method), **vars(method)}}
+        return Job(requests, events, Form(f"chatcmpl-{uuid.uuid4().hex}", settings.name, self._loaded.tokenizer, extra),
+                   self._engine)  # fmt: skip
+
+    def _method(self, given: str | dict[str, Any] | None) -> Reduction:
+        """The method a request names: a name, or its settings, or a name with `retain`."""
+        if given is None:
+            return self._settings.reduction
+        own = {"method": given} if isinstance(given, str) else dict(given)
+        name, retain = own.pop("method", None), own.pop("retain", None)
+        geometry = self._loaded.model.geometry
+        try:
+            if not isinstance(name, str):
+                raise InputError("reduction must name its method")
+            if retain is None:
+                method = create(name, **own)
+            elif isinstance(retain, int) and not isinstance(retain, bool) and not own:
+                method = method_class(name).from_budget(retain, geometry)
+            else:
+                raise InputError("retain must be a whole number, and is given without other settings")
+            method.check(geometry)
+        except (InputError, TypeError) as error:
+            raise Refusal(400, one_line(error), "invalid_value", "reduction") from None
+        return method
+
+    def _room(self, asked: ChatRequest, ids: tuple[int, ...], pictures: Any, method: Reduction) -> int:
+        """How many tokens the answer may have.
+
+        Raises:
+            Refusal: 400, where the prompt leaves no room for what was asked for.
+        """
+        model, longest = self._loaded.model, self._longest()
+        geometry = model.geometry
+        prompt = len(ids) - len(pictures)
+        for picture in pictures:
+            views = len(picture.pixels) if picture.pixels.ndim == 4 else 1
+            own = Geometry(geometry.layers, geometry.patches, views, geometry.has_cls)
+            prompt += method.tokens_per_stage(own)[0]
+        wanted = asked.max_completion_tokens or asked.max_tokens
+        if prompt + (wanted or 1) > longest:
+            raise Refusal(
+                400,
+                f"the prompt of {prompt} tokens and an answer of {wanted or 1} do not fit into the model's context of "
+                f"{longest}; ask for less, with fewer pictures or a smaller reduction",
+                "context_length_exceeded",
+                "messages",
+            )
+        return wanted or min(self._settings.default_tokens, longest - prompt)
+
+    def _longest(self) -> int:
+        config = self._loaded.model.config
+        limits = (config.max_position_embeddings, getattr(config, "tokenizer_model_max_length", None))
+        return min(limit for limit in limits if limit)

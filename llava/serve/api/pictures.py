@@ -1,0 +1,48 @@
+"""Pictures that requests bring along as `data:` addresses, or name by an `https:` address."""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+from llava.errors import InputError, one_line
+from llava.files.pictures import load_image_from_base64
+from llava.mm_utils import process_images
+from llava.serve.api.errors import Refusal
+from llava.serve.engine.request import Picture
+
+DATA = re.compile(r"data:(image/[\w.+-]+)?(;[\w-]+=[\w.-]+)*;base64,", re.A | re.I)
+
+
+def picture_of(url: str, place: str, loaded: Any, fetch: Callable[[str], bytes] | None) -> Picture:
+    """The picture at an address, ready for the model.
+
+    Args:
+        place: the field, for complaints.
+        fetch: gets the bytes of an `https:` address; None: this server fetches nothing.
+
+    Raises:
+        Refusal: 400 for what is no picture, cannot be reached, is too large, or has another kind of address.
+    """
+    try:
+        image = load_image_from_base64(base64.b64encode(_content(url, fetch)))
+        pixels = process_images([image], loaded.processor, loaded.model.config)[0]
+    except InputError as error:
+        raise Refusal(400, f"{place}: {one_line(error)}", "invalid_image_url", place) from None
+    key = hashlib.sha256(image.tobytes() + repr(image.size).encode()).hexdigest()
+    return Picture(pixels, image.size, key)
+
+
+def _content(url: str, fetch: Callable[[str], bytes] | None) -> bytes:
+    head = DATA.match(url)
+    if head is not None:
+        try:
+            return base64.b64decode(url[head.end() :], validate=True)
+        except (binascii.Error, ValueError):
+            raise InputError("a data: address must hold base64 text: it does not; encode the picture again") from None
+    if url[:6].lower() == "https:" and fetch is not None:
+        return fetch(url)
+    kinds = "data: or https:" if fetch is not None else "data:"
+    raise InputError(f"a picture's address must be a {kinds} one: got {url[:40]!r}; send its bytes as base64")

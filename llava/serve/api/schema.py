@@ -1,0 +1,97 @@
+"""The fields of a chat request, with types and ranges. What would change the answer and is not done is refused."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from llava.serve.api.errors import Refusal
+
+# Fields that other servers obey and this one cannot; a value that asks for nothing is fine.
+NOT_DONE: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("tools", "functions", "stop_token_ids", "modalities", "audio", "prediction"), (None, [])),
+    **dict.fromkeys(("tool_choice", "function_call"), (None, "none", "auto")),
+    **dict.fromkeys(("frequency_penalty", "presence_penalty"), (None, 0, 0.0)),
+    "logit_bias": (None, {}),
+    "response_format": (None, {"type": "text"}),
+    "web_search_options": (None,),
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class ImageURL(_Strict):
+    """Where a picture is: a `data:` or `https:` address."""
+
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class TextPart(_Strict):
+    """A piece of text."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ImagePart(_Strict):
+    """A picture."""
+
+    type: Literal["image_url"]
+    image_url: ImageURL
+
+
+Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+
+
+class Message(_Strict):
+    """One turn."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[Part] | None
+
+
+class StreamOptions(_Strict):
+    """What a stream ends with."""
+
+    include_usage: bool = False
+
+
+class ChatRequest(_Strict):
+    """`POST /v1/chat/completions`."""
+
+    model: str
+    messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    n: Annotated[int, Field(ge=1, le=16)] | None = None
+    stop: Annotated[str, Field(min_length=1, max_length=200)] | Annotated[list[str], Field(max_length=4)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    reduction: str | dict[str, Any] | None = None
+
+
+def read_request(body: dict[str, Any]) -> ChatRequest:
+    """A request's JSON object, checked.
+
+    Raises:
+        Refusal: 400, naming the field.
+    """
+    for name, idle in NOT_DONE.items():
+        if name in body and body[name] not in idle:
+            raise Refusal(400, f"{name} is not supported by this server; leave it out", "unsupported_parameter", name)
+    try:
+        request = ChatRequest.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise Refusal(400, f"{place or 'the request'}: {first['msg']}", "invalid_value", place or None) from None
+    if request.top_logprobs is not None and not request.logprobs:
+        raise Refusal(400, "top_logprobs needs logprobs to be true", "invalid_value", "top_logprobs")
+    return request

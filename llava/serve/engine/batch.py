@@ -1,0 +1,133 @@
+"""Requests that are being answered together: one KV cache, a row for each, all under one method."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import torch
+
+from llava.model.cache.staged_cache import StagedCache
+from llava.serve.engine.request import End, Piece, Request
+from llava.serve.engine.rows import Lengths, rearranged
+from llava.serve.engine.sampling import Drawn, draw
+from llava.serve.engine.text import Growing
+
+ROOM = 64  # columns for new tokens whenever rows are put together; after so many tokens the cache is copied once
+
+
+@dataclass
+class Row:
+    """A request that is being answered. `usage` is its `End` without reason and answer."""
+
+    request: Request
+    text: Growing
+    random: Random
+    usage: End
+    lengths: Lengths
+    done: bool = False
+
+    @property
+    def cached(self) -> Lengths:
+        """Tokens in the cache, in each stage: the newest token is not there yet."""
+        return tuple(length + max(0, len(self.text.tokens) - 1) for length in self.lengths)
+
+
+class Batch:
+    """Rows under one method. They are added with the logits of their last prompt token.
+
+    Args:
+        model: a LLaVA model.
+        ends: ids that end an answer.
+    """
+
+    def __init__(self, model: Any, ends: Sequence[int]) -> None:
+        self._model, self._ends = model, frozenset(ends)
+        self.rows: list[Row] = []
+        self._cache: StagedCache | None = None
+        self._newest: torch.Tensor | None = None
+
+    def join(self, rows: list[Row], cache: StagedCache, logits: torch.Tensor) -> None:
+        """Take in rows that were prefilled: their first token is drawn and said."""
+        drawn = self._say(rows, logits)
+        staying = [at for at, row in enumerate(rows) if not row.done]
+        if not staying:
+            return
+        before = [(self._cache, list(range(len(self.rows))))] if self._cache is not None else []
+        sources = [*before, (cache, staying)]
+        everyone = [*self.rows, *(rows[at] for at in staying)]
+        self._cache = rearranged(self._model.config, sources, [row.cached for row in everyone], ROOM)
+        new = drawn.tokens[torch.tensor(staying, device=drawn.tokens.device)]
+        self._newest = new if self._newest is None else torch.cat([self._newest, new])
+        self.rows = everyone
+
+    def step(self) -> None:
+        """One more token for every row; rows that end leave."""
+        self._leave([row for row in self.rows if row.request.cancelled], "cancelled")
+        if not self.rows:
+            return
+        assert self._newest is not None
+        logits = self._model(input_ids=self._newest[:, None], past_key_values=self._cache, use_cache=True).logits
+        self._newest = self._say(self.rows, logits[:, -1]).tokens
+        self._keep([at for at, row in enumerate(self.rows) if not row.done])
+
+    def fail(self, error: str) -> None:
+        """End every row with an error."""
+        for row in self.rows:
+            _end(row, "error", error)
+        self._keep([])
+
+    def _leave(self, rows: list[Row], reason: Any) -> None:
+        for row in rows:
+            _end(row, reason)
+        if rows:
+            self._keep([at for at, row in enumerate(self.rows) if not row.done])
+
+    def _keep(self, staying: list[int]) -> None:
+        """Let all other rows go, with their part of the cache."""
+        if len(staying) == len(self.rows):
+            return
+        self.rows = [self.rows[at] for at in staying]
+        if not staying:
+            self._cache = self._newest = None
+            return
+        assert self._cache is not None and self._newest is not None
+        lengths = [row.cached for row in self.rows]
+        self._cache = rearranged(self._model.config, [(self._cache, staying)], lengths, ROOM)
+        self._newest = self._newest[torch.tensor(staying, device=self._newest.device)]
+
+    def _say(self, rows: list[Row], logits: torch.Tensor) -> Drawn:
+        """Draw the next token of each row and tell who waits for it."""
+        drawn = draw(logits, [row.request.sampling for row in rows], [row.random for row in rows])
+        for at, row in enumerate(rows):
+            if not drawn.finite[at]:
+                _end(row, "error", "the model's numbers overflowed: its logits are not finite; use bfloat16 or float32")
+                continue
+            token = drawn.numbers[at]
+            ended = token in self._ends
+            full = len(row.text.tokens) + 1 >= row.request.sampling.max_tokens
+            text = row.text.add(token, last=ended or full)
+            if not ended or text:
+                row.request.emit(_piece(row, text, drawn, at))
+            if ended or row.text.ended:
+                _end(row, "stop")
+            elif full:
+                _end(row, "length")
+        return drawn
+
+
+def _piece(row: Row, text: str, drawn: Drawn, at: int) -> Piece:
+    wanted = row.request.sampling.logprobs
+    if wanted is None or drawn.logprobs is None or drawn.likeliest is None:
+        return Piece(text, drawn.numbers[at])
+    return Piece(text, drawn.numbers[at], drawn.logprobs[at], tuple(drawn.likeliest[at][:wanted]))
+
+
+def _end(row: Row, reason: Any, error: str = "") -> None:
+    """The row's last event, once."""
+    if not row.done:
+        row.done = True
+        used = row.usage
+        row.request.emit(
+            End(reason, used.prompt_tokens, used.image_tokens, used.cached_tokens, len(row.text.tokens), error)
+        )

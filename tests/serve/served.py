@@ -1,0 +1,71 @@
+"""A server on the shipped model, in this process, on a free port of this machine."""
+
+import asyncio
+import base64
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import uvicorn
+
+from llava.eval.runs.loading import Loaded
+from llava.model.builder import load_pretrained_model
+from llava.reduction import create
+from llava.serve.api.app import Settings, build_app
+from llava.serve.engine.engine import Engine
+
+SHAPES = Path(__file__).parents[2] / "playground/shapes"
+
+
+def data_url(number: int = 0) -> str:
+    """A picture of shapes as a `data:` address."""
+    content = (SHAPES / f"images/{number:05d}.png").read_bytes()
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def user(text: str, *urls: str) -> dict[str, Any]:
+    """A user's message about pictures."""
+    parts: list[dict] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return {"role": "user", "content": [*parts, {"type": "text", "text": text}]}
+
+
+def shipped() -> Loaded:
+    """The small model that ships with the repository, in float32 on the CPU."""
+    with torch.inference_mode(False):
+        tokenizer, model, processor, _ = load_pretrained_model(
+            str(SHAPES / "llava-shapes"), None, "llava-shapes", device="cpu", torch_dtype=torch.float32
+        )
+    return Loaded(tokenizer, model, processor)
+
+
+class Served:
+    """A running server: where it is, its engine and its settings."""
+
+    def __init__(self, url: str, engine: Engine, settings: Settings) -> None:
+        self.url, self.engine, self.settings = url, engine, settings
+
+
+@contextlib.contextmanager
+def served(loaded: Loaded, most_rows: int = 8, **settings: Any) -> Iterator[Served]:
+    """Serve while the block runs."""
+    chosen = Settings("llava-shapes", "vicuna_v1", create("none"), **({"default_tokens": 16} | settings))
+    listener = socket.create_server(("127.0.0.1", 0))
+    with Engine(loaded, 2**26, most_rows) as engine:
+        server = uvicorn.Server(uvicorn.Config(build_app(loaded, engine, chosen), log_level="error", lifespan="off"))
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", engine, chosen)
+        finally:
+            for batch in list(engine._batches.values()):  # what a failed test has left
+                for row in batch.rows:
+                    row.request.cancelled = True
+            server.should_exit = True
+            thread.join()
