@@ -13,7 +13,7 @@ from llava.eval.runs.command import Parser, at_least, between
 from llava.eval.runs.published import SWITCHES, named_method, without_whole
 from llava.mm_utils import get_model_name_from_path
 from llava.reduction import Geometry, Reduction, available, create, method_class
-from llava.reduction.schedule import parse_list
+from llava.reduction.schedule import parse_setting
 
 DTYPES = {"auto": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 ATTENTION = ("sdpa", "flash_attention_2", "eager")
@@ -131,7 +131,7 @@ def method_from(args: argparse.Namespace) -> MethodChoice:
     for name, (_, setting) in _settings().items():
         value = None if setting.metadata.get("shared") else getattr(args, name)
         if value is not None:
-            given[name] = parse_list(name, value) if setting.type is not int and isinstance(value, str) else value
+            given[name] = parse_setting(name, setting.type, value) if isinstance(value, str) else value
     name = named_method(args, given)
     _refuse_foreign(name, list(given))
     if name == "pyramiddrop":
