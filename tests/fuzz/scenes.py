@@ -234,7 +234,14 @@ def merge(folder: Path) -> Scene:
     for number in range(2):
         piece = folder / f"2_{number}.jsonl"
         lines(piece, [{"question_id": number, "prompt": "p", "text": "t"}])
-        settings = {"method": "none", "settings": {}, "average_tokens": 576, "model_path": "m", "answers": 1}
+        settings = {
+            "method": "none",
+            "settings": {},
+            "average_tokens": 576,
+            "model_path": "m",
+            "answers": 1,
+            "num_chunks": 2,
+        }
         Path(f"{piece}.settings.json").write_text(json.dumps(settings | {"chunk_idx": number}))
     pieces = [folder / "2_0.jsonl", folder / "2_1.jsonl"]
     files = [pieces[0], Path(f"{pieces[0]}.settings.json"), Path(f"{pieces[1]}.settings.json")]

@@ -75,10 +75,16 @@ CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: reconfigure(f, mm_projector_type="qformer"),
         "unknown mm_projector_type 'qformer': expected linear, identity or mlpNx_gelu",
     ),
-    "projector of no name": (lambda f: reconfigure(f, mm_projector_type=["linear"]), "unknown mm_projector_type"),
+    "projector of no name": (
+        lambda f: reconfigure(f, mm_projector_type=["linear"]),
+        "has 'mm_projector_type' .*expected a text",
+    ),
     "endless projector": (lambda f: reconfigure(f, mm_projector_type="mlp99999999x_gelu"), "unknown mm_projector_type"),
     "identity": (lambda f: reconfigure(f, mm_projector_type="identity"), "identity needs features as wide as the lang"),
-    "no layer": (lambda f: reconfigure(f, mm_vision_select_layer="-2"), "must be a whole number: got '-2'"),
+    "no layer": (
+        lambda f: reconfigure(f, mm_vision_select_layer="-2"),
+        "has 'mm_vision_select_layer' '-2', expected a whole number",
+    ),
     "embeddings": (lambda f: reconfigure(f, mm_vision_select_layer=0), "must name a layer's output: got 0, expected"),
     "layer": (lambda f: reconfigure(f, mm_vision_select_layer=-40), "mm_vision_select_layer must name a layer's out"),
 }
@@ -107,9 +113,9 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
         {"image_aspect_ratio": "anyres", "image_grid_pinpoints": "[(224, 448)]"},
         "got 224 x 448 pixels, expected multiples of the vision tower's 336",
     ),
-    "length": ({"tokenizer_model_max_length": 0}, "tokenizer_model_max_length must be a whole number of at least 1"),
-    "tower's width": ({"mm_hidden_size": 96}, "mm_hidden_size must be the width of the vision tower: got 96"),
-    "scales": ({"s2": True}, "towers that see a picture at several scales"),
+    "length": ({"tokenizer_model_max_length": 0}, "has 'tokenizer_model_max_length' 0, expected a whole number from 1"),
+    "tower's width": ({"mm_hidden_size": 96}, "has mm_hidden_size 96, and the tower"),
+    "scales": ({"s2": True}, "s2 is set, and features of several scales are not made here"),
 }
 
 

@@ -86,6 +86,11 @@ def run(main: Callable[[], None]) -> None:
     except RecursionError:
         _end("something is nested too deeply to be read; look for brackets without end in the files given")
     except (MemoryError, RuntimeError) as error:
+        if _is_ended_reader(error):
+            _end(
+                f"processes that read pictures must not be ended: one was ({reason(error)[:200]}); where memory, or "
+                f"/dev/shm, is short, take fewer (--num-workers 0: none) and run again"
+            )
         if not _is_out_of_memory(error):
             raise
         _end("there is not enough memory for this; give it less at a time, or a machine with more")
@@ -101,6 +106,7 @@ def _stopped_by_sigterm() -> Iterator[None]:
 
     def stop(number: int, frame: object) -> NoReturn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises for readers that are told the same
         raise Stopped
 
     if threading.current_thread() is not threading.main_thread():
@@ -111,6 +117,11 @@ def _stopped_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+def _is_ended_reader(error: BaseException) -> bool:
+    """Whether torch says, wherever it happens to notice, that a process that reads pictures is gone."""
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

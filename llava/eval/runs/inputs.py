@@ -1,13 +1,11 @@
 """Questions to model inputs: prompt to ids, picture to pixels, in worker processes, and batches of them."""
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from llava.errors import InputError, one_line
+from llava.errors import InputError
 from llava.eval.runs.questions import Question, render
 from llava.mm_utils import process_images, tokenizer_image_token
 
@@ -66,24 +64,6 @@ def planned_batches(
         pin_memory: hand out tensors in page-locked memory, from which a GPU copies while it computes.
     """
     return DataLoader(data, batch_sampler=plan, num_workers=workers, collate_fn=list, pin_memory=pin_memory)
-
-
-@contextlib.contextmanager
-def readers_named() -> Iterator[None]:
-    """Within, the end of a process that reads pictures is one line that says so.
-
-    Raises:
-        InputError: in its place; the system ends such processes when memory is short.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise InputError(
-            f"processes that read pictures must not be ended: one was ({one_line(error)[:200]}); where memory, or "
-            f"/dev/shm, is short, take fewer (--num-workers 0: none) and run again"
-        ) from error
 
 
 def collate(items: list[tuple[torch.Tensor, torch.Tensor | None, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from llava.eval.runs.answering import Answering
 from llava.eval.runs.answers import AnswersFile
 from llava.eval.runs.command import Parser, at_least
 from llava.eval.runs.identity import checkpoint_digest, pictures_digests
-from llava.eval.runs.inputs import PreparedQuestions, planned_batches, readers_named
+from llava.eval.runs.inputs import PreparedQuestions, planned_batches
 from llava.eval.runs.loading import Loaded, load_model
 from llava.eval.runs.memory import cache_bytes, free_bytes, rows_that_fit
 from llava.eval.runs.options import (
@@ -92,8 +92,7 @@ def run_questions(
             loaded = load_model(args, method)
             data = loaded.prepare(questions, conv_mode)
             print(schedule_report(method, loaded.model, data), flush=True)
-            with readers_named():
-                _answer(args, *_answering(args, loaded, data, sampling, method), answers)
+            _answer(args, *_answering(args, loaded, data, sampling, method), answers)
         records = file.finish()
         skipped = [
             {"question_id": record["question_id"], "why": why} for record in records if (why := skipped_because(record))

@@ -33,6 +33,13 @@ class Encoded:
     selection: Selection | None
 
 
+@dataclass
+class _Note:
+    """Where a call of the tower leaves what was kept. No list or dict: accelerate's hooks hand on copies of those."""
+
+    selection: Selection | None = None
+
+
 class CLIPVisionTower(nn.Module):
     """The vision tower, under LLaVA's names.
 
@@ -156,19 +163,17 @@ class CLIPVisionTower(nn.Module):
         Args:
             pixels: (V, 3, height, width), any floating dtype and device; moved to the tower's.
         """
-        selections: list[Selection | None] = []
-        features = self(pixels, reduction, selections)
-        return Encoded(features, selections[0])
+        note = _Note()
+        features = self(pixels, reduction, note)
+        return Encoded(features, note.selection)
 
-    def forward(
-        self, images: Any, reduction: Reduction | None = None, selections: list[Selection | None] | None = None
-    ) -> Any:
+    def forward(self, images: Any, reduction: Reduction | None = None, note: "_Note | None" = None) -> Any:
         """LLaVA's call: (V, 3, h, w) -> (V, k, D), or a list of single images -> a list of (1, k, D).
 
         Args:
             reduction: what keeps a part of the patches; None: nothing is dropped.
-            selections: what was kept is put into it, and the features stay in the tower's dtype; without it they come
-                in the images' dtype, as LLaVA's do.
+            note: what was kept is written into it, and the features stay in the tower's dtype; without it they come in
+                the images' dtype, as LLaVA's do.
         """
         if isinstance(images, list):
             return [self(image[None], reduction) for image in images]
@@ -179,9 +184,9 @@ class CLIPVisionTower(nn.Module):
         features = leaving if self.select_feature == "cls_patch" else leaving[:, 1:]
         if selection is not None:
             features = self._kept(evidence, selection)
-        if selections is None:
+        if note is None:
             return features.to(images.dtype)
-        selections.append(selection)
+        note.selection = selection
         return features
 
     def _kept(self, evidence: ClipEvidence, selection: Selection) -> torch.Tensor:
