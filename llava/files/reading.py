@@ -174,6 +174,8 @@ def reason(error: BaseException) -> str:
         return error.strerror
     if isinstance(error, RecursionError):
         return "brackets nested too deeply"
+    if "integer string conversion" in str(error):  # Python's own words advise how to turn its limit off
+        return "a number of thousands of digits"
     return one_line(error) or type(error).__name__
 
 
