@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,14 @@ def shipped() -> Loaded:
             str(SHAPES / "llava-shapes"), None, "llava-shapes", device="cpu", torch_dtype=torch.float32
         )
     return Loaded(tokenizer, model, processor)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Until something holds; a busy machine takes its time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 class Served:

@@ -1,7 +1,6 @@
 """The OpenAI-compatible server, asked by OpenAI's own client."""
 
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from typing import Any
 
 import openai
 import pytest
-from served import SHAPES, Served, data_url, served, shipped, user
+from served import SHAPES, Served, data_url, served, shipped, user, wait_until
 
 from llava.eval.runs.loading import Loaded
 from llava.mm_utils import open_image, process_images, tokenizer_image_token
@@ -130,15 +129,12 @@ def test_a_client_that_goes_away_frees_its_row(
     if stream:
         pieces = ask(client, user("hi"), stream=True, max_tokens=10**5)
         next(iter(pieces))
-        assert server.engine.running == 1
+        wait_until(lambda: server.engine.running == 1)  # a row joins after its first token was said
         pieces.close()
     else:
         with pytest.raises(openai.APITimeoutError):
             ask(client.with_options(timeout=3), user("hi"), max_tokens=10**5)
-    deadline = time.monotonic() + 60
-    while server.engine.running + server.engine.waiting and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert server.engine.running == server.engine.waiting == 0
+    wait_until(lambda: server.engine.running == server.engine.waiting == 0)
 
 
 def test_many_at_once_get_their_own_answers(server: Served, client: openai.OpenAI) -> None:
@@ -159,4 +155,5 @@ def test_many_at_once_get_their_own_answers(server: Served, client: openai.OpenA
         thread.start()
     for thread in threads:
         thread.join()
-    assert not wrong and server.engine.running == server.engine.waiting == 0
+    assert not wrong
+    wait_until(lambda: server.engine.running == server.engine.waiting == 0)  # a row goes after its last word
