@@ -18,24 +18,22 @@ from typing import Any
 from transformers import TextStreamer
 
 from llava.errors import InputError, one_line
-from llava.eval.run_llava import infer_conv_mode
 from llava.eval.runs.command import Parser, run
 from llava.eval.runs.loading import TRAINED, check_trained, load_model
 from llava.eval.runs.options import (
-    MethodChoice,
     add_method_options,
     add_model_options,
     add_sampling_options,
-    conversation_from,
     device_from,
     method_from,
     sampling_from,
 )
 from llava.files.pictures import open_image
 from llava.mm_utils import get_model_name_from_path
-from llava.reduction import Reduction, method_class
+from llava.reduction import Reduction, resolve
 from llava.reduction.schedule import describe
 from llava.serve.chat import Chat
+from llava.serve.conv_mode import conv_mode_of
 from llava.serve.kept import write_kept
 from llava.serve.words import HELP, read_line, tokens_of
 
@@ -88,10 +86,8 @@ def _line(stream: Any) -> str:
 
 def another(words: tuple[str, ...], chat: Chat) -> Reduction:
     """The method that `/method NAME [TOKENS]` names, fitted to the model."""
-    name, geometry = words[0], chat.loaded.model.geometry
-    if len(words) == 1:
-        return MethodChoice(name, method_class(name)(), None).build(geometry)
-    return method_class(name).from_budget(tokens_of(words[1]), geometry)
+    named = words[0] if len(words) == 1 else {"method": words[0], "retain": tokens_of(words[1])}
+    return resolve(named, chat.loaded.model.geometry)
 
 
 def obey(command: str, words: tuple[str, ...], chat: Chat) -> None:
@@ -158,9 +154,7 @@ def main() -> None:
     check_trained(args.model_path)
     device_from(args)
     choice, sampling = method_from(args), sampling_from(args)
-    args.conv_mode = args.conv_mode or ("vicuna_v1" if args.model_path == TRAINED else None)
-    args.conv_mode = args.conv_mode or infer_conv_mode(get_model_name_from_path(args.model_path))
-    conversation_from(args)
+    args.conv_mode = conv_mode_of(args)
     pictures = [open_image(path) for path in args.image_file]
     loaded = load_model(args)
     geometry = loaded.model.geometry

@@ -12,13 +12,13 @@ import os
 from typing import Any
 
 from llava.errors import InputError
-from llava.eval.run_llava import infer_conv_mode
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.loading import TRAINED, check_trained, load_model
 from llava.eval.runs.memory import free_bytes
-from llava.eval.runs.options import add_method_options, add_model_options, conversation_from, device_from, method_from
+from llava.eval.runs.options import add_method_options, add_model_options, device_from, method_from
 from llava.files.public_addresses import fetch_public_picture
 from llava.mm_utils import get_model_name_from_path
+from llava.serve.conv_mode import conv_mode_of
 
 
 def build_parser() -> Parser:
@@ -97,9 +97,7 @@ def main() -> None:
     args = build_parser().parse_args()
     check_trained(args.model_path)
     device_from(args)
-    args.conv_mode = args.conv_mode or ("vicuna_v1" if args.model_path == TRAINED else None)
-    args.conv_mode = args.conv_mode or infer_conv_mode(get_model_name_from_path(args.model_path))
-    conversation_from(args)
+    args.conv_mode = conv_mode_of(args)
     serve(args)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from llava.errors import InputError, one_line
 from llava.mm_utils import tokenizer_image_token
-from llava.reduction import Geometry, Reduction, create, method_class, name_of
+from llava.reduction import Geometry, Reduction, name_of, resolve
 from llava.serve.api.answers import Form
 from llava.serve.api.errors import Refusal
 from llava.serve.api.pictures import picture_of
@@ -118,22 +118,10 @@ class Asker:
         """The method a request names: a name, or its settings, or a name with `retain`."""
         if given is None:
             return self._settings.reduction
-        own = {"method": given} if isinstance(given, str) else dict(given)
-        name, retain = own.pop("method", None), own.pop("retain", None)
-        geometry = self._loaded.model.geometry
         try:
-            if not isinstance(name, str):
-                raise InputError("reduction must name its method")
-            if retain is None:
-                method = create(name, **own)
-            elif isinstance(retain, int) and not isinstance(retain, bool) and not own:
-                method = method_class(name).from_budget(retain, geometry)
-            else:
-                raise InputError("retain must be a whole number, and is given without other settings")
-            method.check(geometry)
+            return resolve(given, self._loaded.model.geometry)
         except (InputError, TypeError) as error:
             raise Refusal(400, one_line(error), "invalid_value", "reduction") from None
-        return method
 
     def _room(self, asked: ChatRequest, ids: tuple[int, ...], pictures: Any, method: Reduction) -> int:
         """How many tokens the answer may have.
