@@ -5,7 +5,7 @@ from collections import Counter
 import torch
 
 from llava.model import LlavaLlamaForCausalLM
-from llava.model.evidence import ClipEvidence
+from llava.model.evidence.clip import ClipEvidence
 from llava.model.tokenizer import LlamaTokenizer
 from playground.shapes.cls_attention import Gathering
 from playground.shapes.data import MEAN, STD, Sample, collate

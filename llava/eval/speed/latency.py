@@ -7,7 +7,7 @@ import torch
 from llava.eval.speed.clock import Work, medians, peak_bytes
 from llava.eval.speed.random_model import prompt_ids
 from llava.model.cache.staged_cache import StagedCache
-from llava.model.evidence import LlamaEvidence
+from llava.model.evidence.llama import LlamaEvidence
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
 from llava.model.layout import Layout, splice

@@ -6,7 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from llava.eval.speed.clock import Work, medians
 from llava.eval.speed.latency import OneQuestion
-from llava.model.evidence import ClipEvidence
+from llava.model.evidence.clip import ClipEvidence
 from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
 from llava.reduction import Reduction, name_of
 from llava.reduction.schedule import average_tokens

@@ -15,7 +15,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.devices import device_of
-from llava.model.evidence import LlamaEvidence
+from llava.model.evidence.llama import LlamaEvidence
 from llava.model.layout import Layout, splice
 from llava.model.targets import asking_columns, follow, join_spans, split_spans
 from llava.model.trace import StageTrace, Trace

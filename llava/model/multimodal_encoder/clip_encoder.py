@@ -12,7 +12,7 @@ from llava.errors import InputError, shown
 from llava.model.checkpoint.folder import Folder
 from llava.model.checkpoint.tensors import read_tower
 from llava.model.devices import device_of
-from llava.model.evidence import ClipEvidence
+from llava.model.evidence.clip import ClipEvidence
 from llava.model.loading.names import compare
 from llava.model.multimodal_encoder.image_processor import build_image_processor
 from llava.model.multimodal_encoder.partial_clip import PartialCLIP

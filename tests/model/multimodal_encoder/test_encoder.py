@@ -8,7 +8,8 @@ import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from llava.errors import InputError
-from llava.model.evidence import ClipEvidence, LlamaEvidence
+from llava.model.evidence.clip import ClipEvidence
+from llava.model.evidence.llama import LlamaEvidence
 from llava.model.layout import Layout, Span
 from llava.model.multimodal_encoder.clip_encoder import CLIPVisionTower
 from llava.reduction import create

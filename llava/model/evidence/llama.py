@@ -1,10 +1,4 @@
-"""Attention rows and keys of a layer, recomputed through the layer's own parts, when a method asks and not before.
-
-The only file that knows how CLIP and LLaMA name their norms and projections. Asking the host's own layers again for a
-few rows is what lets flash and SDPA kernels, which never show their attention, stay on everywhere.
-
-Letters in shapes: I images, T tokens, n image tokens, D width, H query heads, G key heads, d head width.
-"""
+"""What a method may ask a layer of a LLaMA-like decoder; letters in shapes as in this room's `__init__`."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -15,73 +9,6 @@ import torch
 from llava.model.layer_parts import normed, only_looked_at, projected, rotated, split_heads
 from llava.model.layout import Layout
 from llava.reduction.scoring import attention_rows
-
-
-class ClipEvidence:
-    """Evidence of one CLIP encoder layer about its patches. Implements `llava.reduction.Evidence`.
-
-    Args:
-        layer: transformers' CLIPEncoderLayer.
-        entering: (I, 1 + n, D), the hidden states that enter the layer, [CLS] first.
-        leaving: (I, 1 + n, D), those that leave it: the values that are kept and merged.
-        pixels: (I, 3, h, w), what the encoder was asked about, before any change of dtype.
-    """
-
-    has_cls = True
-
-    def __init__(self, layer: Any, entering: torch.Tensor, leaving: torch.Tensor, pixels: torch.Tensor) -> None:
-        self._pixels = pixels
-        self._attention, self._leaving = layer.self_attn, leaving
-        self._norm, self._entering = layer.layer_norm1, entering
-        count = leaving.shape[1] - 1
-        self.lengths = self.initial_lengths = (count,) * len(leaving)
-        self.valid = torch.ones(len(leaving), count, dtype=torch.bool, device=leaving.device)
-
-    @property
-    def values(self) -> torch.Tensor:
-        """(I, n, D), the patches as they leave the layer."""
-        return self._leaving[:, 1:]
-
-    @property
-    def pixels(self) -> torch.Tensor:
-        """(I, 3, h, w), on the device of the layer."""
-        return self._pixels.to(self._leaving.device)
-
-    @property
-    def cls_token(self) -> torch.Tensor:
-        """(I, 1, D)."""
-        return self._leaving[:, :1]
-
-    @cached_property
-    def _normed(self) -> torch.Tensor:
-        return normed(self._norm, self._entering)
-
-    @cached_property
-    def _keys(self) -> torch.Tensor:
-        return split_heads(projected(self._attention.k_proj, self._normed), self._attention.head_dim)
-
-    @only_looked_at
-    def keys(self) -> torch.Tensor:
-        """(I, n, d) float32, unscaled key projections of the patches, averaged over heads."""
-        return self._keys[:, :, 1:].mean(dim=1, dtype=torch.float32)
-
-    def _rows(self, tokens: slice) -> torch.Tensor:
-        queries = split_heads(projected(self._attention.q_proj, self._normed[:, tokens]), self._attention.head_dim)
-        return attention_rows(queries, self._keys, self._attention.scale)[..., 1:]
-
-    @only_looked_at
-    def attention_from_cls(self) -> torch.Tensor:
-        """(I, H, 1, n) float32; the softmax includes [CLS] itself, whose column is left out."""
-        return self._rows(slice(0, 1))
-
-    @only_looked_at
-    def attention_from_image(self) -> torch.Tensor:
-        """(I, H, n, n) float32."""
-        return self._rows(slice(1, None))
-
-    def attention_from_last(self) -> torch.Tensor:
-        """Refused: there is no prompt in the encoder."""
-        raise NotImplementedError("an encoder layer sees no prompt")
 
 
 class LlamaEvidence:

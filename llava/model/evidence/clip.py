@@ -1,0 +1,76 @@
+"""What a method may ask a layer of CLIP's encoder; letters in shapes as in this room's `__init__`."""
+
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from llava.model.layer_parts import normed, only_looked_at, projected, split_heads
+from llava.reduction.scoring import attention_rows
+
+
+class ClipEvidence:
+    """Evidence of one CLIP encoder layer about its patches. Implements `llava.reduction.Evidence`.
+
+    Args:
+        layer: transformers' CLIPEncoderLayer.
+        entering: (I, 1 + n, D), the hidden states that enter the layer, [CLS] first.
+        leaving: (I, 1 + n, D), those that leave it: the values that are kept and merged.
+        pixels: (I, 3, h, w), what the encoder was asked about, before any change of dtype.
+    """
+
+    has_cls = True
+
+    def __init__(self, layer: Any, entering: torch.Tensor, leaving: torch.Tensor, pixels: torch.Tensor) -> None:
+        self._pixels = pixels
+        self._attention, self._leaving = layer.self_attn, leaving
+        self._norm, self._entering = layer.layer_norm1, entering
+        count = leaving.shape[1] - 1
+        self.lengths = self.initial_lengths = (count,) * len(leaving)
+        self.valid = torch.ones(len(leaving), count, dtype=torch.bool, device=leaving.device)
+
+    @property
+    def values(self) -> torch.Tensor:
+        """(I, n, D), the patches as they leave the layer."""
+        return self._leaving[:, 1:]
+
+    @property
+    def pixels(self) -> torch.Tensor:
+        """(I, 3, h, w), on the device of the layer."""
+        return self._pixels.to(self._leaving.device)
+
+    @property
+    def cls_token(self) -> torch.Tensor:
+        """(I, 1, D)."""
+        return self._leaving[:, :1]
+
+    @cached_property
+    def _normed(self) -> torch.Tensor:
+        return normed(self._norm, self._entering)
+
+    @cached_property
+    def _keys(self) -> torch.Tensor:
+        return split_heads(projected(self._attention.k_proj, self._normed), self._attention.head_dim)
+
+    @only_looked_at
+    def keys(self) -> torch.Tensor:
+        """(I, n, d) float32, unscaled key projections of the patches, averaged over heads."""
+        return self._keys[:, :, 1:].mean(dim=1, dtype=torch.float32)
+
+    def _rows(self, tokens: slice) -> torch.Tensor:
+        queries = split_heads(projected(self._attention.q_proj, self._normed[:, tokens]), self._attention.head_dim)
+        return attention_rows(queries, self._keys, self._attention.scale)[..., 1:]
+
+    @only_looked_at
+    def attention_from_cls(self) -> torch.Tensor:
+        """(I, H, 1, n) float32; the softmax includes [CLS] itself, whose column is left out."""
+        return self._rows(slice(0, 1))
+
+    @only_looked_at
+    def attention_from_image(self) -> torch.Tensor:
+        """(I, H, n, n) float32."""
+        return self._rows(slice(1, None))
+
+    def attention_from_last(self) -> torch.Tensor:
+        """Refused: there is no prompt in the encoder."""
+        raise NotImplementedError("an encoder layer sees no prompt")
