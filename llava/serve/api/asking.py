@@ -55,6 +55,7 @@ class Asker:
     def __init__(self, loaded: Any, engine: Engine, settings: Any) -> None:
         self._loaded, self._engine, self._settings = loaded, engine, settings
         self._stops = loaded.stops(settings.conv_mode)
+        self._ends = tuple(end for end in self._stops.ids if end not in engine.ends)
 
     def check_model(self, name: str) -> None:
         """Refuse another model's name."""
@@ -106,7 +107,7 @@ class Asker:
             requests = [
                 Request(
                     ids, pictures, method,
-                    Sampling(limit, temperature, top_p, seed + index, stop, logprobs, self._stops.ids), emitter(index),
+                    Sampling(limit, temperature, top_p, seed + index, stop, logprobs, self._ends), emitter(index),
                 )
                 for index in range(asked.n or 1)
             ]  # fmt: skip
