@@ -124,7 +124,7 @@ class LlavaMetaForCausalLM(LlavaInputs, VisionTokenizer):
             return [(0, 0)] * len(views)
         if image_sizes is None:
             raise InputError("anyres images need image_sizes: got none, expected (width, height) of each picture")
-        side_pixels = self.get_vision_tower().config.image_size
+        side_pixels = self.get_vision_tower().image_size
         pinpoints = getattr(self.config, "image_grid_pinpoints", None)
         return [
             grid_of(count, get_anyres_image_grid_shape(size, pinpoints, side_pixels))
