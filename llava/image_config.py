@@ -120,14 +120,10 @@ def check_image_config(config: object, image_size: int, hidden_size: int) -> Non
         image_size: edge of a view in pixels, as the vision tower takes it.
         hidden_size: width of the vision tower's features.
     """
-    check_merge(patch_merge_type(config), select_feature(config))
-    grids(config, image_size)
+    patch_merge_type(config), select_feature(config)
+    if grids(config, image_size):
+        check_tiles(config)
     max_length(config)
-    if getattr(config, "s2", False):
-        raise InputError(
-            "towers that see a picture at several scales are not built here: config.json has s2 true; use a checkpoint "
-            "without it"
-        )
     width = getattr(config, "mm_hidden_size", None)
     if width is not None and width != hidden_size:
         raise InputError(
@@ -136,10 +132,11 @@ def check_image_config(config: object, image_size: int, hidden_size: int) -> Non
         )
 
 
-def check_merge(merge: str, feature: str) -> None:
-    """Refuse [CLS] where patches are laid out as a picture (LLaVA asserts that it is not there)."""
-    if feature == "cls_patch" and merge != "flat":
+def check_tiles(config: object) -> None:
+    """Refuse [CLS] where the patches of tiles are laid out as a picture (LLaVA asserts that it is not there)."""
+    merge = patch_merge_type(config)
+    if select_feature(config) == "cls_patch" and merge != "flat":
         raise InputError(
-            f"mm_patch_merge_type '{merge}' lays patches out as a picture, in which [CLS] has no place: got "
-            f"mm_vision_select_feature 'cls_patch'; use 'patch', or mm_patch_merge_type 'flat'"
+            f"mm_patch_merge_type '{merge}' lays the patches of tiles out as a picture, in which [CLS] has no place: "
+            f"got mm_vision_select_feature 'cls_patch'; use 'patch', or mm_patch_merge_type 'flat'"
         )

@@ -97,11 +97,15 @@ def test_other_aspect_ratios_have_one_view_whatever_pinpoints_say() -> None:
         ({"mm_patch_merge_type": "maxpool2x2"}, "mm_patch_merge_type must be known: got 'maxpool2x2'"),
         ({"mm_vision_select_feature": "cls"}, "mm_vision_select_feature must be known: got 'cls', .* patch, cls_patch"),
         (
-            {"mm_vision_select_feature": "cls_patch", "mm_patch_merge_type": "spatial"},
-            r"'spatial' lays patches out .* in which \[CLS\] has no place",
+            {
+                "mm_vision_select_feature": "cls_patch",
+                "mm_patch_merge_type": "spatial",
+                "image_aspect_ratio": "anyres",
+                "image_grid_pinpoints": PINPOINTS,
+            },
+            r"'spatial' lays the patches of tiles out .* in which \[CLS\] has no place",
         ),
         ({"tokenizer_model_max_length": 0}, "tokenizer_model_max_length must be"),
-        ({"s2": True}, "several scales"),
         ({"mm_hidden_size": 3072}, "mm_hidden_size must be the width of the vision tower: got 3072, expected 1024"),
     ],
 )
@@ -115,4 +119,7 @@ def test_published_configurations_pass() -> None:
     check_image_config(config(image_aspect_ratio="pad", mm_hidden_size=1024, s2=False), 336, 1024)
     anyres = {"image_aspect_ratio": "anyres", "image_grid_pinpoints": PINPOINTS, "mm_patch_merge_type": "spatial_unpad"}
     check_image_config(config(**anyres, tokenizer_model_max_length=4096), 336, 1024)
-    check_image_config(config(mm_vision_select_feature="cls_patch"), 336, 1024)
+    for merge in ("flat", "spatial", "spatial_unpad"):  # one view: [CLS] is one token more
+        one_view = config(mm_vision_select_feature="cls_patch", mm_patch_merge_type=merge)
+        check_image_config(one_view, 336, 1024)
+        assert most_tokens(one_view, 336, 24) == 577 + (merge == "spatial_unpad")

@@ -59,14 +59,13 @@ def order_of(form: Form, rules: Rules) -> Order:
     """The tokens of an image of this form: the base view, then the tiles as one picture, row by row; or the frames."""
     if form.modality == "video":
         return _of_video(form.views, rules)
-    patches = rules.side**2
-    count, (rows, cols) = form.views * patches, form.grid
+    count, (rows, cols) = form.views * rules.per_view, form.grid
     newline = torch.tensor([count])
     if rows * cols == 0:
         ends = rules.merge.unpad and form.modality == "image"
         return Order(torch.cat([torch.arange(count), newline]) if ends else torch.arange(count))
-    base = torch.arange(0 if rules.merge.nobase else patches)
-    tiles = torch.arange(patches, count).view(rows, cols, rules.side, rules.side).permute(0, 2, 1, 3)
+    base = torch.arange(0 if rules.merge.nobase else rules.per_view)
+    tiles = torch.arange(rules.per_view, count).view(rows, cols, rules.side, rules.side).permute(0, 2, 1, 3)
     picture, blend = tiles.reshape(rows * rules.side, cols * rules.side), None
     if rules.merge.maxpool:
         blend = Blend(picture[None], "max", (picture.shape[0] // STRIDE, picture.shape[1] // STRIDE))
@@ -116,18 +115,19 @@ def unreduced_tokens(
     """The tokens of several images.
 
     Args:
-        features: (V, side^2, D), the patches of all views of all images, one after the other.
+        features: (V, n, D), all n tokens of all views of all images, one after the other.
         newline: (D,), the newline token; None: the model has none.
 
     Returns:
         (total, D) tokens; the number of tokens of each image; and (total,) int64, on the CPU, the number of each
         token's patch among those of all views, their number for the newline token, or one beyond it for a blend.
     """
+    assert features.shape[1] == rules.per_view, (features.shape, rules)
     flat = features.flatten(0, 1)
     first, beyond, newline_at = 0, len(flat) + 1, len(flat)
     pool, orders = [flat, flat.new_zeros(1, flat.shape[1]) if newline is None else newline[None].to(flat)], []
     for form in forms:
-        own, count = order_of(form, rules), form.views * rules.side**2
+        own, count = order_of(form, rules), form.views * rules.per_view
         placed = torch.where(own.tokens > count, own.tokens - count - 1 + beyond, own.tokens + first)
         orders.append(placed.masked_fill(own.tokens == count, newline_at))
         if own.blend is not None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llava.errors import InputError
-from llava.image_config import has_tiles, most_tiles
+from llava.image_config import check_tiles, has_tiles, most_tiles, select_feature
 from llava.merge_config import Merge, merge_of
 from llava.model.image_entries import Sizes
 from llava.pinpoints import get_anyres_image_grid_shape
@@ -38,6 +38,7 @@ class Rules:
         most_tiles: N of `anyres_max_N`, or None.
         pool: how frames are pooled, one of `video_config.POOL_MODES`.
         newlines: where a video has newlines, one of `video_config.NEWLINE_POSITIONS`.
+        has_cls: a view begins with [CLS], where nothing was dropped.
     """
 
     side: int
@@ -45,13 +46,19 @@ class Rules:
     most_tiles: int | None = None
     pool: str = "average"
     newlines: str = "one_token"
+    has_cls: bool = False
+
+    @property
+    def per_view(self) -> int:
+        """Tokens of a view where nothing was dropped."""
+        return self.side**2 + int(self.has_cls)
 
 
 def rules_of(config: Any, side: int, video: bool) -> Rules:
     """The configuration's rules; what it says about videos is read, and may be refused, only where there is one."""
     merge, limit = merge_of(config), most_tiles(config)
     if not video:
-        return Rules(side, merge, limit)
+        return Rules(side, merge, limit, has_cls=select_feature(config) == "cls_patch")
     check_video_config(config)
     return Rules(side, merge, limit, pool_mode(config), newline_position(config))
 
@@ -76,7 +83,9 @@ def forms_of(
     """
     kinds = modalities or ["image"] * len(views)
     sizes: Sizes = image_sizes or [None] * len(views)
-    spatial, forms = merge_of(config).spatial, []
+    forms, spatial = [], merge_of(config).spatial
+    if spatial and any(count > 1 and kind == "image" for count, kind in zip(views, kinds)):
+        check_tiles(config)
     for count, kind, size in zip(views, kinds, sizes, strict=True):
         if kind == "image" and count > 1 and spatial:
             forms.append(Form(count, kind, _grid(config, edge, count, size), size or (1, 1)))

@@ -5,13 +5,12 @@ from typing import Any
 import torch
 
 from llava.errors import InputError
-from llava.image_config import check_merge, patch_merge_type
 from llava.model.assembly import unreduced_tokens
 from llava.model.devices import device_of, tensor_of
 from llava.model.forms import follow_one_another, forms_of, rules_of
 from llava.model.image_entries import Sizes
 from llava.model.image_inputs import list_images
-from llava.model.multimodal_encoder.clip_encoder import Encoded
+from llava.model.multimodal_encoder.vision_tower import Encoded
 from llava.model.reduced_order import reduced_tokens
 from llava.model.trace import Trace
 from llava.reduction import Reduction
@@ -65,7 +64,6 @@ class ViewTokens:
         if not views:
             table = self.get_model().embed_tokens
             return torch.empty(0, table.embedding_dim, dtype=table.weight.dtype, device=device_of(table)), []
-        check_merge(patch_merge_type(self.config), self.get_vision_tower().select_feature)
         projected = self._project(self._see(views, reduction))
         if trace is not None:
             trace.encoder = projected.selection
@@ -99,7 +97,7 @@ class ViewTokens:
         """
         tower, features, selection = self.get_vision_tower(), projected.features, projected.selection
         rules = rules_of(self.config, tower.num_patches_per_side, "video" in (modalities or ()))
-        forms = forms_of(self.config, tower.config.image_size, counts, image_sizes, modalities)
+        forms = forms_of(self.config, tower.image_size, counts, image_sizes, modalities)
         if all(follow_one_another(form, rules, reduced=selection is not None) for form in forms):
             return features.flatten(0, 1), [count * features.shape[1] for count in counts]
         newline = tensor_of(self.get_model(), "image_newline")
