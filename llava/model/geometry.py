@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from transformers import MptConfig
+
 from llava.image_config import most_tokens, most_views
 from llava.reduction import Geometry
 
@@ -18,4 +20,10 @@ def geometry_of(config: Any, vision_config: Any) -> Geometry:
     edge = vision_config.image_size
     side = edge // vision_config.patch_size
     unreduced = most_tokens(config, edge, side)
-    return Geometry(config.num_hidden_layers, side * side, most_views(config, edge), unreduced=unreduced)
+    stages = drops_inside(config)
+    return Geometry(config.num_hidden_layers, side * side, most_views(config, edge), unreduced=unreduced, stages=stages)
+
+
+def drops_inside(config: Any) -> bool:
+    """Whether tokens may be dropped between a language model's layers: not where distances are counted in tokens."""
+    return not isinstance(config, MptConfig)

@@ -10,7 +10,7 @@ from llava.errors import InputError
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.call_checks import check_cache, check_positions, check_text
 from llava.model.fusion import Plan, fuse_labels
-from llava.model.geometry import geometry_of
+from llava.model.geometry import drops_inside, geometry_of
 from llava.model.layout import Layout
 from llava.model.realign import Realigned, realign
 from llava.model.targets import without_first
@@ -60,7 +60,9 @@ class LlavaForward:
     def geometry(self) -> Geometry:
         """What a method must fit into."""
         tower = self.get_vision_tower()
-        return Geometry(self.config.num_hidden_layers, 0) if tower is None else geometry_of(self.config, tower.config)
+        if tower is None:
+            return Geometry(self.config.num_hidden_layers, 0, stages=drops_inside(self.config))
+        return geometry_of(self.config, tower.config)
 
     def forward(
         self,
@@ -119,7 +121,7 @@ class LlavaForward:
             embeds, plan = self.prepare_inputs(input_ids, attention_mask, images, image_sizes, method, trace)
             given = from_plan(embeds, plan, labels, position_ids)
         recorded = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        outputs = self.model(
+        outputs = self.get_model()(
             input_ids=given.input_ids,
             inputs_embeds=given.embeds,
             position_ids=given.position_ids,
