@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from transformers import MptConfig
+
 from llava.image_config import most_tokens, most_views
 from llava.model.multimodal_encoder.scales import view_size
 from llava.model.multimodal_encoder.tower_configs import has_cls
@@ -26,6 +28,7 @@ def geometry_of(config: Any, vision_config: Any) -> Geometry:
         most_views(config, edge),
         has_cls(vision_config),
         unreduced=most_tokens(config, edge, side),
+        stages=drops_inside(config),
     )
 
 
@@ -44,4 +47,10 @@ def video_geometry_of(config: Any, vision_config: Any, frames: int) -> Geometry:
         has_cls(vision_config),
         unreduced=video_tokens(config, side, frames),
         frames=frames,
+        stages=drops_inside(config),
     )
+
+
+def drops_inside(config: Any) -> bool:
+    """Whether tokens may be dropped between a language model's layers: not where distances are counted in tokens."""
+    return not isinstance(config, MptConfig)
