@@ -17,7 +17,7 @@ from llava.files.sampling import check_kept, check_total, frame_numbers
 
 # FFmpeg's names of the container formats that hold a film themselves.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,asf,ogg,ivf"
-_OPENING = {"options": {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}, "metadata_errors": "ignore"}
+_OPENING = {"options": {"format_whitelist": CONTAINERS, "protocol_whitelist": ""}, "metadata_errors": "ignore"}
 _TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
 # How much of the length that a container promises may be missing at its end before it counts as cut short.
 _TOLERANCE, _TOLERANCE_SECONDS = 0.05, 0.2
@@ -49,7 +49,7 @@ def film_frames(path: str | os.PathLike[str], label: str, frames: int, progress:
                 return [kept[number] for number in wanted]
             total = check_total(seen, label)  # packets were not frames one by one: now they are counted
     # IndexError: PyAV itself, where a damaged transport stream grows another stream.
-    except (av.FFmpegError, MemoryError, OverflowError, IndexError) as error:
+    except (av.FFmpegError, OSError, MemoryError, OverflowError, IndexError) as error:
         why = "it is none" if isinstance(error, av.ArgumentError) else getattr(error, "strerror", None)
         raise _damaged(label, one_line(why or error) or type(error).__name__) from error
     raise _damaged(label, "it decodes to another number of frames each time")
@@ -73,7 +73,7 @@ def _stream(container: Any, label: str) -> Any:
 def _count(av: Any, path: str | os.PathLike[str], label: str, frames: int) -> int:
     """Packets of the stream of pictures, which are its frames but for odd files; nothing is decoded."""
     packets, seconds = 0, 0.0
-    with av.open(os.fspath(path), **_OPENING) as container:
+    with open(path, "rb") as file, av.open(file, **_OPENING) as container:
         stream = _stream(container, label)
         size = (stream.codec_context.width, stream.codec_context.height)
         check_size(*size, label)
@@ -94,7 +94,7 @@ def _decode(
     """The wanted frames by their numbers, and how many frames were decoded: all, unless the first alone is wanted."""
     kept: dict[int, Image.Image] = {}
     seen = 0
-    with bar, av.open(os.fspath(path), **_OPENING) as container:
+    with bar, open(path, "rb") as file, av.open(file, **_OPENING) as container:
         stream = _stream(container, label)
         stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         stream.thread_type = "AUTO"

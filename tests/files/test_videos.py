@@ -1,5 +1,6 @@
 """Opening videos: the frames that were asked for and no others, and what is no video is one clear line."""
 
+import os
 import re
 import struct
 import sys
@@ -75,6 +76,14 @@ def test_every_frame_has_its_own_number_whatever_the_codec_reorders(
     for count in (29, 8, 3):
         wanted = [8 * number for number in np.linspace(0, 28, count, dtype=int)]
         assert np.abs(np.subtract(levels(open_video(path, count)), wanted)).max() < 4
+
+
+def test_a_films_name_is_never_taken_for_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    film = write_film(tmp_path / "a.mkv", greys(4)).read_bytes()
+    for name in (b"concat:a.mkv|b.mkv", b"pipe:0", b"file:a.mkv", b"a%d.mkv", b"\xff.mkv", b"-y"):
+        Path(os.fsdecode(name)).write_bytes(film)
+        assert levels(open_video(Path(os.fsdecode(name)), 4)) == [0, 8, 16, 24]
 
 
 def test_a_film_of_fewer_frames_repeats_them(tmp_path: Path) -> None:
