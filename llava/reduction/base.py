@@ -24,6 +24,7 @@ class Geometry:
         has_cls: the vision encoder has a [CLS] token.
         unreduced: tokens of the largest image where nothing is dropped, LLaVA-NeXT's newlines counted; None: its
             patches.
+        frames: of a video, each of which is a view; 0: pictures.
     """
 
     layers: int
@@ -31,6 +32,7 @@ class Geometry:
     views: int = 1
     has_cls: bool = True
     unreduced: int | None = None
+    frames: int = 0
 
     @property
     def most_tokens(self) -> int:
