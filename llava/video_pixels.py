@@ -1,4 +1,4 @@
-"""From the frames of a video to what the model takes, as LLaVA-NeXT does it: the processor alone, whatever pictures get."""
+"""From the frames of a video to what the model takes: by the processor alone, whatever pictures get (LLaVA-NeXT)."""
 
 from collections.abc import Sequence
 
