@@ -100,7 +100,7 @@ class PrefixEncoding:
         """The LLM over prefixes: the filled cache and the layout of each stage."""
         embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=encoded)
         cache, trace = StagedCache(self.config), Trace()
-        self.model(
+        self.get_model()(
             inputs_embeds=embeds,
             past_key_values=cache,
             use_cache=True,
