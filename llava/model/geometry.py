@@ -21,15 +21,7 @@ def geometry_of(config: Any, vision_config: Any) -> Geometry:
         InputError: for settings about pictures that are not known.
     """
     edge = view_size(config, vision_config)
-    side = vision_config.image_size // vision_config.patch_size
-    return Geometry(
-        config.num_hidden_layers,
-        side * side,
-        most_views(config, edge),
-        has_cls(vision_config),
-        unreduced=most_tokens(config, edge, side),
-        stages=drops_inside(config),
-    )
+    return _geometry(config, vision_config, most_views(config, edge), most_tokens(config, edge, side_of(vision_config)))
 
 
 def video_geometry_of(config: Any, vision_config: Any, frames: int) -> Geometry:
@@ -39,18 +31,26 @@ def video_geometry_of(config: Any, vision_config: Any, frames: int) -> Geometry:
         InputError: for settings about videos that are not known.
     """
     check_video_config(config)
-    side = vision_config.image_size // vision_config.patch_size
-    return Geometry(
-        config.num_hidden_layers,
-        side * side,
-        frames,
-        has_cls(vision_config),
-        unreduced=video_tokens(config, side, frames),
-        frames=frames,
-        stages=drops_inside(config),
-    )
+    return _geometry(config, vision_config, frames, video_tokens(config, side_of(vision_config), frames), frames)
+
+
+def side_of(vision_config: Any) -> int:
+    """Patches along one side of a view."""
+    return vision_config.image_size // vision_config.patch_size
 
 
 def drops_inside(config: Any) -> bool:
     """Whether tokens may be dropped between a language model's layers: not where distances are counted in tokens."""
     return not isinstance(config, MptConfig)
+
+
+def _geometry(config: Any, vision_config: Any, views: int, unreduced: int, frames: int = 0) -> Geometry:
+    return Geometry(
+        config.num_hidden_layers,
+        side_of(vision_config) ** 2,
+        views,
+        has_cls(vision_config),
+        unreduced=unreduced,
+        frames=frames,
+        stages=drops_inside(config),
+    )

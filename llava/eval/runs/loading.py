@@ -12,6 +12,7 @@ from llava.errors import InputError
 from llava.eval.runs.inputs import PreparedQuestions
 from llava.eval.runs.options import DTYPES, device_from
 from llava.eval.runs.questions import Question
+from llava.eval.runs.video_options import config_changes
 from llava.mm_utils import get_model_name_from_path
 from llava.model.builder import load_pretrained_model
 from llava.model.generation.stops import Stops, stops_of
@@ -71,5 +72,6 @@ def load_model(args: argparse.Namespace, reduction: Reduction | None = None) -> 
         reduction=reduction,
         torch_dtype=DTYPES[args.dtype],
         attn_implementation=args.attn_implementation,
+        overwrite_config=config_changes(args),
     )
     return Loaded(tokenizer, model, processor)
