@@ -38,7 +38,7 @@ def sort_images(
     entries = _entries(images)
     sizes = read_sizes(image_sizes, entries) if image_sizes is not None else [None] * len(entries)
     pairs = list(zip(entries, sizes, strict=True))
-    if len(pairs) != sum(wanted) and len(pairs) == sum(max(1, count) for count in wanted):
+    if len(pairs) != sum(wanted) and len(pairs) == _with_fillers(wanted):
         pairs = _without_fillers(pairs, wanted)
     given = [(entry, size) for entry, size in pairs if entry is not None]
     if len(given) != sum(wanted):
@@ -51,6 +51,17 @@ def images_per_row(ids: torch.Tensor, mask: torch.Tensor | None = None) -> list[
     """How many images each prompt of (B, L) ids names, outside its padding."""
     is_image = ids == IMAGE_TOKEN_INDEX
     return (is_image if mask is None else is_image & mask.bool()).sum(dim=1).tolist()
+
+
+def one_for_each(images: Any, wanted: Sequence[int]) -> bool:
+    """Whether there are as many images as prompts name, LLaVA's fillers counted where they are."""
+    given = sum(image is not None for image in images)
+    return given == sum(wanted) or len(images) == _with_fillers(wanted)
+
+
+def _with_fillers(wanted: Sequence[int]) -> int:
+    """How many images there are where each prompt that names none is given one too."""
+    return sum(max(1, count) for count in wanted)
 
 
 def mismatch(images: int, wanted: Sequence[int]) -> InputError:

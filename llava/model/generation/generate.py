@@ -71,8 +71,8 @@ class LlavaGeneration(LlavaForward):
         assert ids is not None
         started = check_cache(past_key_values, ids)
         if started:
-            attention_mask = unseen_tokens(ids, attention_mask, cache)
-            images, image_sizes = unseen_images(ids, attention_mask, images, image_sizes, method)
+            real, attention_mask = attention_mask, unseen_tokens(ids, attention_mask, cache)
+            images, image_sizes = unseen_images(ids, real, attention_mask, images, image_sizes, method)
         kwargs = guided(kwargs, self.generation_config, last_real(ids, attention_mask))
         embeds, plan = self.prepare_inputs(ids, attention_mask, images, image_sizes, method, trace)
         cache.add_surplus(plan.surplus)
