@@ -2,20 +2,55 @@
 
 from typing import Any
 
+from transformers import MptConfig
+
 from llava.image_config import most_tokens, most_views
+from llava.model.multimodal_encoder.scales import view_size
+from llava.model.multimodal_encoder.tower_configs import has_cls
 from llava.reduction import Geometry
+from llava.video_config import check_video_config, video_tokens
 
 
 def geometry_of(config: Any, vision_config: Any) -> Geometry:
-    """The geometry of a model.
+    """The geometry of a model for pictures.
 
     Args:
         config: LLaVA's; has `num_hidden_layers` and what is said about pictures.
-        vision_config: the vision tower's; has `image_size` and `patch_size` in pixels.
+        vision_config: the vision tower's; has `model_type`, and `image_size` and `patch_size` in pixels.
     Raises:
         InputError: for settings about pictures that are not known.
     """
-    edge = vision_config.image_size
-    side = edge // vision_config.patch_size
-    unreduced = most_tokens(config, edge, side)
-    return Geometry(config.num_hidden_layers, side * side, most_views(config, edge), unreduced=unreduced)
+    edge = view_size(config, vision_config)
+    side = vision_config.image_size // vision_config.patch_size
+    return Geometry(
+        config.num_hidden_layers,
+        side * side,
+        most_views(config, edge),
+        has_cls(vision_config),
+        unreduced=most_tokens(config, edge, side),
+        stages=drops_inside(config),
+    )
+
+
+def video_geometry_of(config: Any, vision_config: Any, frames: int) -> Geometry:
+    """The geometry of a model for a video of `frames` frames, each of which is one view.
+
+    Raises:
+        InputError: for settings about videos that are not known.
+    """
+    check_video_config(config)
+    side = vision_config.image_size // vision_config.patch_size
+    return Geometry(
+        config.num_hidden_layers,
+        side * side,
+        frames,
+        has_cls(vision_config),
+        unreduced=video_tokens(config, side, frames),
+        frames=frames,
+        stages=drops_inside(config),
+    )
+
+
+def drops_inside(config: Any) -> bool:
+    """Whether tokens may be dropped between a language model's layers: not where distances are counted in tokens."""
+    return not isinstance(config, MptConfig)

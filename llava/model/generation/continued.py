@@ -24,13 +24,15 @@ def unseen_images(
     unseen: torch.Tensor,
     images: Any,
     image_sizes: Any,
+    modalities: Any,
     method: Reduction,
-) -> tuple[Any, Any]:
-    """The images of the new tokens, where those of the whole conversation are given.
+) -> tuple[Any, Any, Any]:
+    """The images of the new tokens, their sizes and modalities, where those of the whole conversation are given.
 
     Args:
-        input_ids, attention_mask, images, image_sizes: of the whole conversation, or images of the new tokens alone.
+        input_ids, attention_mask: the whole conversation.
         unseen: from `unseen_tokens`.
+        images, image_sizes, modalities: of the whole conversation, or of the new tokens alone.
 
     Raises:
         InputError: for a new image with a method that drops inside the LLM. It ranks an image by attention over all
@@ -45,10 +47,12 @@ def unseen_images(
             f"{sum(wanted)} new; pass the whole conversation without past_key_values"
         )
     if images is None or not one_for_each(images, counts):
-        return images, image_sizes
-    views, sizes = sort_images(input_ids, images, image_sizes, attention_mask)
-    new_sizes = [size for size, new in zip(sizes, wanted) if new] if sizes is not None else None
-    return [image for image, new in zip(views, wanted) if new], new_sizes
+        return images, image_sizes, modalities
+    whole = sort_images(input_ids, images, image_sizes, attention_mask, modalities)
+    new = [at for at, unknown in enumerate(wanted) if unknown]
+    sizes = [whole.sizes[at] for at in new] if whole.sizes is not None else None
+    kinds = [whole.modalities[at] for at in new] if whole.modalities is not None else None
+    return [whole.views[at] for at in new], sizes, kinds
 
 
 def finished(sequences: torch.Tensor, end_tokens: list[int]) -> torch.Tensor:
