@@ -13,12 +13,16 @@ from llava.reduction.selection import Selection, membership
 
 @dataclass(frozen=True)
 class Span:
-    """One image's tokens: `length` of them from token `start` of row `row`; `initial` when they entered the LLM."""
+    """One image's tokens: `length` of them from token `start` of row `row`; `initial` when they entered the LLM.
+
+    `largest`: what the largest image has on entering, which the counts of a method's schedule are of; 0: not known.
+    """
 
     row: int
     start: int
     length: int
     initial: int
+    largest: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,13 @@ class Layout:
         return Layout(tuple(lengths), tuple(spans))
 
     def to_tensor(self) -> torch.Tensor:
-        """(B, 1 + 3 * images) int64 on the CPU: length, then start, length, initial of each image; zeros fill up.
+        """(B, 1 + 4 * images) int64 on the CPU: length, then each image's start, length, initial, largest, then zeros.
 
         The form in which a layout passes through `generate`, which repeats the rows of tensors for beam search.
         """
         per_row: list[list[int]] = [[length] for length in self.lengths]
         for span in self.spans:
-            per_row[span.row] += [span.start, span.length, span.initial]
+            per_row[span.row] += [span.start, span.length, span.initial, span.largest]
         widest = max(map(len, per_row))
         return torch.tensor([row + [0] * (widest - len(row)) for row in per_row])
 
@@ -76,9 +80,9 @@ class Layout:
         """The inverse of `to_tensor`."""
         rows = table.tolist()
         spans = [
-            Span(row, *values[at : at + 3])
+            Span(row, *values[at : at + 4])
             for row, values in enumerate(rows)
-            for at in range(1, len(values), 3)
+            for at in range(1, len(values), 4)
             if values[at + 1]
         ]
         return cls(tuple(values[0] for values in rows), tuple(spans))
@@ -115,7 +119,7 @@ def splice(hidden: torch.Tensor, layout: Layout, selection: Selection) -> tuple[
         places = ordinal[:, None] * slots + torch.arange(slots, device=device)
         room = (max(_ordinals(layout)) + 1) * slots
         after_image = 2 * columns.amax(dim=1, keepdim=True) + 1
-        present = torch.tensor(selection.merged.counts, device=device)[:, None] > 0
+        present = torch.arange(slots, device=device) < torch.tensor(selection.merged.counts, device=device)[:, None]
         extra_key = key.new_full((batch, room), -1)
         extra_key[rows[:, None], places] = torch.where(present, after_image, -1).expand_as(places)
         extra = hidden.new_zeros(batch, room, hidden.shape[2])

@@ -40,6 +40,7 @@ class LlamaEvidence:
         self._cos, self._sin = (table.expand(len(hidden), -1, -1) for table in rotary)
         self.lengths = tuple(span.length for span in layout.spans)
         self.initial_lengths = tuple(span.initial for span in layout.spans)
+        self.largest_lengths = tuple(max(span.initial, span.largest) for span in layout.spans)
         self._rows, self._columns, self.valid = layout.columns(hidden.device)
         # The usual batch: one image a row, all alike. Then a slice does what else takes a gather.
         places = {(layout.width - layout.lengths[span.row] + span.start, span.length) for span in layout.spans}
