@@ -95,10 +95,10 @@ def run_questions(
         if answers.done < len(questions):
             loaded = load_model(args, method)
             data = loaded.prepare(questions, conv_mode)
-            print(loaded.about(args), flush=True)
             for one in schedules:
                 geometry = one.geometry if one.geometry.frames else None
                 print(schedule_report(one.method, loaded.model, data, geometry), flush=True)
+            print(loaded.about(args), flush=True)
             _answer(args, *_answering(args, loaded, data, sampling, schedules), answers)
         records = file.finish()
         skipped = [
