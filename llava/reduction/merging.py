@@ -16,7 +16,8 @@ class Merged:
         targets: (I, contextual) int64, the token each slot is built on; n (the padded length) in an empty slot.
         assignment: (I, n) int64, the slot a token went into; a target is in its own slot; -1 for tokens that were kept
             and for positions without a token.
-        counts: how many slots of each image are real: all of them, or none where the image was kept whole.
+        counts: how many slots of each image are real, the first ones: all of them, fewer, or none where the image was
+            kept whole.
     """
 
     values: torch.Tensor

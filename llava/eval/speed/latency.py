@@ -10,7 +10,8 @@ from llava.model.cache.staged_cache import StagedCache
 from llava.model.evidence.llama import LlamaEvidence
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
-from llava.model.layout import Layout, splice
+from llava.model.layout import Layout
+from llava.model.splicing import splice
 from llava.model.trace import Trace
 from llava.reduction import Reduction, name_of
 from llava.reduction.schedule import DecoderShape, average_tokens, prefill_flops

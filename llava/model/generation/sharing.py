@@ -22,6 +22,7 @@ from llava.model.language_model.staged_decoder import stage_bounds
 from llava.model.layout import Layout
 from llava.model.trace import Trace
 from llava.reduction import Reduction
+from llava.reduction.positions import KEEP
 
 
 class LlavaSharing(PrefixEncoding):
@@ -90,7 +91,7 @@ class LlavaSharing(PrefixEncoding):
         asked = [self._question(own, question) for own, question in zip(prefix, questions)]
         embeds, layout, cache, _ = self._start(list(prefix), asked, 0)
         if not cache.stages and not layout.spans:
-            cache.open(stage_bounds(reduction.layers, len(self.get_model().layers)))
+            cache.open(stage_bounds(reduction.layers, len(self.get_model().layers)), reduction.positions == KEEP)
         before = [own.lengths if own is not None and own.blocks else () for own in prefix]
         trace = Trace()
         arguments = {"past_key_values": cache, "use_cache": True, "reduction": reduction, "logits_to_keep": 1}
