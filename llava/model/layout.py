@@ -14,12 +14,16 @@ from llava.errors import InputError
 
 @dataclass(frozen=True)
 class Span:
-    """One image's tokens: `length` of them from token `start` of row `row`; `initial` when they entered the LLM."""
+    """One image's tokens: `length` of them from token `start` of row `row`; `initial` when they entered the LLM.
+
+    `largest`: what the largest image has on entering, which the counts of a method's schedule are of; 0: not known.
+    """
 
     row: int
     start: int
     length: int
     initial: int
+    largest: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,13 +109,13 @@ class Layout:
         return Layout(tuple(lengths), tuple(spans))
 
     def to_tensor(self) -> torch.Tensor:
-        """(B, 1 + 3 * images) int64 on the CPU: length, then start, length, initial of each image; zeros fill up.
+        """(B, 1 + 4 * images) int64 on the CPU: length, then each image's start, length, initial, largest, then zeros.
 
         The form in which a layout passes through `generate`, which repeats the rows of tensors for beam search.
         """
         per_row: list[list[int]] = [[length] for length in self.lengths]
         for span in self.spans:
-            per_row[span.row] += [span.start, span.length, span.initial]
+            per_row[span.row] += [span.start, span.length, span.initial, span.largest]
         widest = max(map(len, per_row))
         return torch.tensor([row + [0] * (widest - len(row)) for row in per_row])
 
@@ -120,9 +124,9 @@ class Layout:
         """The inverse of `to_tensor`."""
         rows = table.tolist()
         spans = [
-            Span(row, *values[at : at + 3])
+            Span(row, *values[at : at + 4])
             for row, values in enumerate(rows)
-            for at in range(1, len(values), 3)
+            for at in range(1, len(values), 4)
             if values[at + 1]
         ]
         return cls(tuple(values[0] for values in rows), tuple(spans))

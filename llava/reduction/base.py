@@ -50,6 +50,9 @@ class Evidence(Protocol):
     """Tokens of each image, now."""
     initial_lengths: tuple[int, ...]
     """Tokens of each image when it entered the LLM; in the encoder the same as `lengths`."""
+    largest_lengths: tuple[int, ...]
+    """For each image, what the largest that may come has on entering: the counts of a schedule are those of that one
+    (see `stages.own_counts`). At least `initial_lengths`, and the same in the encoder."""
     valid: torch.Tensor
     """(I, n) bool, True where there is a token."""
     has_cls: bool

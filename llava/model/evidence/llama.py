@@ -66,6 +66,7 @@ class LlamaEvidence(LayoutTokens):
         self._asking, self._around, self._rotary = asking, around, rotary
         self._cos, self._sin = (table.expand(len(hidden), -1, -1) for table in rotary)
         self.initial_lengths = tuple(span.initial for span in layout.spans)
+        self.largest_lengths = tuple(max(span.initial, span.largest) for span in layout.spans)
 
     @cached_property
     def ran(self) -> "LlamaEvidence":

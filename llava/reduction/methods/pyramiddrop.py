@@ -1,7 +1,8 @@
 """Drop image tokens inside the LLM by what the last prompt token attends to, a share of them at each listed layer.
 
 PyramidDrop, arXiv 2410.17247 (CVPR 2025). Nothing is merged. The ranking reads the question, so an image's work inside
-the LLM cannot be shared between questions. `int(N * ratio)` of the image's original N tokens stay, as in its code.
+the LLM cannot be shared between questions. `int(N * ratio)` of the image's original N tokens stay, as in its code, and
+one at least, where its code would be left with none.
 """
 
 from dataclasses import dataclass, field
@@ -42,17 +43,17 @@ class PyramidDrop(Reduction):
 
     def at_layer(self, stage: int, evidence: Evidence) -> Selection:
         ratio = self.image_token_ratio_list[stage]
-        counts = tuple(int(length * ratio) for length in evidence.initial_lengths)
+        counts = tuple(max(1, int(length * ratio)) for length in evidence.initial_lengths)
         return keep_top(evidence, mean_received(evidence.attention_from_last()), counts)
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
         whole = geometry.most_tokens
-        return [whole, *(int(whole * ratio) for ratio in self.image_token_ratio_list)]
+        return [whole, *(max(1, int(whole * ratio)) for ratio in self.image_token_ratio_list)]
 
     def check(self, geometry: Geometry) -> None:
         super().check(geometry)
-        one_view = Geometry(geometry.layers, geometry.patches, 1, geometry.has_cls)
-        check_falling("image_token_ratio_list", self.tokens_per_stage(one_view))
+        whole = geometry.most_tokens  # a smaller image may come to the end of what can be dropped: one token stays
+        check_falling("image_token_ratio_list", [whole, *(int(whole * ratio) for ratio in self.image_token_ratio_list)])
 
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
