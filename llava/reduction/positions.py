@@ -30,7 +30,7 @@ def check_choices(method: Any) -> None:
         allowed, value = setting.metadata.get("choices"), getattr(method, setting.name)
         if allowed is not None and value not in allowed:
             raise InputError(
-                f"{setting.name} must be {' or '.join(allowed)}: got {shown(value)}; leave it out for {setting.default}"
+                f"{setting.name} must be {' or '.join(allowed)}: got {shown(value)}; leave it out for the default"
             )
 
 

@@ -39,6 +39,7 @@ class DecodingEvidence:
         self._hidden, self._rotary, self._keys, self._filler = hidden, rotary, keys, filler
         self.lengths = tuple(span.length for span in layout.spans)
         self.initial_lengths = tuple(span.initial for span in layout.spans)
+        self.largest_lengths = tuple(max(span.initial, span.largest) for span in layout.spans)
         self._rows, self._columns, self.valid = layout.columns(hidden.device)
 
     @property
