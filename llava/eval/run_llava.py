@@ -30,7 +30,7 @@ from llava.eval.runs.options import (
 )
 from llava.files.fetching import fetch_picture, is_address
 from llava.files.pictures import image_from_bytes, open_image
-from llava.mm_utils import get_model_name_from_path, process_images, tokenizer_image_token
+from llava.mm_utils import get_model_name_from_path, process_prompt_images, tokenizer_image_token
 from llava.model.builder import model_geometry, prepare_tower
 from llava.model.checkpoint import read_config
 
@@ -112,10 +112,12 @@ def eval_model(args: Any) -> str:
     ids = tokenizer_image_token(conversation.get_prompt(), tokenizer, return_tensors="pt")[None].to(model.device)
     if sampling["do_sample"]:
         torch.manual_seed(args.seed)
+    pixels, modalities = process_prompt_images(images, loaded.processor, model.config)
     output = model.generate(
         ids,
-        images=process_images(images, loaded.processor, model.config),
+        images=pixels,
         image_sizes=[image.size for image in images],
+        modalities=modalities,
         **sampling,
     )
     answer = tokenizer.batch_decode(output, skip_special_tokens=True)[0].strip()

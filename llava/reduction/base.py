@@ -25,6 +25,7 @@ class Geometry:
         has_cls: the vision encoder has a [CLS] token.
         unreduced: tokens of the largest image where nothing is dropped, LLaVA-NeXT's newlines counted; None: its
             patches.
+        frames: of a video, each of which is a view; 0: pictures.
         stages: tokens may be dropped between the language model's layers, which must know positions of their own.
     """
 
@@ -33,6 +34,7 @@ class Geometry:
     views: int = 1
     has_cls: bool = True
     unreduced: int | None = None
+    frames: int = 0
     stages: bool = True
 
     @property
