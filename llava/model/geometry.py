@@ -2,14 +2,17 @@
 
 from typing import Any
 
+from transformers import MptConfig
+
 from llava.image_config import most_tokens, most_views
 from llava.model.multimodal_encoder.scales import view_size
 from llava.model.multimodal_encoder.tower_configs import has_cls
 from llava.reduction import Geometry
+from llava.video_config import check_video_config, video_tokens
 
 
 def geometry_of(config: Any, vision_config: Any) -> Geometry:
-    """The geometry of a model.
+    """The geometry of a model for pictures.
 
     Args:
         config: LLaVA's; has `num_hidden_layers` and what is said about pictures.
@@ -18,11 +21,36 @@ def geometry_of(config: Any, vision_config: Any) -> Geometry:
         InputError: for settings about pictures that are not known.
     """
     edge = view_size(config, vision_config)
-    side = vision_config.image_size // vision_config.patch_size
+    return _geometry(config, vision_config, most_views(config, edge), most_tokens(config, edge, side_of(vision_config)))
+
+
+def video_geometry_of(config: Any, vision_config: Any, frames: int) -> Geometry:
+    """The geometry of a model for a video of `frames` frames, each of which is one view.
+
+    Raises:
+        InputError: for settings about videos that are not known.
+    """
+    check_video_config(config)
+    return _geometry(config, vision_config, frames, video_tokens(config, side_of(vision_config), frames), frames)
+
+
+def side_of(vision_config: Any) -> int:
+    """Patches along one side of a view."""
+    return vision_config.image_size // vision_config.patch_size
+
+
+def drops_inside(config: Any) -> bool:
+    """Whether tokens may be dropped between a language model's layers: not where distances are counted in tokens."""
+    return not isinstance(config, MptConfig)
+
+
+def _geometry(config: Any, vision_config: Any, views: int, unreduced: int, frames: int = 0) -> Geometry:
     return Geometry(
         config.num_hidden_layers,
-        side * side,
-        most_views(config, edge),
+        side_of(vision_config) ** 2,
+        views,
         has_cls(vision_config),
-        unreduced=most_tokens(config, edge, side),
+        unreduced=unreduced,
+        frames=frames,
+        stages=drops_inside(config),
     )

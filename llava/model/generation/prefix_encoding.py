@@ -9,7 +9,7 @@ from llava.errors import InputError
 from llava.image_config import max_length
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.generation.prefix import Ids, ImagePrefix, cut_cache, listed, padded, split_prompt
-from llava.model.image_inputs import sort_images
+from llava.model.image_inputs import Images, sort_images
 from llava.model.layout import Layout
 from llava.model.trace import Trace
 from llava.reduction import Method, Reduction
@@ -24,40 +24,41 @@ class PrefixEncoding:
         self,
         input_ids: torch.Tensor,
         images: Any,
-        image_sizes: list[tuple[int, int]] | None = None,
+        image_sizes: Any = None,
         reduction: Method = None,
+        modalities: Any = None,
     ) -> ImagePrefix:
         """Do all the work on a prompt up to its last image token, to `ask` about it afterwards.
 
         Args:
             input_ids: (L,) or (1, L) int64, -200 where an image goes; what follows the last one is not looked at.
-            images, image_sizes: as in `generate`.
+            images, image_sizes, modalities: as in `generate`.
             reduction: the method, or its name (see `llava.reduction.resolve`); None: the model's. One that reads the
                 question shares the image's tokens only.
         """
-        return self.encode_prefixes([input_ids.flatten()], images, image_sizes, reduction)[0]
+        return self.encode_prefixes([input_ids.flatten()], images, image_sizes, reduction, modalities)[0]
 
     @torch.no_grad()
     def encode_prefixes(
         self,
         prompts: Sequence[Ids],
         images: Any,
-        image_sizes: list[tuple[int, int]] | None = None,
+        image_sizes: Any = None,
         reduction: Method = None,
+        modalities: Any = None,
     ) -> list[ImagePrefix]:
         """`encode_image` for a batch of prompts, (L,) each, with images in the order of their -200s."""
-        method = self.method_of(reduction)
         starts = [split_prompt(listed(prompt))[0] for prompt in prompts]
         if not all(starts):
             raise InputError("encode_image needs a prompt with <image>: got one without; pass text to ask or generate")
-        views, sizes = sort_images(padded(starts)[0], images, image_sizes)
+        given = sort_images(padded(starts)[0], images, image_sizes, None, modalities)
+        method = self.method_of(reduction, frames=given.frames)
         counts = [sum(token < 0 for token in start) for start in starts]
         prefixes: list[ImagePrefix] = []
-        most = self._prompts_at_once(len(starts), max(map(len, views)))
+        most = self._prompts_at_once(len(starts), max(map(len, given.views)))
         for first in range(0, len(starts), most):
             own = slice(sum(counts[:first]), sum(counts[: first + most]))
-            own_sizes = sizes[own] if sizes is not None else None
-            prefixes += self._encode_at_once(starts[first : first + most], views[own], own_sizes, method)
+            prefixes += self._encode_at_once(starts[first : first + most], given.part(own), method)
         return prefixes
 
     def _prompts_at_once(self, prompts: int, views: int) -> int:
@@ -71,12 +72,11 @@ class PrefixEncoding:
     def _encode_at_once(
         self,
         starts: list[tuple[int, ...]],
-        views: list[torch.Tensor],
-        sizes: list[tuple[int, int]] | None,
+        given: Images,
         method: Reduction,
     ) -> list[ImagePrefix]:
         ids, mask = padded(starts)
-        features, lengths = self.encode_views(views, sizes, method)
+        features, lengths = self.encode_views(given.views, given.sizes, method, modalities=given.modalities)
         counts = [sum(token < 0 for token in start) for start in starts]
         per_prompt = [tuple(lengths[sum(counts[:row]) :][:count]) for row, count in enumerate(counts)]
         longest = max_length(self.config)
@@ -87,7 +87,8 @@ class PrefixEncoding:
         cache, layouts = self._run_prefixes(ids, mask, (features, lengths), method)
         stages = tuple((stage.first, stage.stop) for stage in cache.stages)
         # Images of several sizes: one that is cut off may come into the same batch, which then starts from tokens.
-        keep_tokens = longest is not None and self.geometry.views > 1
+        several = self.geometry.views > 1 or max(map(len, given.views)) > 1
+        keep_tokens = longest is not None and several
         return [
             ImagePrefix(start, method, own, rows, stages, blocks, piece if keep_tokens else None)
             for start, own, piece, (rows, blocks) in zip(starts, per_prompt, pieces, cut_cache(cache, layouts))
@@ -99,7 +100,7 @@ class PrefixEncoding:
         """The LLM over prefixes: the filled cache and the layout of each stage."""
         embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=encoded)
         cache, trace = StagedCache(self.config), Trace()
-        self.model(
+        self.get_model()(
             inputs_embeds=embeds,
             past_key_values=cache,
             use_cache=True,
