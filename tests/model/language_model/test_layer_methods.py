@@ -104,7 +104,6 @@ def test_a_shared_prefix_answers_as_the_whole_prompt(
     model: LlavaLlamaForCausalLM, method: Reduction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also with a question that goes without an image, and in buffers of fixed shape."""
-    monkeypatch.setattr(static_decoder, "captured", None)
     numbers = [1, 0, 3]
     prefixes: list[Any] = [
         model.encode_image(torch.tensor(PROMPTS[at]), prompt(model, at)["images"], reduction=method) for at in numbers
