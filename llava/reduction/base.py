@@ -89,6 +89,8 @@ class Reduction:
 
     reads_question: ClassVar[bool] = False
     """True where a choice depends on text after the image: such a method cannot share an image between questions."""
+    layer_setting: ClassVar[str] = "layer_list"
+    """The setting that says at which LLM layers it acts."""
     usual_budget: ClassVar[int | None] = None
     """Average image tokens per LLM layer that a method named by its name alone gets; None: it must be said."""
 
@@ -144,7 +146,7 @@ class Reduction:
         late = [layer for layer in self.layers if layer >= geometry.layers]
         if late:
             raise InputError(
-                f"layer_list must stay below the number of LLM layers: got {late[0]}, expected at most "
+                f"{self.layer_setting} must stay below the number of LLM layers: got {late[0]}, expected at most "
                 f"{geometry.layers - 1} for a model of {geometry.layers} layers; lower or remove it"
             )
 

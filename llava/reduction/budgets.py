@@ -14,15 +14,16 @@ def scaled_layers(layers: tuple[int, ...], geometry: Geometry, depth: int = 32) 
     return found
 
 
-def impossible(name: str, retain: int, least: float, geometry: Geometry) -> InputError:
+def impossible(name: str, retain: int, least: float, most: float) -> InputError:
     """What is said of a budget that a schedule cannot come to.
 
     Args:
         least: the average that its layers before the first drop and one token after it come to.
+        most: what it comes to where it drops as little as it can.
     """
     return InputError(
         f"--retain of {name} must lie between what its first layers cost, which see every token, and all tokens: got "
-        f"{retain}, expected at least {least:.1f} and less than {geometry.most_tokens}; choose another budget or give "
+        f"{retain}, expected at least {least:.1f} and at most {most:.1f}; choose another budget or give "
         f"the settings"
     )
 
@@ -37,7 +38,7 @@ def kept_after(name: str, retain: int, geometry: Geometry, layer: int) -> int:
     left = layers - layer
     kept = round((retain * layers - whole * layer) / left) if left > 0 else 0
     if not 1 <= kept < whole:
-        raise impossible(name, retain, (whole * layer + max(left, 0)) / layers, geometry)
+        raise impossible(name, retain, (whole * layer + max(left, 0)) / layers, whole - max(left, 0) / layers)
     return kept
 
 

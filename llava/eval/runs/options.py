@@ -89,8 +89,16 @@ def add_method_options(parser: Parser) -> None:
             continue
         kind = at_least() if setting.type is int else str
         words = setting.metadata.get("choices")
-        help_text = f"{setting.metadata['help']} ({', '.join(owners)})"
+        help_text = _help_of(name, owners)
         group.add_argument(f"--{name}", type=kind, choices=words, help=help_text)
+
+
+def _help_of(name: str, owners: list[str]) -> str:
+    """What a flag means, to each method that means something else by it."""
+    meant: dict[str, list[str]] = {}
+    for owner in owners:
+        meant.setdefault(method_class(owner).__dataclass_fields__[name].metadata["help"], []).append(owner)
+    return "; ".join(f"{text} ({', '.join(those)})" for text, those in meant.items())
 
 
 def _settings() -> dict[str, tuple[list[str], dataclasses.Field]]:

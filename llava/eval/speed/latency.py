@@ -74,7 +74,8 @@ class OneQuestion:
         for number, stage in enumerate(self.trace.stages):
             positions = torch.arange(stage.before.width, device=self.model.device)[None]
             rotary = self.model.get_model().rotary_emb(stage.entering, position_ids=positions)
-            evidence = LlamaEvidence(self.model.get_model().layers[stage.layer], stage.entering, stage.before, rotary)
+            layer = self.model.get_model().layers[stage.layer]
+            evidence = LlamaEvidence(layer, stage.entering, stage.before, rotary, None, stage.around)
             chosen = self.method.at_layer(number, evidence)
             splice(stage.entering, Layout(stage.before.lengths, stage.before.spans), chosen)
 

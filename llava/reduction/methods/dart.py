@@ -45,6 +45,7 @@ class Dart(Reduction):
     )
     positions: str = position_policy(KEEP)
     reads_question: ClassVar[bool] = True
+    layer_setting: ClassVar[str] = "pruned_layer"
 
     def __post_init__(self) -> None:
         # The released scripts pass None for the one that does not count.

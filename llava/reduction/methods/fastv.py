@@ -49,6 +49,7 @@ class FastV(Reduction):
     )
     positions: str = position_policy(KEEP)
     reads_question: ClassVar[bool] = True
+    layer_setting: ClassVar[str] = "fast_v_agg_layer"
 
     def __post_init__(self) -> None:
         positive("fast_v_agg_layer", self.fast_v_agg_layer)

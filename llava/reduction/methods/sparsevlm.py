@@ -159,7 +159,7 @@ class SparseVLM(Reduction):
 
         low, high = average_tokens(at(1), geometry), average_tokens(at(whole), geometry)
         if layers[-1] >= geometry.layers or not low <= retain <= high:
-            raise impossible("sparsevlm", retain, low, geometry)
+            raise impossible("sparsevlm", retain, low, high)
         return at(solved(retain, lambda count: average_tokens(at(count), geometry), whole))
 
 

@@ -72,5 +72,5 @@ class V2Drop(Reduction):
 
         low, high = average_tokens(at(0), geometry), average_tokens(at(steps), geometry)
         if layers[-1] >= geometry.layers or not low <= retain <= high:
-            raise impossible("v2drop", retain, low, geometry)
+            raise impossible("v2drop", retain, low, high)
         return at(solved(retain, lambda share: average_tokens(at(share), geometry), steps))

@@ -7,7 +7,7 @@ released code can renumber it too.
 """
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 from llava.reduction.base import Geometry, Reduction
 from llava.reduction.budgets import impossible
@@ -17,6 +17,8 @@ from llava.reduction.positions import KEEP, position_policy
 from llava.reduction.selection import Selection
 from llava.reduction.stages import keep_top
 
+FAR = 0.25  # a budget that whole layers miss by more than this share is none
+
 
 @dataclass(frozen=True)
 class VTW(Reduction):
@@ -24,6 +26,7 @@ class VTW(Reduction):
 
     layer: int = field(default=16, metadata={"help": "LLM layers that see the image tokens; later ones see none"})
     positions: str = position_policy(KEEP)
+    layer_setting: ClassVar[str] = "layer"
 
     def __post_init__(self) -> None:
         positive("layer", self.layer)
@@ -41,7 +44,8 @@ class VTW(Reduction):
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
         """As many layers as come nearest to an average of `retain`; a layer is all that can be given or taken."""
-        layer = round(retain * geometry.layers / geometry.most_tokens)
-        if not 1 <= layer < geometry.layers:
-            raise impossible("vtw", retain, geometry.most_tokens / geometry.layers, geometry)
+        layers, each = geometry.layers, geometry.most_tokens / geometry.layers
+        layer = max(1, round(retain / each))
+        if abs(layer * each - retain) > FAR * retain or layer >= layers:
+            raise impossible("vtw", retain, each, (layers - 1) * each)
         return cls(layer=layer)
