@@ -13,6 +13,7 @@ from typing import ClassVar, Self
 from llava.errors import InputError
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_encoder_counts, check_falling, checked_layers, checked_pairs, positive
+from llava.reduction.positions import position_policy
 from llava.reduction.selection import Selection
 from llava.reduction.stages import encoder_stage, image_scores, keep_and_merge, own_pairs
 
@@ -36,6 +37,7 @@ class VisionDrop(Reduction):
         metadata={"help": "[dominant,contextual] kept at each of those layers, e.g. [[30,5],[22,4],[16,3]]"}
     )
 
+    positions: str = position_policy("renumber")
     usual_budget: ClassVar[int | None] = PAPER_BUDGET
 
     def __post_init__(self) -> None:
