@@ -179,10 +179,12 @@ def tokenizer_image_token(
     if return_tensors not in (None, "pt"):
         raise InputError(f"return_tensors must be None (a list) or 'pt' (a torch tensor): got {return_tensors!r}")
     pieces = [list(tokenizer(text).input_ids) for text in prompt.split(DEFAULT_IMAGE_TOKEN)]
-    bos = pieces[0][:1] if pieces[0][:1] == [tokenizer.bos_token_id] else []
-    ids = bos + pieces[0][len(bos) :]
+    bos = [tokenizer.bos_token_id]
+    ids = pieces[0]
     for piece in pieces[1:]:
-        ids += [image_token_index, *piece[len(bos) :]]
+        # Only where it is one: a tokenizer without BOS does not put it before a text, though the prompt may begin so.
+        added = pieces[0][:1] == bos and piece[:1] == bos
+        ids += [image_token_index, *piece[added:]]
     return ids if return_tensors is None else torch.tensor(ids, dtype=torch.long)
 
 

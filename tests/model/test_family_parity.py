@@ -20,7 +20,7 @@ def recorded(name: str) -> tuple[dict[str, torch.Tensor], list[str]]:
     with safe_open(FAMILIES / f"{name}.safetensors", "pt") as file:
         prompt = file.metadata()["prompt"]
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    return tensors, json.loads(prompt) if prompt.startswith("[") else [prompt]
+    return tensors, json.loads(prompt) if prompt.startswith('["') else [prompt]
 
 
 def pixels(loaded: Loaded, *names: str) -> list[torch.Tensor]:

@@ -39,6 +39,7 @@ from llava.model.checkpoint import read_config
 from llava.model.generation.prefix_store import PrefixStore
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.reduction import Reduction, name_of
+from llava.reduction.positions import written_settings
 from llava.reduction.schedule import average_tokens
 
 
@@ -121,7 +122,7 @@ def _settings(args: argparse.Namespace, conv_mode: str, method: Reduction, tower
         "base_sha256": checkpoint_digest(args.model_base) if args.model_base is not None else None,
         "conv_mode": conv_mode,
         "method": name_of(method),
-        "settings": vars(method),
+        "settings": written_settings(method),
     }
 
 

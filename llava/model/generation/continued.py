@@ -22,6 +22,11 @@ def unseen_images(
     input_ids: torch.Tensor, unseen: torch.Tensor, images: Any, image_sizes: Any, modalities: Any, method: Reduction
 ) -> tuple[Any, Any, Any]:
     """The images of the new tokens, their sizes and modalities, where those of the whole conversation are given."""
+    if method.masks:
+        raise InputError(
+            "a method that masks image tokens chooses again for one new token at a time: got a cached conversation "
+            "that goes on; pass the whole conversation without past_key_values"
+        )
     is_image = input_ids == IMAGE_TOKEN_INDEX
     wanted = unseen[is_image].tolist()
     if any(wanted) and method.layers:

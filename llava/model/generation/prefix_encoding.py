@@ -66,7 +66,7 @@ class PrefixEncoding:
         tower = self.get_vision_tower()
         if tower.device.type != "cpu":
             return prompts
-        widest = views * (tower.num_patches + 1) * tower.config.intermediate_size * tower.dtype.itemsize
+        widest = views * tower.passes * (tower.num_patches + 1) * tower.config.intermediate_size * tower.dtype.itemsize
         return max(1, CPU_ACTIVATIONS // widest)
 
     def _encode_at_once(

@@ -10,6 +10,7 @@ from llava.errors import InputError, one_line
 from llava.mm_utils import tokenizer_image_token
 from llava.model.geometry import image_geometry_of
 from llava.reduction import Reduction, name_of, resolve
+from llava.reduction.positions import written_settings
 from llava.serve.api.answers import Form
 from llava.serve.api.errors import Refusal
 from llava.serve.api.pictures import picture_of
@@ -111,7 +112,7 @@ class Asker:
             ]  # fmt: skip
         except InputError as error:
             raise Refusal(400, one_line(error)) from None
-        extra = {"reduction": {"method": name_of(method), **vars(method)}}
+        extra = {"reduction": {"method": name_of(method), **written_settings(method)}}
         return Job(requests, events, Form(f"chatcmpl-{uuid.uuid4().hex}", settings.name, self._loaded.tokenizer, extra),
                    self._engine)  # fmt: skip
 
