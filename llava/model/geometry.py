@@ -18,4 +18,10 @@ def geometry_of(config: Any, vision_config: Any) -> Geometry:
     edge = vision_config.image_size
     side = edge // vision_config.patch_size
     unreduced = most_tokens(config, edge, side)
-    return Geometry(config.num_hidden_layers, side * side, most_views(config, edge), unreduced=unreduced)
+    return Geometry(
+        config.num_hidden_layers,
+        side * side,
+        most_views(config, edge),
+        unreduced=unreduced,
+        encoder_layers=vision_config.num_hidden_layers,
+    )

@@ -52,6 +52,21 @@ def per_view(retain: int, geometry: Geometry) -> int:
     return max(1, round(Fraction(retain, geometry.views)))
 
 
+def per_view_beside_newlines(name: str, retain: int, geometry: Geometry) -> int:
+    """The same where a LLaVA-NeXT image's newline tokens stay and count.
+
+    Raises:
+        InputError: when the newlines of the largest image leave no token for each view.
+    """
+    if geometry.newlines and retain < geometry.newlines + geometry.views:
+        raise InputError(
+            f"--retain of {name} must leave a token of each view: got {retain}, expected at least "
+            f"{geometry.newlines + geometry.views}, since the largest picture's {geometry.newlines} newline tokens "
+            f"always stay; raise it"
+        )
+    return per_view(retain - geometry.newlines, geometry)
+
+
 def layers_per_stage(method: Reduction, layers: int) -> list[int]:
     """How many LLM layers run with each entry of `tokens_per_stage`."""
     edges = [0, *method.layers, layers]
