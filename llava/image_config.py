@@ -96,11 +96,6 @@ def check_image_config(config: object, image_size: int, hidden_size: int) -> Non
     check_merge(patch_merge_type(config), select_feature(config))
     grids(config, image_size)
     max_length(config)
-    if getattr(config, "s2", False):
-        raise InputError(
-            "towers that see a picture at several scales are not built here: config.json has s2 true; use a checkpoint "
-            "without it"
-        )
     width = getattr(config, "mm_hidden_size", None)
     if width is not None and width != hidden_size:
         raise InputError(

@@ -87,7 +87,6 @@ def test_other_aspect_ratios_have_one_view_whatever_pinpoints_say() -> None:
             r"'spatial' lays patches out .* in which \[CLS\] has no place",
         ),
         ({"tokenizer_model_max_length": 0}, "tokenizer_model_max_length must be"),
-        ({"s2": True}, "several scales"),
         ({"mm_hidden_size": 3072}, "mm_hidden_size must be the width of the vision tower: got 3072, expected 1024"),
     ],
 )

@@ -22,6 +22,7 @@ from llava.model.loading.placement import device_map_for, dtype_for, runs_on_cpu
 from llava.model.loading.pretrained import finish, prepare_tower
 from llava.model.loading.state import check_state, grow_vocabulary, read_state
 from llava.model.multimodal_encoder.image_processor import build_image_processor
+from llava.model.multimodal_encoder.scales import feature_width, view_size
 from llava.model.multimodal_encoder.source import tower_config
 from llava.model.tokenizer import load_tokenizer
 from llava.reduction import Geometry, Method, resolve
@@ -82,9 +83,10 @@ def load_pretrained_model(
     config = configured(folder, customized_config, {**arguments.settings, **(overwrite_config or {})})
     kind = kind_of(folder, base)
     source = prepare_tower(config, folder)
-    processor = build_image_processor(source)
-    check_image_config(config, source.config.image_size, source.config.hidden_size)
-    check_view_edge(processor, source.config.image_size)
+    edge = view_size(config, source.config)
+    processor = build_image_processor(source, edge)
+    check_image_config(config, edge, feature_width(config, source.config))
+    check_view_edge(processor, edge)
     method = resolve(reduction, model_geometry(config))
     if base is not None and getattr(config, "quantization_config", None) is not None:
         del config.quantization_config  # it is about how the adapter was trained; the base is read as its files are

@@ -3,6 +3,8 @@
 from typing import Any
 
 from llava.image_config import most_tokens, most_views
+from llava.model.multimodal_encoder.scales import view_size
+from llava.model.multimodal_encoder.tower_configs import has_cls
 from llava.reduction import Geometry
 
 
@@ -11,17 +13,17 @@ def geometry_of(config: Any, vision_config: Any) -> Geometry:
 
     Args:
         config: LLaVA's; has `num_hidden_layers` and what is said about pictures.
-        vision_config: the vision tower's; has `image_size` and `patch_size` in pixels.
+        vision_config: the vision tower's; has `model_type`, and `image_size` and `patch_size` in pixels.
     Raises:
         InputError: for settings about pictures that are not known.
     """
-    edge = vision_config.image_size
-    side = edge // vision_config.patch_size
-    unreduced = most_tokens(config, edge, side)
+    edge = view_size(config, vision_config)
+    side = vision_config.image_size // vision_config.patch_size
     return Geometry(
         config.num_hidden_layers,
         side * side,
         most_views(config, edge),
-        unreduced=unreduced,
+        has_cls(vision_config),
+        unreduced=most_tokens(config, edge, side),
         encoder_layers=vision_config.num_hidden_layers,
     )

@@ -8,7 +8,7 @@ from llava.errors import InputError
 from llava.image_config import check_merge, patch_merge_type
 from llava.model.assembly import grid_of, reduced_tokens, unreduced_tokens
 from llava.model.devices import device_of, tensor_of
-from llava.model.multimodal_encoder.clip_encoder import Encoded
+from llava.model.multimodal_encoder.vision_tower import Encoded
 from llava.model.trace import Trace
 from llava.pinpoints import get_anyres_image_grid_shape
 from llava.reduction import Reduction
@@ -111,7 +111,7 @@ class ViewTokens:
             return [(0, 0)] * len(views)
         if image_sizes is None:
             raise InputError("anyres images need image_sizes: got none, expected (width, height) of each picture")
-        side_pixels = self.get_vision_tower().config.image_size
+        side_pixels = self.get_vision_tower().image_size
         pinpoints = getattr(self.config, "image_grid_pinpoints", None)
         return [
             grid_of(count, get_anyres_image_grid_shape(size, pinpoints, side_pixels))

@@ -41,7 +41,7 @@ class VisionModules:
         config.mm_projector_type = getattr(model_args, "mm_projector_type", "linear")
         config.mm_hidden_size = tower.hidden_size
         config.mm_vision_select_layer = model_args.mm_vision_select_layer
-        config.mm_vision_select_feature = model_args.mm_vision_select_feature
+        config.mm_vision_select_feature = tower.select_feature
         config.mm_patch_merge_type = getattr(model_args, "mm_patch_merge_type", None) or "flat"
         if getattr(self, "mm_projector", None) is None:
             self.mm_projector = build_vision_projector(config)

@@ -44,8 +44,8 @@ def _remove_tower_weights(folder: Path) -> None:
     (folder / "vision_tower/model.safetensors").unlink()
 
 
-def _not_clip(folder: Path) -> None:
-    (folder / "vision_tower/config.json").write_text(json.dumps({"model_type": "siglip_vision_model"}))
+def _another_tower(folder: Path) -> None:
+    (folder / "vision_tower/config.json").write_text(json.dumps({"model_type": "dinov2"}))
 
 
 CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
@@ -67,10 +67,10 @@ CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "tower not there": (lambda f: reconfigure(f, mm_vision_tower="./clip"), "looked for a config.json in .*clip"),
     "tower on no hub": (
         lambda f: reconfigure(f, mm_vision_tower="some/clip"),
-        "some/clip and on the hub; put the CLIP",
+        "some/clip and on the hub; put the tower",
     ),
     "tower weights": (_remove_tower_weights, "vision_tower"),
-    "tower family": (_not_clip, "must be a CLIP encoder: got model_type 'siglip_vision_model'"),
+    "tower family": (_another_tower, "must be a CLIP or SigLIP encoder: got model_type 'dinov2'"),
     "projector": (
         lambda f: reconfigure(f, mm_projector_type="qformer"),
         "unknown mm_projector_type 'qformer': expected linear, identity or mlpNx_gelu",
@@ -115,7 +115,10 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "length": ({"tokenizer_model_max_length": 0}, "has 'tokenizer_model_max_length' 0, expected a whole number from 1"),
     "tower's width": ({"mm_hidden_size": 96}, "has mm_hidden_size 96, and the tower"),
-    "scales": ({"s2": True}, "s2 is set, and features of several scales are not made here"),
+    "scales": (
+        {"s2": True, "s2_scales": "336,500"},
+        "s2_scales must name the vision tower's own .* '336,500'",
+    ),
 }
 
 

@@ -37,7 +37,7 @@ class OneQuestion:
     ) -> None:
         self.model, self.method, self.new_tokens = model, method, new_tokens
         self.decoder = StaticDecoder(model) if compiled else None
-        side = model.get_vision_tower().config.image_size
+        side = model.get_vision_tower().image_size
         self.pixels = torch.randn(1, 3, side, side, device=model.device)
         self.ids, self.text_tokens = prompt_ids(text_tokens, model.config.vocab_size, model.device.type), text_tokens
         self.trace = Trace()

@@ -6,7 +6,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from llava.eval.speed.clock import Work, medians
 from llava.eval.speed.latency import OneQuestion
-from llava.model.evidence.clip import ClipEvidence
 from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
 from llava.reduction import Reduction, name_of
 from llava.reduction.schedule import average_tokens
@@ -30,13 +29,12 @@ class EncoderStage:
 
     def __init__(self, one: OneQuestion, images: int) -> None:
         tower = one.model.get_vision_tower()
-        self.method, self.layer, self.pixels = one.method, tower.last_layer, one.pixels.expand(images, -1, -1, -1)
-        self.entering = tower.entering_last(self.pixels)
-        self.leaving = self.layer(self.entering, attention_mask=None)
+        self.method, self.tower, self.pixels = one.method, tower, one.pixels.expand(images, -1, -1, -1)
+        self.seen = tower.see(self.pixels)
 
     def __call__(self, _: object = None) -> None:
         """Ask the method once."""
-        self.method.at_encoder(ClipEvidence(self.layer, self.entering, self.leaving, self.pixels))
+        self.method.at_encoder(self.tower.evidence(self.seen, self.pixels))
 
 
 def measure_own_work(

@@ -33,7 +33,7 @@ class Questions:
     def __init__(self, model: LlavaLlamaForCausalLM, per_image: int, least: int, new_tokens: int) -> None:
         self.model, self.new_tokens, self.per_image = model, new_tokens, per_image
         draw = torch.Generator().manual_seed(0)
-        side, vocabulary = model.get_vision_tower().config.image_size, model.config.vocab_size
+        side, vocabulary = model.get_vision_tower().image_size, model.config.vocab_size
         images = math.ceil(least / per_image)
         self.pixels = torch.randn(images, 3, side, side, generator=draw).to(model.device)
         start = torch.randint(3, vocabulary, (BEFORE,), generator=draw).tolist()

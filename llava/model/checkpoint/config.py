@@ -102,6 +102,7 @@ LLAVA: dict[str, Rule] = {
     "tokenizer_model_max_length": nullable(_ANY_LENGTH),
     "tokenizer_padding_side": nullable(one_of("left", "right")),
     **dict.fromkeys(("mm_use_im_start_end", "mm_use_im_patch_token", "use_mm_proj", "s2"), nullable(flag())),
+    "s2_scales": nullable(text(200)),
     "quantization_config": nullable(BITSANDBYTES),
 }
 
@@ -203,7 +204,6 @@ def _check_together(config: LlavaConfig, where: str) -> None:
         f"pad_token_id {config.pad_token_id} is not below vocab_size {config.vocab_size}": (
             config.pad_token_id is not None and config.pad_token_id >= config.vocab_size
         ),
-        "s2 is set, and features of several scales are not made here": getattr(config, "s2", None),
     }
     for problem, found in problems.items():
         if found:

@@ -1,7 +1,7 @@
 """What a method may ask a layer of CLIP's encoder; letters in shapes as in this room's `__init__`."""
 
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -13,26 +13,32 @@ class ClipEvidence:
     """Evidence of one CLIP encoder layer about its patches. Implements `llava.reduction.Evidence`.
 
     Args:
-        layer: transformers' CLIPEncoderLayer.
+        layer: transformers' CLIPEncoderLayer, or one with the same names (SigLIP).
         entering: (I, 1 + n, D), the hidden states that enter the layer, [CLS] first.
         leaving: (I, 1 + n, D), those that leave it: the values that are kept and merged.
         pixels: (I, 3, h, w), what the encoder was asked about, before any change of dtype.
     """
 
     has_cls = True
+    _first: ClassVar[int] = 1  # the number of the first patch among the tokens
 
     def __init__(self, layer: Any, entering: torch.Tensor, leaving: torch.Tensor, pixels: torch.Tensor) -> None:
         self._pixels = pixels
         self._attention, self._leaving = layer.self_attn, leaving
         self._norm, self._entering = layer.layer_norm1, entering
-        count = leaving.shape[1] - 1
+        count = leaving.shape[1] - self._first
         self.lengths = self.initial_lengths = (count,) * len(leaving)
         self.valid = torch.ones(len(leaving), count, dtype=torch.bool, device=leaving.device)
 
     @property
     def values(self) -> torch.Tensor:
         """(I, n, D), the patches as they leave the layer."""
-        return self._leaving[:, 1:]
+        return self._leaving[:, self._first :]
+
+    @property
+    def tokens(self) -> torch.Tensor:
+        """(I, 1 + n, D), [CLS] and the patches as they leave the layer."""
+        return self._leaving
 
     @property
     def pixels(self) -> torch.Tensor:
@@ -55,11 +61,11 @@ class ClipEvidence:
     @only_looked_at
     def keys(self) -> torch.Tensor:
         """(I, n, d) float32, unscaled key projections of the patches, averaged over heads."""
-        return self._keys[:, :, 1:].mean(dim=1, dtype=torch.float32)
+        return self._keys[:, :, self._first :].mean(dim=1, dtype=torch.float32)
 
     def _rows(self, tokens: slice) -> torch.Tensor:
         queries = split_heads(projected(self._attention.q_proj, self._normed[:, tokens]), self._attention.head_dim)
-        return attention_rows(queries, self._keys, self._attention.scale)[..., 1:]
+        return attention_rows(queries, self._keys, self._attention.scale)[..., self._first :]
 
     @only_looked_at
     def attention_from_cls(self) -> torch.Tensor:
@@ -69,7 +75,7 @@ class ClipEvidence:
     @only_looked_at
     def attention_from_image(self) -> torch.Tensor:
         """(I, H, n, n) float32."""
-        return self._rows(slice(1, None))
+        return self._rows(slice(self._first, None))
 
     def attention_from_last(self) -> torch.Tensor:
         """Refused: there is no prompt in the encoder."""

@@ -20,7 +20,9 @@ from llava.model.loading.making import make_model
 from llava.model.loading.placement import dtype_for
 from llava.model.loading.state import check_state, read_state
 from llava.model.multimodal_encoder.image_processor import build_image_processor
+from llava.model.multimodal_encoder.scales import feature_width, view_size
 from llava.model.multimodal_encoder.source import TowerSource, locate_tower
+from llava.model.multimodal_encoder.tower_configs import has_cls
 
 # Checkpoints are written as LLaVA writes them; transformers turns this round when it saves.
 register_checkpoint_conversion_mapping(
@@ -55,7 +57,7 @@ class FromCheckpoint:
             )
         config = _judged(config, folder, kwargs)
         source = prepare_tower(config, folder) if getattr(config, "mm_vision_tower", None) else None
-        processor = build_image_processor(source) if source is not None else None
+        processor = build_image_processor(source, view_size(config, source.config)) if source is not None else None
         state = read_state(folder, {}, source)
         check_state(state, config, cls, folder.path)
         own = getattr(config, "dtype", None), dtype_of(state)
@@ -86,13 +88,15 @@ def prepare_tower(config: Any, checkpoint: str | Folder) -> TowerSource:
     if not name:
         raise InputError(f"a LLaVA checkpoint must name its vision tower: '{place.path}' has no mm_vision_tower")
     source = locate_tower(name, place, getattr(config, "mm_vision_config", None))
-    width = getattr(config, "mm_hidden_size", None)
-    if width is not None and width != source.config.hidden_size:
+    width, gives = getattr(config, "mm_hidden_size", None), feature_width(config, source.config)
+    if width is not None and width != gives:
         raise InputError(
             f"{WHAT} must fit its vision tower: '{place.path}' has mm_hidden_size {width}, and the tower "
-            f"{shown(name)} gives {source.config.hidden_size} numbers per patch; name the tower it was trained with"
+            f"{shown(name)} gives {gives} numbers per patch; name the tower it was trained with"
         )
-    config.mm_hidden_size = source.config.hidden_size
+    config.mm_hidden_size = gives
+    if not has_cls(source.config):
+        config.mm_vision_select_feature = "patch"  # LLaVA does not read it either where there is no [CLS]
     config.mm_vision_config = source.config.to_diff_dict()
     return source
 

@@ -13,9 +13,10 @@ from llava.errors import InputError
 from llava.files.reading import reason
 from llava.model.checkpoint.config import DOES_NOT_FIT, WHAT
 from llava.model.checkpoint.folder import Folder
-from llava.model.checkpoint.tensors import State, read_tower, read_weights
+from llava.model.checkpoint.tensors import State, read_weights
 from llava.model.loading.names import TOWER, compare, model_names
 from llava.model.multimodal_encoder.source import TowerSource
+from llava.model.multimodal_encoder.weights import read_tower
 
 # A revision or subfolder is the checkpoint's own, the way to the hub is the same for both.
 TOWER_HUB_ARGUMENTS = ("cache_dir", "local_files_only", "proxies", "token")
@@ -32,7 +33,7 @@ def read_state(folder: Folder, extra: State, source: TowerSource | None) -> Stat
     state = model_names(read_weights(folder)) | extra
     if source is not None and source.name is not None and not any(name.startswith(TOWER) for name in state):
         place = Folder(source.name, {name: folder.hub[name] for name in folder.hub if name in TOWER_HUB_ARGUMENTS})
-        state |= {TOWER + name: tensor for name, tensor in read_tower(place).items()}
+        state |= {TOWER + name: tensor for name, tensor in read_tower(place, source.config).items()}
     return state
 
 
