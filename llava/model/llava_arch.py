@@ -68,7 +68,8 @@ class LlavaMetaForCausalLM(ViewTokens, LlavaInputs, VisionTokenizer):
         ids = input_ids.cpu()
         mask = attention_mask.cpu() if attention_mask is not None else None
         if encoded is None:
-            encoded = self.encode_views(*sort_images(ids, images, image_sizes, mask), reduction, trace)
+            asked = self.asked_in(ids, mask) if reduction is not None and reduction.question_at_encoder else None
+            encoded = self.encode_views(*sort_images(ids, images, image_sizes, mask), reduction, trace, asked)
         features, lengths = encoded
         plan = plan_fusion(ids, mask, lengths, max_length(self.config))
         if plan.cut is not None and not self.training:

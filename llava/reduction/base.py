@@ -116,7 +116,7 @@ class Reduction:
         return ()
 
     def merges(self, patches: int, layers: int) -> tuple[int, ...]:
-        """How many pairs of tokens the encoder merges within each of the `layers` that run, by ToMe's rule; (): none."""
+        """How many pairs of tokens each of the `layers` that run merges within itself, by ToMe's rule; (): none."""
         return ()
 
     def grid(self, side: int) -> tuple[int, int] | None:

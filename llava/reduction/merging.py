@@ -13,8 +13,8 @@ class Merged:
 
     Attributes:
         values: (I, contextual, D), the new tokens, dtype of the tokens they come from.
-        targets: (I, contextual) int64, the token each slot is built on; n (the padded length) in an empty slot, or in one
-            that is built on none of them.
+        targets: (I, contextual) int64, the token each slot is built on; n (the padded length) in an empty slot, or in
+            one that is built on none of them.
         assignment: (I, n) int64, the slot a token went into; a target is in its own slot; -1 for tokens that were kept
             and for positions without a token.
         counts: how many slots of each image are real: all of them, or none where the image was kept whole.

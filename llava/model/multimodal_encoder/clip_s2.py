@@ -8,16 +8,18 @@ from torch.nn.functional import interpolate
 
 from llava.errors import InputError
 from llava.model.evidence.clip_s2 import ScaledEvidence
+from llava.model.evidence.surroundings import Surroundings
 from llava.model.multimodal_encoder.clip_encoder import CLIPVisionTower
 from llava.model.multimodal_encoder.scales import scales_of
+from llava.model.question import Asked
+from llava.reduction import Reduction, name_of
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """The smallest scale's hidden states, and (V, 1 + n, D of all scales) of all scales, [CLS] first."""
+    """The smallest scale's states, with what a method wants of other layers; and those of all scales, [CLS] first."""
 
-    entering: torch.Tensor
-    last_hidden_state: torch.Tensor
+    smallest: Any
     scaled: torch.Tensor
 
 
@@ -58,16 +60,28 @@ class CLIPVisionTowerS2(CLIPVisionTower):
         """(V, 3, height, width) -> (V, 1 + n, D of one scale), what enters `last_layer` at the smallest scale."""
         return self._run(_resized(self._checked(pixels), self.scales[0]), self.layers_to_run - 1).last_hidden_state
 
-    def see(self, pixels: torch.Tensor) -> _Seen:
+    def see(self, pixels: torch.Tensor, reduction: Reduction | None = None) -> _Seen:
         """Run the encoder over (V, 3, height, width) pixels at every scale."""
-        placed = self._checked(pixels).to(device=self.device, dtype=self.dtype)
-        first, *larger = (self._run(self._squares(placed, scale), self.layers_to_run) for scale in self.scales)
+        wanted = self.wanted(reduction)
+        if wanted is not None and (any(wanted.pairs) or wanted.grid is not None):
+            raise InputError(
+                f"{name_of(reduction)} changes the tokens within the encoder, which a tower with s2 runs at several "
+                f"scales: got s2; choose another method"
+            )
+        placed, run = self._checked(pixels).to(device=self.device, dtype=self.dtype), self.layers_to_run
+        first = self._run(self._squares(placed, self.scales[0]), run, wanted)
+        larger = (self._run(self._squares(placed, scale), run) for scale in self.scales[1:])
         states = [first.last_hidden_state, *(self._merged(one.last_hidden_state, len(pixels)) for one in larger)]
-        return _Seen(first.entering, first.last_hidden_state, torch.cat(states, dim=-1))
+        return _Seen(first, torch.cat(states, dim=-1))
 
-    def evidence(self, seen: _Seen, pixels: torch.Tensor) -> ScaledEvidence:
+    def evidence(
+        self, seen: _Seen, pixels: torch.Tensor, views: tuple[int, ...] = (), asked: Asked | None = None
+    ) -> ScaledEvidence:
         """See `ScaledEvidence`."""
-        return ScaledEvidence(self.last_layer, seen.entering, seen.last_hidden_state, pixels, seen.scaled)
+        first = seen.smallest
+        around = Surroundings(self, first.others or {}, None, views, asked)
+        states = (first.entering, first.last_hidden_state)
+        return ScaledEvidence(self.last_layer, *states, pixels, seen.scaled, around)
 
     def _squares(self, pixels: torch.Tensor, scale: int) -> torch.Tensor:
         """(V, 3, h, w) -> (V * s * s, 3, edge, edge): the squares of `scale` = s * edge, row by row of each view."""

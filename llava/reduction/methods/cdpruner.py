@@ -1,9 +1,9 @@
 """Keep patches that the question wants and that differ from each other.
 
-CDPruner, arXiv 2506.10967 (NeurIPS 2025); released as Theia-4869/CDPruner, llava/model/llava_arch.py. Patches are chosen
-greedily by what each adds to the determinant of a kernel: cosine of projected tokens, times the relevance of both. A
-patch is relevant that CLIP's two projections find *unlike* the question (`rules/cdpruner.py`), as in TRIM. The question
-is cut into pieces of as many tokens as CLIP's text tower takes, the last filled up with zeros, as released.
+CDPruner, arXiv 2506.10967 (NeurIPS 2025); released as Theia-4869/CDPruner, llava/model/llava_arch.py. Patches are
+chosen greedily by what each adds to the determinant of a kernel: cosine of projected tokens, times the relevance of
+both. A patch is relevant that CLIP's two projections find *unlike* the question (`rules/cdpruner.py`), as in TRIM. The
+question is cut into pieces of as many tokens as CLIP's text tower takes, the last filled up with zeros, as released.
 
 The choice reads the question before the LLM, so that nothing of an image can be shared between questions. It needs
 CLIP's text tower and projections in the vision tower's folder. The rank of the kernel is at most the width of the LLM:

@@ -1,7 +1,7 @@
 """Keep the tokens that are farthest from each other, whatever they show, after the projector.
 
-DivPrune, arXiv 2503.02175 (CVPR 2025); released as vbdi/divprune, LLaVA/llava/model/llava_arch.py. Distance is one minus
-cosine; each next token is the one whose nearest chosen token is farthest (`rules/divprune.py`). The tokens of a
+DivPrune, arXiv 2503.02175 (CVPR 2025); released as vbdi/divprune, LLaVA/llava/model/llava_arch.py. Distance is one
+minus cosine; each next token is the one whose nearest chosen token is farthest (`rules/divprune.py`). The tokens of a
 LLaVA-NeXT image, its newlines among them, are one pool, so newlines can be dropped.
 
 The released code computes distances in the model's own precision, where float16 makes ties; here they are float32. It

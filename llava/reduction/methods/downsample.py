@@ -1,8 +1,8 @@
 """Look at a smaller picture: fewer patches from the start, the cheapest way to fewer tokens.
 
-A control, from no paper; VisionDrop (arXiv 2506.22283) and the others are measured against it. Each view is shrunk (area
-average, with antialiasing) to `rows` x `cols` patches, and the encoder's position embeddings are interpolated to that
-grid, as transformers does for pictures of another size. Nothing is chosen or merged, and the encoder itself is faster.
+A control, from no paper; VisionDrop (arXiv 2506.22283) and the others are measured against it. Each view is shrunk
+(linearly, antialiased) to `rows` x `cols` patches, and the encoder's position embeddings are interpolated to that grid,
+as transformers does for pictures of another size. Nothing is chosen or merged, and the encoder itself is faster.
 """
 
 from dataclasses import dataclass, field

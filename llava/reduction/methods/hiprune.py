@@ -4,8 +4,8 @@ HiPrune, arXiv 2508.00553 (AAAI 2026); released as Danielement321/HiPrune, LLaVA
 score is the attention it receives, mean over heads and over all queries, [CLS] among them; the middle layer is the
 ninth of 24 (`object_layer`, from 1), the late one that whose output LLaVA uses (`rules/hiprune.py`). Nothing is merged.
 
-The released code has nothing that must be mended, so there is no `published` setting: that neighbours at a row's end lie
-in the next row is kept. On LLaVA-NeXT it divides the budget by the views; here the setting is of each view.
+The released code has nothing that must be mended, so there is no `published` setting: that neighbours at a row's end
+lie in the next row is kept. On LLaVA-NeXT it divides the budget by the views; here the setting is of each view.
 """
 
 from dataclasses import dataclass, field
@@ -28,7 +28,9 @@ class HiPrune(Reduction):
 
     retention: int = field(metadata={"help": "patches leaving the vision encoder, of each view, e.g. 64"})
     alpha: float = field(default=0.1, metadata={"help": "share of them for anchors with neighbours; released: 0.1"})
-    object_layer: int = field(default=PUBLISHED_LAYER, metadata={"help": "the middle encoder layer, from 1; released: 9"})
+    object_layer: int = field(
+        default=PUBLISHED_LAYER, metadata={"help": "the middle layer of the encoder, from 1; released: 9"}
+    )
 
     def __post_init__(self) -> None:
         positive("retention", self.retention)

@@ -1,7 +1,7 @@
 """Average the tokens of every cell of a coarser grid: what a choice of tokens has to beat to be worth anything.
 
-A control, from no paper, in which nothing is chosen; VisionDrop (arXiv 2506.22283) and the others are measured against it.
-The grid of a view's projected tokens is cut into `rows` x `cols` cells of whole patches, and each cell becomes its mean.
+A control, from no paper, in which nothing is chosen; VisionDrop (arXiv 2506.22283) and the others are measured against
+it. The grid of a view's projected tokens is cut into `rows` x `cols` cells of whole patches; each becomes its mean.
 """
 
 from dataclasses import dataclass, field

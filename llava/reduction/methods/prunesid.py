@@ -1,8 +1,8 @@
 """Sort patches into groups by their principal directions, and thin out each group.
 
-PruneSID, arXiv 2603.09480 (ICLR 2026); released as ZhengyaoFang/PruneSID, prunesid_llava/clip_encoder.py. A patch belongs
-to the direction it weighs most in; within a group a patch is redundant that resembles one [CLS] attends to more
-(`rules/prunesid.py`). [CLS] goes first, then group after group: the order is not that of the picture. Nothing is merged.
+PruneSID, arXiv 2603.09480 (ICLR 2026); released as ZhengyaoFang/PruneSID, prunesid_llava/clip_encoder.py. A patch
+belongs to the direction it weighs most in; within a group a patch is redundant that resembles one [CLS] attends to more
+(`rules/prunesid.py`). [CLS] goes first, then group after group: the order is not the picture's. Nothing is merged.
 
 The directions come from a randomised decomposition whose start the released code does not seed, so that no two of its
 runs agree: `published` draws it anew each time. By default `seed` says the start, the same for every image. On an

@@ -1,10 +1,10 @@
 """Merge the most similar tokens within every encoder layer, a few pairs in each, until as many as wanted are left.
 
-Token Merging, arXiv 2210.09461 (ICLR 2023); released as facebookresearch/ToMe, tome/merge.py. Between attention and MLP
-of each layer, tokens at even places (without [CLS]) each find the most similar one at an odd place by the keys' mean over
-heads, and the closest pairs become their mean, weighted by how many patches each already is; attention is told of the
-weights (`rules/tome.py`). As in comparisons on vision-language models, the number of pairs a layer follows from how many
-tokens are to be left: it is the smallest that comes to it, and the last layers merge only what is missing.
+Token Merging, arXiv 2210.09461 (ICLR 2023); released as facebookresearch/ToMe, tome/merge.py. Between attention and
+MLP of each layer, tokens at even places (without [CLS]) each find the most similar one at an odd place by the keys'
+mean over heads, and the closest pairs become their mean, weighted by how many patches each already is; attention is
+told of the weights (`rules/tome.py`). As in comparisons on vision-language models, the number of pairs of a layer
+follows from how many tokens are to be left: the smallest that comes to it; the last layers merge what is missing.
 
 The order that comes of it is not that of the picture. The released rule has nothing to mend, so there is no `published`
 setting. Later layers work on fewer tokens, so that the encoder is faster than with any other method here.

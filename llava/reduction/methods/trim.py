@@ -1,9 +1,9 @@
 """Keep the patches that CLIP finds least like the question, and the mean of all others as one token.
 
-TRIM, arXiv 2409.10994 (COLING 2025); released as FreedomIntelligence/TRIM, multimodal_encoder/clip_encoder.py. A patch's
-score is the softmax over patches of minus the product of CLIP's two projections, not normalised; the text is the whole
-question, cut off at what CLIP's text tower takes (`rules/trim.py`). With `k` at -1, the released default, as many stay as
-stand out among the picture's scores, which only the picture says; otherwise the share `k`.
+TRIM, arXiv 2409.10994 (COLING 2025); released as FreedomIntelligence/TRIM, multimodal_encoder/clip_encoder.py. A
+patch's score is the softmax over patches of minus the product of CLIP's two projections, not normalised; the text is
+the whole question, cut off at what CLIP's text tower takes (`rules/trim.py`). With `k` at -1, the released default, as
+many stay as stand out among the picture's scores, which only the picture says; otherwise the share `k`.
 
 The choice reads the question before the LLM, so that nothing of an image can be shared between questions. It needs
 CLIP's text tower and projections in the vision tower's folder. The released code has nothing to mend, so there is no

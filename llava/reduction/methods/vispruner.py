@@ -20,8 +20,8 @@ from llava.errors import InputError
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_patches, checked_number, positive, switch
 from llava.reduction.rules.vispruner import important_and_diverse, odd_list
-from llava.reduction.schedule import per_view
-from llava.reduction.selection import Selection
+from llava.reduction.schedule import per_view_beside_newlines
+from llava.reduction.selection import NEWLINES, Selection
 from llava.reduction.stages import at_most, patch_scores
 
 
@@ -47,10 +47,10 @@ class VisPruner(Reduction):
         important = tuple(int(count * self.important_ratio) for count in counts)
         diverse = tuple(count - first for count, first in zip(counts, important))
         kept = important_and_diverse(evidence.values, scores, important, diverse, evidence.lengths, self.published)
-        return Selection(kept, counts, scores.masked_fill(~evidence.valid, -torch.inf))
+        return Selection(kept, counts, scores.masked_fill(~evidence.valid, -torch.inf), arrangement=NEWLINES)
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
-        return [geometry.views * self.visual_token_num]
+        return [geometry.views * self.visual_token_num + geometry.newlines]
 
     def check(self, geometry: Geometry) -> None:
         super().check(geometry)
@@ -66,5 +66,5 @@ class VisPruner(Reduction):
 
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
-        """`retain` patches, shared out evenly among the views of a LLaVA-NeXT image; half of them by attention."""
-        return cls(visual_token_num=per_view(retain, geometry))
+        """`retain` tokens: newlines, the rest shared out evenly among the views; half of the patches by attention."""
+        return cls(visual_token_num=per_view_beside_newlines("vispruner", retain, geometry))

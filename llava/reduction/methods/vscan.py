@@ -90,8 +90,8 @@ class VScan(Reduction):
             )
         if geometry.side % WINDOWS_A_SIDE:
             raise InputError(
-                f"vscan needs a picture of {WINDOWS_A_SIDE} x {WINDOWS_A_SIDE} windows: got {geometry.side} patches on a "
-                f"side, expected a multiple of {WINDOWS_A_SIDE}; choose another method"
+                f"vscan needs a picture of {WINDOWS_A_SIDE} x {WINDOWS_A_SIDE} windows: got {geometry.side} patches on "
+                f"a side, expected a multiple of {WINDOWS_A_SIDE}; choose another method"
             )
 
     @classmethod
