@@ -120,7 +120,9 @@ def check_image(name: str, count: int, geometry: Geometry) -> None:
     """Refuse to keep more patches of an image than all its views have."""
     most = geometry.patches * geometry.views
     if count > most:
-        raise InputError(f"{name} must not exceed what an image has: got {count}, expected at most {most}; lower it")
+        raise InputError(
+            f"{name} must not exceed what an image has: got {shown(count)}, expected at most {most}; lower it"
+        )
 
 
 def check_room(name: str, method: str, geometry: Geometry, layer: int) -> None:

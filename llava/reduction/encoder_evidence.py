@@ -17,10 +17,13 @@ class EncoderEvidence(Evidence, Protocol):
     That of the layer whose output LLaVA uses is handed to `at_encoder`; `layer` gives that of others.
     """
 
-    views: tuple[int, ...]
-    """How many of the views, one after the other, are of each picture."""
-    whole_side: int
-    """Patches along one side of a view as it was handed in, before `grid` made it smaller."""
+    @property
+    def views(self) -> tuple[int, ...]:
+        """How many of the views, one after the other, are of each picture."""
+
+    @property
+    def whole_side(self) -> int:
+        """Patches along one side of a view as it was handed in, before `grid` made it smaller."""
 
     def attention_from_all(self) -> torch.Tensor:
         """(V, H, R, n) float32, what the patches get from all R tokens, [CLS] among them where there is one."""

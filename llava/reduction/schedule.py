@@ -52,6 +52,23 @@ def per_view(retain: int, geometry: Geometry) -> int:
     return max(1, round(Fraction(retain, geometry.views)))
 
 
+def per_view_beside_one(name: str, retain: int, geometry: Geometry) -> float:
+    """The share of a view's patches that is its part of a budget less one token, which stands for the others.
+
+    Raises:
+        InputError: when that is no patch at all, or more than there are.
+    """
+    kept = per_view(retain, geometry) - 1
+    if not 1 <= kept <= geometry.patches:
+        raise InputError(
+            f"--retain of {name} must leave a patch of each view beside the token of all others, no more than there are: "
+            f"got {shown(retain)}, expected {2 * geometry.views} to {(geometry.patches + 1) * geometry.views}; "
+            f"change it"
+        )
+    # In the middle between two counts, so that rounding does not matter.
+    return min(1.0, (kept + 0.5) / geometry.patches)
+
+
 def per_view_beside_newlines(name: str, retain: int, geometry: Geometry) -> int:
     """The same where a LLaVA-NeXT image's newline tokens stay and count.
 

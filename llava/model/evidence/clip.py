@@ -47,11 +47,6 @@ class ClipEvidence(Surrounded):
         return self._leaving[:, self._first :]
 
     @property
-    def own_values(self) -> torch.Tensor:
-        """(I, n, D of the encoder), the same as the encoder itself has them."""
-        return self.values
-
-    @property
     def tokens(self) -> torch.Tensor:
         """(I, 1 + n, D), [CLS] and the patches as they leave the layer."""
         return self._leaving

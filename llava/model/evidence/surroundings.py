@@ -1,4 +1,4 @@
-"""What a method may ask before the LLM besides the last encoder layer; letters in shapes as in this room's `__init__`."""
+"""What a method may ask before the LLM besides the last encoder layer; letters as in this room's `__init__`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,8 +35,16 @@ class Surrounded:
     around: Surroundings | None
     has_cls: bool
     lengths: tuple[int, ...]
-    values: torch.Tensor
-    own_values: torch.Tensor
+
+    @property
+    def values(self) -> torch.Tensor:
+        """(V, n, D), the patches."""
+        raise NotImplementedError
+
+    @property
+    def own_values(self) -> torch.Tensor:
+        """(V, n, D of the encoder), the same as the encoder itself has them."""
+        return self.values
 
     @property
     def _around(self) -> Surroundings:

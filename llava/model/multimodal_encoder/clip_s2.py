@@ -63,7 +63,7 @@ class CLIPVisionTowerS2(CLIPVisionTower):
     def see(self, pixels: torch.Tensor, reduction: Reduction | None = None) -> _Seen:
         """Run the encoder over (V, 3, height, width) pixels at every scale."""
         wanted = self.wanted(reduction)
-        if wanted is not None and (any(wanted.pairs) or wanted.grid is not None):
+        if reduction is not None and wanted is not None and (any(wanted.pairs) or wanted.grid is not None):
             raise InputError(
                 f"{name_of(reduction)} changes the tokens within the encoder, which a tower with s2 runs at several "
                 f"scales: got s2; choose another method"

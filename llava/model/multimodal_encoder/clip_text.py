@@ -144,7 +144,7 @@ def _loaded(tower: Any) -> ClipHalf:
         geometry["projection_dim"] = raw["projection_dim"]
     state = read_weights(folder)
     try:
-        text = CLIPTextModelWithProjection(CLIPTextConfig(**geometry, bos_token_id=None, eos_token_id=None))
+        text = CLIPTextModelWithProjection(CLIPTextConfig(**geometry, bos_token_id=0, eos_token_id=2))
         tokenizer = CLIPTokenizer.from_pretrained(source.name)
     except DOES_NOT_FIT as error:
         raise InputError(

@@ -66,8 +66,8 @@ class Partial:
             pixels = smaller(pixels, wanted.grid, host.config.patch_size)
         hidden = host.enter(pixels, interpolate=wanted.grid is not None)
         seen = run_layers(host.encoder.layers, hidden, layers, wanted, self.first_patch)
-        found = {"others": seen.others, "into": seen.into}
-        return PartialOutput(last_hidden_state=seen.leaving, entering=seen.entering, **found)
+        found: dict[str, Any] = {"entering": seen.entering, "others": seen.others, "into": seen.into}
+        return PartialOutput(last_hidden_state=seen.leaving, **found)
 
 
 class PartialCLIP(Partial, CLIPVisionModel):

@@ -12,7 +12,7 @@ default what is chosen is out. Where no two tokens are copies, both are the same
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
 
-from llava.errors import InputError
+from llava.errors import InputError, shown
 from llava.reduction.base import Geometry, Reduction
 from llava.reduction.checks import checked_number, switch
 from llava.reduction.encoder_evidence import ProjectedEvidence
@@ -59,7 +59,7 @@ class DivPrune(Reduction):
         """`retain` tokens of the largest image, and the same share of others."""
         if retain > geometry.most_tokens:
             raise InputError(
-                f"--retain of divprune must not exceed what an image has: got {retain}, expected at most "
+                f"--retain of divprune must not exceed what an image has: got {shown(retain)}, expected at most "
                 f"{geometry.most_tokens}; lower it"
             )
         return cls(subset_ratio=retain / geometry.most_tokens)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from llava.reduction.base import Geometry, Reduction
-from llava.reduction.checks import check_grid, positive
+from llava.reduction.checks import check_grid, check_image, positive
 from llava.reduction.encoder_evidence import EncoderEvidence
 from llava.reduction.rules.grid import cells, fitting_grid, middles
 from llava.reduction.schedule import per_view
@@ -47,4 +47,5 @@ class Downsample(Reduction):
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
         """The largest grid of at most `retain` patches, shared out evenly among the views; see the method `pool`."""
+        check_image("--retain of downsample", retain, geometry)
         return cls(*fitting_grid(per_view(retain, geometry), geometry.side))

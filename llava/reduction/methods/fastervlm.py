@@ -3,7 +3,8 @@
 FasterVLM, arXiv 2412.01818v1; released as Theia-4869/FasterVLM, llava/model/llava_arch.py. Nothing is merged, [CLS]
 itself is dropped, and the LLM is left as it is: VisionZip without its contextual tokens. The released code has nothing
 to mend, so there is no `published` setting. It ranks in the model's own precision, where float16 makes ties; here the
-ranking is float32. An encoder without [CLS] (SigLIP) ranks patches by the attention they receive.
+ranking is float32. An encoder without [CLS] (SigLIP) ranks patches by the attention they receive. Rows of a LLaVA-NeXT
+image keep their newline tokens on top of the patches, as released.
 """
 
 from dataclasses import dataclass, field, replace

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
 
 from llava.reduction.base import Geometry, Reduction
-from llava.reduction.checks import check_grid, positive
+from llava.reduction.checks import check_grid, check_image, positive
 from llava.reduction.encoder_evidence import ProjectedEvidence
 from llava.reduction.rules.grid import cell_means, cells, fitting_grid, middles
 from llava.reduction.schedule import per_view
@@ -53,4 +53,5 @@ class Pool(Reduction):
 
         Where several are as large, the squarest. 64 is 8 x 8, 32 is 4 x 8; 57 is not to be had and becomes 7 x 8.
         """
+        check_image("--retain of pool", retain, geometry)
         return cls(*fitting_grid(per_view(retain, geometry), geometry.side))

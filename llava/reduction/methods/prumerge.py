@@ -23,7 +23,7 @@ from llava.reduction.checks import check_cls, checked_number, switch
 from llava.reduction.encoder_evidence import EncoderEvidence
 from llava.reduction.merging import summary
 from llava.reduction.rules.prumerge import merge_neighbours, prumerge_order, prumerge_scores
-from llava.reduction.schedule import per_view
+from llava.reduction.schedule import per_view_beside_one
 from llava.reduction.selection import VIEWS, Selection
 
 VARIANTS = ("prumerge", "prumerge+")
@@ -82,10 +82,4 @@ class PruMerge(Reduction):
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
         """A fixed share: of each view one token fewer than its part of `retain`, and the token of the others."""
-        kept = per_view(retain, geometry) - 1
-        if kept < 1:
-            raise InputError(
-                f"--retain of prumerge must leave two tokens of each view: got {retain}, expected at least "
-                f"{2 * geometry.views}; raise it"
-            )
-        return cls(adaptive=False, reduction_ratio=min(1.0, (kept + 0.5) / geometry.patches))
+        return cls(adaptive=False, reduction_ratio=per_view_beside_one("prumerge", retain, geometry))

@@ -19,7 +19,7 @@ from llava.reduction.checks import checked_number
 from llava.reduction.encoder_evidence import EncoderEvidence
 from llava.reduction.merging import summary
 from llava.reduction.rules.trim import mean_of_others, trim_kept, trim_scores
-from llava.reduction.schedule import per_view
+from llava.reduction.schedule import per_view_beside_one
 from llava.reduction.selection import VIEWS, Selection
 
 ADAPTIVE = -1.0
@@ -57,10 +57,4 @@ class Trim(Reduction):
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
         """A fixed share: of each view one patch fewer than its part of `retain`, and the mean of the others."""
-        kept = per_view(retain, geometry) - 1
-        if kept < 1:
-            raise InputError(
-                f"--retain of trim must leave two tokens of each view: got {retain}, expected at least "
-                f"{2 * geometry.views}; raise it"
-            )
-        return cls(k=min(1.0, (kept + 0.5) / geometry.patches))
+        return cls(k=per_view_beside_one("trim", retain, geometry))

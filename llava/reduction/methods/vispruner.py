@@ -8,7 +8,8 @@ Where the list of others has an odd length (as for 50 tokens of 576), the releas
 scores it leaves the order to the processor. The default pairs the odd one as well and puts the earlier of equals first.
 With `published` such counts are refused and equals are left to torch's sort; where there are neither, both are the
 same. The rule is numerically fragile: rounding may change a choice on most images. An encoder without [CLS] (SigLIP)
-ranks patches by the attention they receive.
+ranks patches by the attention they receive. Rows of a LLaVA-NeXT image keep their newline tokens on top of the
+patches, as released.
 """
 
 from dataclasses import dataclass, field

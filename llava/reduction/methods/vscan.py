@@ -13,7 +13,7 @@ too; by default the late layer fills up. A budget of all patches leaves everythi
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
 
-from llava.errors import InputError
+from llava.errors import InputError, shown
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_falling, check_patches, checked_counts, checked_layers, positive, switch
 from llava.reduction.encoder_evidence import ProjectedEvidence
@@ -22,7 +22,7 @@ from llava.reduction.scoring import mean_received
 from llava.reduction.selection import Selection
 from llava.reduction.stages import at_most, keep_top, patch_scores
 
-PUBLISHED_LAYER = 5
+PUBLISHED_LAYER, PUBLISHED_DEPTH = 5, 24
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,13 @@ class VScan(Reduction):
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
         """As published: 1.5 x `retain` up to half of the LLM's layers, what makes `retain` the average after it."""
         each = max(1, (3 * retain + 1) // 2 // geometry.views)
-        half = geometry.layers // 2
-        left = round((retain * geometry.layers - each * geometry.views * half) / (geometry.layers - half))
-        if left < 1 or each > geometry.patches:
+        half = max(1, geometry.layers // 2)
+        later = max(1, geometry.layers - half)
+        left = (2 * (retain * geometry.layers - each * geometry.views * half) + later) // (2 * later)
+        if not 1 <= left < each * geometry.views or each > geometry.patches:
             raise InputError(
-                f"--retain of vscan must leave tokens at both stages: got {retain}, which gives "
-                f"{each * geometry.views} and {left} of {geometry.most_tokens}; change it"
+                f"--retain of vscan must leave tokens at both stages, fewer at the second: got {shown(retain)}, which "
+                f"gives {shown(each * geometry.views)} and {shown(left)} of {geometry.most_tokens}; change it"
             )
-        early = min(geometry.encoder_layers - 1, round(PUBLISHED_LAYER * geometry.encoder_layers / 24))
+        early = min(geometry.encoder_layers - 1, round(PUBLISHED_LAYER * geometry.encoder_layers / PUBLISHED_DEPTH))
         return cls(each, [half], [left], early)
