@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from llava.image_config import max_length, patch_merge_type
+from llava.image_config import max_length
+from llava.merge_config import merge_of
 from llava.model.assembly import unpad_image
 from llava.model.context import warn_of_cut
 from llava.model.devices import device_of
@@ -32,7 +33,7 @@ class LlavaMetaModel(VisionModules):
         if getattr(config, "mm_vision_tower", None):
             self.vision_tower = build_vision_tower(config, delay_load=True)
             self.mm_projector = build_vision_projector(config)
-            if patch_merge_type(config) == "spatial_unpad":
+            if merge_of(config).unpad:
                 self.image_newline = nn.Parameter(torch.zeros(config.hidden_size))
 
     def get_vision_tower(self) -> Any:
@@ -52,24 +53,26 @@ class LlavaMetaForCausalLM(ViewTokens, LlavaInputs, VisionTokenizer):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         images: Any = None,
-        image_sizes: list[tuple[int, int]] | None = None,
+        image_sizes: Any = None,
         reduction: Reduction | None = None,
         trace: Trace | None = None,
         encoded: tuple[torch.Tensor, list[int]] | None = None,
+        modalities: Any = None,
     ) -> tuple[torch.Tensor, Plan]:
         """Prompts and images to decoder inputs (B, T, D), and where everything is in them.
 
         Args:
             input_ids: (B, L) int64, -200 where an image goes, padded on any side.
             attention_mask: (B, L), 0 at padding.
-            images: see `generate`.
+            images, image_sizes, modalities: see `generate`.
             encoded: what `encode_views` gave for them earlier; `images` is then not looked at.
         """
         ids = input_ids.cpu()
         mask = attention_mask.cpu() if attention_mask is not None else None
         if encoded is None:
+            given = sort_images(ids, images, image_sizes, mask, modalities)
             asked = self.asked_in(ids, mask) if reduction is not None and reduction.question_at_encoder else None
-            encoded = self.encode_views(*sort_images(ids, images, image_sizes, mask), reduction, trace, asked)
+            encoded = self.encode_views(given.views, given.sizes, reduction, trace, given.modalities, asked)
         features, lengths = encoded
         plan = plan_fusion(ids, mask, lengths, max_length(self.config))
         if plan.cut is not None and not self.training:

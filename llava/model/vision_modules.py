@@ -23,7 +23,7 @@ class VisionModules:
 
         Args:
             model_args: `vision_tower`, `mm_vision_select_layer`, `mm_vision_select_feature`, `pretrain_mm_mlp_adapter`
-                (a file of projector weights, or None), `mm_patch_merge_type`, `mm_projector_type`.
+                (a file of projector weights, or None), `mm_patch_merge_type`, `mm_projector_type`, `s2`, `s2_scales`.
             fsdp: LLaVA hides the tower in a list where it is set; not needed here, and without effect.
 
         Raises:
@@ -36,6 +36,9 @@ class VisionModules:
             self.vision_tower = tower
         else:
             tower.load_model()
+        for key in ("s2", "s2_scales"):  # what the tower was built by, so that it is built again
+            if getattr(model_args, key, None) is not None:
+                setattr(config, key, getattr(model_args, key))
         config.mm_vision_config = tower.config.to_diff_dict()
         config.use_mm_proj = True
         config.mm_projector_type = getattr(model_args, "mm_projector_type", "linear")

@@ -29,6 +29,7 @@ class Geometry:
         unreduced: tokens of the largest image where nothing is dropped, LLaVA-NeXT's newlines counted; None: its
             patches.
         encoder_layers: layers of the vision encoder.
+        frames: of a video, each of which is a view; 0: pictures.
     """
 
     layers: int
@@ -36,6 +37,7 @@ class Geometry:
     views: int = 1
     has_cls: bool = True
     unreduced: int | None = None
+    frames: int = 0
     encoder_layers: int = 24
 
     @property

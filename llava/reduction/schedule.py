@@ -61,7 +61,7 @@ def per_view_beside_one(name: str, retain: int, geometry: Geometry) -> float:
     kept = per_view(retain, geometry) - 1
     if not 1 <= kept <= geometry.patches:
         raise InputError(
-            f"--retain of {name} must leave a patch of each view beside the token of all others, no more than there are: "
+            f"--retain of {name} must leave a patch of each view beside the token of the others, no more than it has: "
             f"got {shown(retain)}, expected {2 * geometry.views} to {(geometry.patches + 1) * geometry.views}; "
             f"change it"
         )

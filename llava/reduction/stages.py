@@ -21,7 +21,16 @@ def at_most(evidence: Evidence, count: int) -> tuple[int, ...]:
 
 def patch_scores(evidence: Evidence) -> torch.Tensor:
     """(I, n) float32: what [CLS] gives to each patch, or what it receives where there is no [CLS]; mean over heads."""
-    return mean_received(evidence.attention_from_cls() if evidence.has_cls else evidence.attention_from_image())
+    return mean_received(evidence.attention_from_cls()) if evidence.has_cls else received(evidence)
+
+
+def received(evidence: Evidence) -> torch.Tensor:
+    """(I, n) float32: what each patch receives from all patches of its view; mean over heads and queries.
+
+    An encoder adds it up view by view (`attention_received`): the whole matrices of a batch would fill the memory.
+    """
+    added_up = getattr(evidence, "attention_received", None)
+    return mean_received(evidence.attention_from_image()) if added_up is None else added_up()
 
 
 def keep_and_merge(evidence: Evidence, scores: torch.Tensor, dominant: int, contextual: int) -> Selection:
@@ -44,7 +53,7 @@ def encoder_stage(evidence: Evidence, dominant: int, contextual: int) -> Selecti
     Without a [CLS] (SigLIP), patches are ranked by the attention they receive and all `dominant` are patches.
     """
     if not evidence.has_cls:
-        return keep_and_merge(evidence, mean_received(evidence.attention_from_image()), dominant, contextual)
+        return keep_and_merge(evidence, received(evidence), dominant, contextual)
     picked = keep_and_merge(evidence, summed_over_heads(evidence.attention_from_cls()), dominant - 1, contextual)
     return Selection(picked.kept, picked.kept_counts, picked.scores, picked.merged, keeps_cls=True)
 

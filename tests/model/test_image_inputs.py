@@ -41,7 +41,7 @@ def test_every_image_token_gets_its_own_image_or_a_line_says_why(counts: list[in
     forms: dict[str, list[Any]] = {"alone": [image(number) for number in wanted], "filled": filled}
     forms["fillers are None"] = [None if entry[0, 0, 0] < 0 else entry for entry in filled]
     for form in forms.values():
-        views, sizes = sort_images(prompts(counts), form, [(n + 1, n + 2) for n, _ in enumerate(form)])
+        views, sizes, _ = sort_images(prompts(counts), form, [(n + 1, n + 2) for n, _ in enumerate(form)])
         assert told(views) == wanted
         assert sizes == [(n + 1, n + 2) for n, entry in enumerate(form) if entry is not None and entry[0, 0, 0] >= 0]
     if data is None:
@@ -51,7 +51,7 @@ def test_every_image_token_gets_its_own_image_or_a_line_says_why(counts: list[in
     present = [number for number in given_now if number is not None]
     whole = sum(max(1, count) for count in counts)
     try:
-        views, _ = sort_images(prompts(counts), entries, None)
+        views, *_ = sort_images(prompts(counts), entries, None)
     except InputError as error:
         assert "prompts and images must match" in str(error)
         assert len(present) != sum(counts) or len(entries) == whole
@@ -145,7 +145,7 @@ def test_what_is_no_image_is_refused(images: Any, complaint: str) -> None:
 
 def test_views_and_dtypes_may_differ() -> None:
     images = [image(0, views=1), image(1), image(2, views=5).half()]
-    views, _ = sort_images(prompts([1, 2]), images, None)
+    views, *_ = sort_images(prompts([1, 2]), images, None)
     assert [tuple(view.shape) for view in views] == [(1, 3, 2, 2), (1, 3, 2, 2), (5, 3, 2, 2)]
     assert [len(view) for view in sort_images(prompts([2]), torch.zeros(2, 4, 3, 2, 2), None)[0]] == [4, 4]
 

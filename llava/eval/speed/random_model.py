@@ -95,7 +95,7 @@ def random_clip_half(shape: Shape) -> ClipHalf:
     width = 64 * max(1, round(0.75 * shape.vision_width / 64))
     config = CLIPTextConfig(
         hidden_size=width, intermediate_size=4 * width, num_attention_heads=width // 64, projection_dim=width,
-        bos_token_id=None, eos_token_id=None,
+        bos_token_id=0, eos_token_id=2,
     )  # fmt: skip
     text = CLIPTextModelWithProjection(config)
     return ClipHalf(text, torch.randn(width, shape.vision_width) * shape.vision_width**-0.5, NumberTokenizer(49408))

@@ -9,7 +9,9 @@ import torch
 from llava.model.evidence.surroundings import Surrounded, Surroundings
 from llava.model.layer_parts import normed, only_looked_at, projected, split_heads
 from llava.reduction.precision import without_autocast
-from llava.reduction.scoring import attention_rows
+from llava.reduction.scoring import attention_rows, mean_received
+
+MOST_ENTRIES = 2**26  # of the attention matrices held at once: 256 MiB in float32, 7 views of SigLIP-so400m
 
 
 class ClipEvidence(Surrounded):
@@ -106,6 +108,18 @@ class ClipEvidence(Surrounded):
             other.__dict__.pop(name, None)
         other._attention, other._norm, other._entering = layer.self_attn, layer.layer_norm1, entering
         return other
+
+    @only_looked_at
+    def attention_received(self) -> torch.Tensor:
+        """(I, n) float32, `attention_from_image` averaged over heads and queries, for as many views at once as fit."""
+        queries = split_heads(
+            projected(self._attention.q_proj, self._normed[:, self._first :]), self._attention.head_dim
+        )
+        heads, rows, columns = queries.shape[1], queries.shape[2], self._keys.shape[2]
+        at_once = max(1, MOST_ENTRIES // (heads * rows * columns))
+        pairs = zip(queries.split(at_once), self._keys.split(at_once))
+        parts = [mean_received(attention_rows(*pair, self._attention.scale)) for pair in pairs]
+        return torch.cat(parts)[:, self._first :]
 
     def attention_from_last(self) -> torch.Tensor:
         """Refused: there is no prompt in the encoder."""

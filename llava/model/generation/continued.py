@@ -7,7 +7,7 @@ import torch
 from llava.constants import IMAGE_TOKEN_INDEX
 from llava.errors import InputError
 from llava.model.cache.staged_cache import StagedCache
-from llava.model.image_inputs import read_sizes
+from llava.model.image_inputs import list_entries
 from llava.reduction import Reduction
 
 
@@ -19,9 +19,9 @@ def unseen_tokens(input_ids: torch.Tensor, attention_mask: torch.Tensor | None, 
 
 
 def unseen_images(
-    input_ids: torch.Tensor, unseen: torch.Tensor, images: Any, image_sizes: Any, method: Reduction
-) -> tuple[Any, Any]:
-    """The images of the new tokens, where those of the whole conversation are given."""
+    input_ids: torch.Tensor, unseen: torch.Tensor, images: Any, image_sizes: Any, modalities: Any, method: Reduction
+) -> tuple[Any, Any, Any]:
+    """The images of the new tokens, their sizes and modalities, where those of the whole conversation are given."""
     is_image = input_ids == IMAGE_TOKEN_INDEX
     wanted = unseen[is_image].tolist()
     if any(wanted) and method.layers:
@@ -30,10 +30,10 @@ def unseen_images(
             f"{sum(wanted)} new; pass the whole conversation without past_key_values"
         )
     if images is None or len(images) != len(wanted):
-        return images, image_sizes
-    named = read_sizes(image_sizes, list(images)) if image_sizes is not None else None
-    sizes = [size for size, new in zip(named, wanted) if new] if named is not None else None
-    return [image for image, new in zip(images, wanted) if new], sizes
+        return images, image_sizes, modalities
+    entries = [entry for entry, new in zip(list_entries(images, image_sizes, modalities), wanted) if new]
+    pixels, sizes, kinds = (list(column) for column in zip(*entries)) if entries else ([], [], [])
+    return pixels, sizes if image_sizes is not None else None, kinds
 
 
 def finished(sequences: torch.Tensor, end_tokens: list[int]) -> torch.Tensor:

@@ -16,7 +16,7 @@ from llava.model.checkpoint.folder import Folder
 from llava.model.checkpoint.tensors import State, read_weights
 from llava.model.loading.names import TOWER, compare, model_names
 from llava.model.multimodal_encoder.source import TowerSource
-from llava.model.multimodal_encoder.weights import read_tower
+from llava.model.multimodal_encoder.weights import read_tower, used
 
 # A revision or subfolder is the checkpoint's own, the way to the hub is the same for both.
 TOWER_HUB_ARGUMENTS = ("cache_dir", "local_files_only", "proxies", "token")
@@ -28,10 +28,14 @@ def read_state(folder: Folder, extra: State, source: TowerSource | None) -> Stat
     Args:
         folder: of the checkpoint, or of the base.
         extra: what was trained beside it; it takes the place of what the folder holds.
-        source: where the tower lies, if the folder does not hold it.
+        source: of the tower; its weights are read from there if the folder does not hold them.
     """
     state = model_names(read_weights(folder)) | extra
-    if source is not None and source.name is not None and not any(name.startswith(TOWER) for name in state):
+    if source is None:
+        return state
+    if any(name.startswith(TOWER) for name in state):  # those that were trained with it, whatever lies beside
+        return used(state, source.config, TOWER)
+    if source.name is not None:
         place = Folder(source.name, {name: folder.hub[name] for name in folder.hub if name in TOWER_HUB_ARGUMENTS})
         state |= {TOWER + name: tensor for name, tensor in read_tower(place, source.config).items()}
     return state

@@ -12,15 +12,12 @@ import torch
 from torch import nn
 
 from llava.errors import InputError, shown
-from llava.model.checkpoint.folder import Folder
 from llava.model.devices import device_of
 from llava.model.evidence.clip import ClipEvidence
 from llava.model.evidence.surroundings import Surroundings
-from llava.model.loading.names import compare
-from llava.model.multimodal_encoder.image_processor import build_image_processor
-from llava.model.multimodal_encoder.source import TowerSource, locate_tower, tower_config
+from llava.model.multimodal_encoder.tower_configs import tower_config
+from llava.model.multimodal_encoder.tower_files import TowerFiles
 from llava.model.multimodal_encoder.wanted import Wanted
-from llava.model.multimodal_encoder.weights import read_tower
 from llava.model.question import Asked
 from llava.reduction import Reduction, Selection
 
@@ -53,7 +50,7 @@ class _Note:
     evidence: ClipEvidence | None = None
 
 
-class VisionTower(nn.Module):
+class VisionTower(TowerFiles, nn.Module):
     """A vision tower, under LLaVA's names.
 
     Args:
@@ -77,7 +74,6 @@ class VisionTower(nn.Module):
         self.vision_tower_name = vision_tower
         self._embedded = getattr(args, "mm_vision_config", None)
         self._checkpoint = getattr(args, "name_or_path", None) or None
-        self._source: TowerSource | None = None
         if self._embedded is not None:
             config = tower_config(self._embedded, "mm_vision_config", "a configuration")
         else:
@@ -93,67 +89,12 @@ class VisionTower(nn.Module):
         config._attn_implementation = chosen if chosen in ("eager", "sdpa", "flash_attention_2") else "sdpa"
         self.layers_to_run = self.choose(args, config)
         self.vision_tower = self.encoder_class(config)
-        self.is_loaded = False
-        self._image_processor: Any = None
         if not delay_load:
             self.load_model()
 
     def choose(self, args: Any, config: Any) -> int:
         """Read what is said about features; return how many of the encoder's layers run; InputError if it cannot be."""
         raise NotImplementedError
-
-    @property
-    def source(self) -> TowerSource:
-        """Where the tower lies, looked for when it is asked for; InputError where it is nowhere."""
-        if self._source is None:
-            if not self.vision_tower_name:
-                raise InputError("a vision tower must be named: got no mm_vision_tower; give a CLIP folder or hub id")
-            self._source = locate_tower(self.vision_tower_name, self._checkpoint, self._embedded)
-        return self._source
-
-    @source.setter
-    def source(self, source: TowerSource) -> None:
-        self._source = source
-
-    def load_model(self, device_map: Any = None) -> None:
-        """Read the tower's weights from where it lies; nothing happens where they are there already.
-
-        Args:
-            device_map: a device to move it to; a map or `auto` changes nothing, as the tower is part of a model.
-
-        Raises:
-            InputError: when its weights lie nowhere by themselves, or do not fit.
-        """
-        if self.is_loaded:
-            return
-        if self.source.name is None:
-            raise InputError(
-                f"a vision tower's weights must lie somewhere: {shown(self.vision_tower_name)} is known by its "
-                f"geometry alone; they come with the checkpoint, load that with from_pretrained"
-            )
-        state = read_tower(Folder(self.source.name), self.config)
-        compare(state, self.vision_tower.state_dict(), set(), self.source.name)
-        self.vision_tower.load_state_dict({name: tensor[...] for name, tensor in state.items()})
-        self.vision_tower.requires_grad_(False)
-        self.is_loaded = True
-        if isinstance(device_map, (int, torch.device)) or (isinstance(device_map, str) and device_map != "auto"):
-            self.vision_tower.to(device_map)
-
-    @property
-    def image_processor(self) -> Any:
-        """What makes pixels of pictures for this tower; InputError where no file says how."""
-        if self._image_processor is None:
-            self._image_processor = build_image_processor(self.source, self.image_size)
-        return self._image_processor
-
-    @image_processor.setter
-    def image_processor(self, processor: Any) -> None:
-        self._image_processor = processor
-
-    @property
-    def has_image_processor(self) -> bool:
-        """False where none was made or given yet."""
-        return self._image_processor is not None
 
     @property
     def dummy_feature(self) -> torch.Tensor:
