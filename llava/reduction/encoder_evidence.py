@@ -35,7 +35,7 @@ class EncoderEvidence(Evidence, Protocol):
         """Evidence of the layer with that number, from 0; one of those that the method's `encoder_layers` name."""
 
     def merged_into(self) -> torch.Tensor:
-        """(V, patches) int64: where `merges` asks for it, the token each patch of the view went into."""
+        """(V, patches) int64, the token each patch of the view went into; its own where `merges` asks for none."""
 
     def image_embeds(self) -> torch.Tensor:
         """(V, n, d) float32, the patches through CLIP's last norm and its projection for pictures.

@@ -73,9 +73,10 @@ class Surrounded:
         raise NotImplementedError
 
     def merged_into(self) -> torch.Tensor:
-        """(V, patches) int64, the token of each patch."""
-        assert self._around.into is not None, "the method merges nothing within the encoder"
-        return self._around.into
+        """(V, patches) int64, the token of each patch; its own where nothing was merged."""
+        if self._around.into is not None:
+            return self._around.into
+        return torch.arange(self.lengths[0], device=self.values.device).expand(len(self.lengths), -1)
 
     def image_embeds(self) -> torch.Tensor:
         """(V, n, d) float32, through CLIP's last norm and visual projection."""

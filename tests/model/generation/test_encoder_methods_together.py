@@ -1,4 +1,4 @@
-"""Methods that choose before the LLM, in a model: rows of a batch, shared images and many views, each as it is alone."""
+"""Methods that choose before the LLM, in a model: rows of a batch, shared images, many views, each as it is alone."""
 
 import pytest
 import torch
@@ -63,9 +63,7 @@ def test_what_questions_share_of_an_image_is_as_without_sharing(load: Load, name
     assert bool(prefix.blocks) is not method.reads_question
     prefixes = [prefix] * 2
     if method.question_at_encoder:
-        with pytest.raises(
-            InputError, match=f"{name} reads the question before the LLM, so that an image's tokens are"
-        ):
+        with pytest.raises(InputError, match=f"{name} reads the question before the LLM, so that an image's tok"):
             loaded.model.ask(prefixes, [one.input_ids for one in asked], **arguments)
         prefixes = [loaded.model.encode_image(*one) for one in asked]
     shared = loaded.model.ask(prefixes, [one.input_ids for one in asked], **arguments)
