@@ -149,8 +149,7 @@ class Reduction:
 
     def check(self, geometry: Geometry) -> None:
         """Refuse settings that do not fit a model, before its weights are loaded."""
-        merging = any(self.merges(geometry.patches, geometry.encoder_layers))
-        if geometry.scales > 1 and (merging or self.grid(geometry.side) is not None):
+        if geometry.scales > 1 and self._changes_encoder(geometry):
             raise InputError(
                 f"{name_of(self)} changes the tokens within the encoder, which a tower with s2 runs at "
                 f"{geometry.scales} scales: got s2 true; choose another method"
@@ -166,6 +165,11 @@ class Reduction:
                 f"layer_list must stay below the number of LLM layers: got {late[0]}, expected at most "
                 f"{geometry.layers - 1} for a model of {geometry.layers} layers; lower or remove it"
             )
+
+    def _changes_encoder(self, geometry: Geometry) -> bool:
+        """True where the encoder itself sees fewer tokens."""
+        merging = any(self.merges(geometry.patches, geometry.encoder_layers))
+        return merging or self.grid(geometry.side) is not None
 
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
