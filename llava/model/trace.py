@@ -30,10 +30,12 @@ class Trace:
     """Hand one to `generate(..., trace=Trace())` and it is filled in.
 
     Attributes:
-        encoder: what the vision encoder kept of each view (None for methods that keep all).
+        encoder: what was kept before the LLM of each view, or with `pooled` of all of a picture's tokens together, by
+            their numbers in `order` (None for methods that keep all).
         order: (n,) int64, for the image tokens in the LLM, all images one after the other, their numbers among the
             tokens that left the encoder, all views one after the other, one more standing for LLaVA-NeXT's newline;
-            None: they are the same.
+            None: they are the same. With `pooled`, before the choice that `encoder` is.
+        pooled: `encoder` has a row for each picture, not for each view.
         inputs_embeds: (B, T, D), what entered the LLM.
         layout: where the images were in it.
         stages: the reductions of the prompt inside the LLM, in order.
@@ -42,6 +44,7 @@ class Trace:
 
     encoder: Selection | None = None
     order: torch.Tensor | None = None
+    pooled: bool = False
     inputs_embeds: torch.Tensor | None = None
     layout: Layout | None = None
     stages: list[StageTrace] = field(default_factory=list)

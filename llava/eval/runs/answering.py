@@ -116,9 +116,11 @@ class Answering:
         return self.model.encode_prefixes(ids, pixels, sizes, self.methods.get(kinds[0]), **named)
 
     def _prefix_key(self, number: int, ids: torch.Tensor) -> Hashable:
-        """A prefix is of a picture and of the text before it."""
-        key = self.keys[number]
-        return None if key is None else (key, split_prompt(ids.tolist())[0])
+        """A prefix is of a picture and of the text before it, and perhaps of the question."""
+        key, prompt = self.keys[number], tuple(ids.tolist())
+        if key is None:
+            return None
+        return key, prompt if self.model.reduction.question_at_encoder else split_prompt(prompt)[0]
 
     def _read(self, number: int) -> Item:
         item = self.data[number]
