@@ -148,6 +148,15 @@ def check_cls(method: str, geometry: Geometry) -> None:
         )
 
 
+def check_text_tower(method: str, geometry: Geometry) -> None:
+    """Refuse an encoder that is no CLIP (known by its [CLS]) for a method that asks CLIP about the question."""
+    if not geometry.has_cls:
+        raise InputError(
+            f"{method} reads the question with CLIP's text tower, and CLIP's text tower needs a CLIP tower: this "
+            f"vision encoder is another one (such as SigLIP); choose another method"
+        )
+
+
 def integer(name: str, value: object) -> None:
     """Refuse anything but a whole number."""
     if not isinstance(value, int) or isinstance(value, bool):

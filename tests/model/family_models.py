@@ -1,13 +1,17 @@
 """Small models of random weights: every language model with every tower and way to cut pictures."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import torch
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from llava.model.language_model.families import CLASSES
 from llava.model.language_model.llava_causal_lm import LlavaCausalLM
+from llava.model.multimodal_encoder.clip_text import ClipHalf, give_clip_half
+from llava.model.question import give_tokenizer
 
-SIDE, PATCH, LAYERS, WORDS = 6, 4, 4, 24
+SIDE, PATCH, LAYERS, WORDS = 8, 4, 4, 24
 EDGE = SIDE * PATCH
 _SIZES = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": LAYERS, "num_attention_heads": 4}
 _USUAL = _SIZES | {"vocab_size": WORDS, "max_position_embeddings": 4096, "bos_token_id": 1, "eos_token_id": 2}
@@ -38,7 +42,7 @@ def model_of(language: str, sight: str) -> LlavaCausalLM:
     """A LLaVA of those; weights are large enough for attention to differ from patch to patch."""
     kind, sizes = LANGUAGE[language]
     tower, pictures = SIGHT["SigLIP, anyres_max" if sight == VIDEO else sight]
-    vision = {"model_type": "clip_vision_model", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3}
+    vision = {"model_type": "clip_vision_model", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 6}
     vision |= {"num_attention_heads": 2, "patch_size": PATCH, "image_size": EDGE} | tower
     eyes = {"mm_vision_tower": "random", "mm_vision_config": vision, "mm_projector_type": "mlp2x_gelu"}
     eyes |= {"mm_hidden_size": 48 if "s2" in pictures else 16}
@@ -48,4 +52,24 @@ def model_of(language: str, sight: str) -> LlavaCausalLM:
         for name, weight in model.named_parameters():
             if weight.ndim > 1:
                 weight.normal_(std=0.3 if "vision_tower" in name else 0.2)
+    give_tokenizer(model, Numbers())
+    if vision["model_type"] == "clip_vision_model":
+        give_clip_half(model.get_vision_tower(), _clip_half())
     return model
+
+
+class Numbers:
+    """A tokenizer whose words are ids, for the language model and for CLIP's text tower."""
+
+    def decode(self, ids: list[int], **_: object) -> str:
+        return " ".join(map(str, ids))
+
+    def __call__(self, text: str | list[str], **_: object) -> SimpleNamespace:
+        ids = [[int(word) for word in one.split()] for one in ([text] if isinstance(text, str) else text)]
+        return SimpleNamespace(input_ids=ids[0] if isinstance(text, str) else ids)
+
+
+def _clip_half() -> ClipHalf:
+    shape = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2, "num_hidden_layers": 1}
+    config = CLIPTextConfig(vocab_size=WORDS, projection_dim=8, bos_token_id=0, eos_token_id=2, **shape)
+    return ClipHalf(CLIPTextModelWithProjection(config), torch.randn(8, 16), Numbers())
