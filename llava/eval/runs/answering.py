@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,6 +15,8 @@ from llava.model.generation.prefix import ImagePrefix, split_prompt
 from llava.model.generation.prefix_store import PrefixStore
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.model.generation.stops import Stops
+from llava.model.trace import CountTrace
+from llava.reduction.schedule import layers_per_stage
 
 Item = tuple[torch.Tensor, torch.Tensor | None, Any]
 
@@ -31,6 +33,7 @@ class Answering:
         store: prefixes kept from earlier batches.
         limit: questions answered at once; halved when memory runs out.
         decoder: decodes without launch overhead; None: as usual.
+        counted: image tokens per LLM layer of each question that was answered about a picture, by its number.
     """
 
     model: Any
@@ -42,6 +45,7 @@ class Answering:
     store: PrefixStore
     limit: int
     decoder: StaticDecoder | None = None
+    counted: dict[int, float] = field(default_factory=dict)
 
     def answer(self, numbers: list[int], items: list[Item]) -> Iterator[dict[int, str]]:
         """Answers, without outer white space, by the number of the question; in parts where not all fit at once.
@@ -84,9 +88,19 @@ class Answering:
         if self.seed is not None:
             torch.manual_seed(self.seed + numbers[0])
         arguments = self.generation | self.stops.arguments(self.data.tokenizer)
-        tokens = self.model.ask(prefixes, [ids for ids, _, _ in items], decoder=self.decoder, **arguments)
+        asked, trace = [ids for ids, _, _ in items], CountTrace()
+        tokens = self.model.ask(prefixes, asked, decoder=self.decoder, trace=trace, **arguments)
+        self._count(numbers, prefixes, trace)
         texts = self.data.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         return {number: self.stops.cut(text) for number, text in zip(numbers, texts)}
+
+    def _count(self, numbers: list[int], prefixes: list[ImagePrefix | None], trace: CountTrace) -> None:
+        """Image tokens that a batch was computed with: in its prefixes, or where the LLM ran over the images here."""
+        known = {row: own.tokens_per_layer for row, own in enumerate(prefixes) if own is not None}
+        if any(tokens is None for tokens in known.values()):
+            method = next(own.reduction for own in prefixes if own is not None)
+            known = dict(trace.tokens(layers_per_stage(method, self.model.config.num_hidden_layers)))
+        self.counted |= {numbers[row]: tokens for row, tokens in known.items() if tokens is not None}
 
     def _prefixes(self, numbers: list[int], items: list[Item]) -> list[ImagePrefix | None]:
         """The prefix of each question; those of new images are encoded together and kept."""

@@ -1,6 +1,7 @@
 """The loop that all runners share: questions in, answers file out, in batches, with progress, safe to interrupt."""
 
 import argparse
+import contextlib
 import os
 from collections.abc import Hashable
 from typing import Any
@@ -33,6 +34,7 @@ from llava.eval.runs.plan import first_uses, image_key, plan_batches
 from llava.eval.runs.questions import Question, check_questions, chunk, render
 from llava.eval.runs.reporting import schedule_report, show_answers, tell_what_was_skipped
 from llava.eval.runs.settings import readable
+from llava.eval.runs.tally import Tally, tally_of
 from llava.files.reading import file_digest
 from llava.mm_utils import get_model_name_from_path, tokenizer_image_token
 from llava.model.builder import model_geometry, prepare_tower
@@ -40,7 +42,6 @@ from llava.model.checkpoint import read_config
 from llava.model.generation.prefix_store import PrefixStore
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.reduction import Reduction, name_of
-from llava.reduction.schedule import average_tokens
 
 
 def add_runner_options(parser: Parser, questions: str, conv_mode: str = "llava_v1", max_new_tokens: int = 128) -> None:
@@ -83,8 +84,7 @@ def run_questions(
     tower = prepare_tower(config, args.model_path).name
     geometry = model_geometry(config)
     method = choice.build(geometry)
-    own_settings |= {"answers": len(questions), "average_tokens": average_tokens(method, geometry)}
-    own_settings |= {"pictures_sha256": pictures_digests(questions)}
+    own_settings |= {"answers": len(questions), "pictures_sha256": pictures_digests(questions)}
 
     settings = _settings(args, conv_mode, method, tower) | own_settings
     with AnswersFile(args.answers_file, settings, args.overwrite) as file:
@@ -93,14 +93,17 @@ def run_questions(
             loaded = load_model(args, method)
             data = loaded.prepare(questions, conv_mode)
             print(schedule_report(method, loaded.model, data), flush=True)
-            _answer(args, *_answering(args, loaded, data, sampling, method), answers)
+            _answer_and_count(args, *_answering(args, loaded, data, sampling, method), answers, file)
         records = file.finish()
         skipped = [
             {"question_id": record["question_id"], "why": why} for record in records if (why := skipped_because(record))
         ]
         file.note(skipped=skipped or None)
+        counted = tally_of(file.settings)
     show_answers(records, args.show)
     tell_what_was_skipped(args.answers_file, skipped)
+    if counted is not None:
+        print(counted.said)
     before = f", {len(file.done)} of them from before" if file.done else ""
     print(f"{len(records)} answers in {args.answers_file}{before}")
 
@@ -147,6 +150,26 @@ def _answering(
     stops = loaded.stops(data.conv_mode)
     answering = Answering(model, data, keys, generation, stops, seed, PrefixStore(limit), size, decoder)
     return answering, limit // max(1, cache_bytes(model, method, model.geometry, text_tokens))
+
+
+def _answer_and_count(
+    args: argparse.Namespace, answering: Answering, kept: int, answers: OrderedAnswers, file: AnswersFile
+) -> None:
+    """Answer what is left; what was counted on the way is noted, also where the run is stopped."""
+    earlier, before = set(answers.known), tally_of(file.settings) or Tally()
+
+    def note() -> None:
+        new = answers.known - earlier
+        counted = [tokens for number, tokens in answering.counted.items() if number in new]
+        file.note(**before.plus(counted).notes)
+
+    try:
+        _answer(args, answering, kept, answers)
+    except BaseException:
+        with contextlib.suppress(InputError):  # the first complaint is the one to be heard
+            note()
+        raise
+    note()
 
 
 def _answer(args: argparse.Namespace, answering: Answering, kept: int, answers: OrderedAnswers) -> None:

@@ -64,6 +64,16 @@ class ImagePrefix:
         return sum(self.image_lengths) - len(self.image_lengths)
 
     @property
+    def tokens_per_layer(self) -> float | None:
+        """Tokens of one of its images in an LLM layer, on average over images and layers; None: the LLM has not run."""
+        if not self.blocks:
+            return None
+        text = len(self.ids) - len(self.image_lengths)
+        runs = [stop - first for first, stop in self.stages]
+        total = sum(run * (length - text) for run, length in zip(runs, self.lengths, strict=True))
+        return total / sum(runs) / len(self.image_lengths)
+
+    @property
     def nbytes(self) -> int:
         """Bytes it holds on the device."""
         held = [block.states for block in self.blocks] + ([] if self.features is None else [self.features])
