@@ -1,4 +1,4 @@
-"""Tokens counted while a question is answered: any order of rows, several images, beams, and the same as in a prefix."""
+"""Tokens counted while a question is answered: any order of rows, several images, beams, as in a prefix."""
 
 from typing import Any
 

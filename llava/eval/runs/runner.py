@@ -157,6 +157,8 @@ def _answer_and_count(
 ) -> None:
     """Answer what is left; what was counted on the way is noted, also where the run is stopped."""
     earlier, before = set(answers.known), tally_of(file.settings) or Tally()
+    if before.questions > len(earlier):  # somebody has cut the file: what was counted is no longer what it holds
+        before = Tally()
 
     def note() -> None:
         new = answers.known - earlier
