@@ -31,7 +31,7 @@ SETTINGS = {
     "dart": {"pruned_layer": 9, "max_num_trunction": 21},
     "sparsevlm": {"layer_list": [3, 6, 9], "image_token_list": [24, 11, 4]},
     "v2drop": {"layer_list": [3, 6, 9], "keep_ratio_list": [0.6, 0.5, 0.0]},
-    "vtw": {"layer": 9},
+    "vtw": {"layer": 8, "remainder": 7},
     "pyramiddrop": {"layer_list": [3, 6, 9], "image_token_ratio_list": [0.5, 0.25, 0.125]},
 }
 RECYCLING = {"sparsevlm"}  # which merge a part of what they drop
