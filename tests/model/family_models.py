@@ -12,6 +12,7 @@ from llava.model.multimodal_encoder.clip_text import ClipHalf, give_clip_half
 from llava.model.question import give_tokenizer
 
 SIDE, PATCH, LAYERS, WORDS = 8, 4, 4, 24
+WIDTH = 64  # of the tower: as many as patches, or their features would be dependent and choices among them chance
 EDGE = SIDE * PATCH
 _SIZES = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": LAYERS, "num_attention_heads": 4}
 _USUAL = _SIZES | {"vocab_size": WORDS, "max_position_embeddings": 4096, "bos_token_id": 1, "eos_token_id": 2}
@@ -42,16 +43,16 @@ def model_of(language: str, sight: str) -> LlavaCausalLM:
     """A LLaVA of those; weights are large enough for attention to differ from patch to patch."""
     kind, sizes = LANGUAGE[language]
     tower, pictures = SIGHT["SigLIP, anyres_max" if sight == VIDEO else sight]
-    vision = {"model_type": "clip_vision_model", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 6}
+    vision = {"model_type": "clip_vision_model", "hidden_size": WIDTH, "intermediate_size": 24, "num_hidden_layers": 6}
     vision |= {"num_attention_heads": 2, "patch_size": PATCH, "image_size": EDGE} | tower
     eyes = {"mm_vision_tower": "random", "mm_vision_config": vision, "mm_projector_type": "mlp2x_gelu"}
-    eyes |= {"mm_hidden_size": 48 if "s2" in pictures else 16}
+    eyes |= {"mm_hidden_size": 3 * WIDTH if "s2" in pictures else WIDTH}
     torch.manual_seed(3)
     model = CLASSES[kind](CLASSES[kind].config_class(**sizes | eyes | pictures)).eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.ndim > 1:
-                weight.normal_(std=0.3 if "vision_tower" in name else 0.2)
+                weight.normal_(std=0.15 if "vision_tower" in name else 0.2)
     give_tokenizer(model, Numbers())
     if vision["model_type"] == "clip_vision_model":
         give_clip_half(model.get_vision_tower(), _clip_half())
@@ -72,4 +73,4 @@ class Numbers:
 def _clip_half() -> ClipHalf:
     shape = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2, "num_hidden_layers": 1}
     config = CLIPTextConfig(vocab_size=WORDS, projection_dim=8, bos_token_id=0, eos_token_id=2, **shape)
-    return ClipHalf(CLIPTextModelWithProjection(config), torch.randn(8, 16), Numbers())
+    return ClipHalf(CLIPTextModelWithProjection(config), torch.randn(8, WIDTH), Numbers())
