@@ -56,8 +56,8 @@ class FakeViews:
     def cls_token(self) -> torch.Tensor:
         return self.last.values[:, :1]
 
-    def attention_from_all(self) -> torch.Tensor:
-        return torch.cat([self.last.cls_rows, self.last.image_rows], dim=2)
+    def received_from_all(self) -> torch.Tensor:
+        return torch.cat([self.last.cls_rows, self.last.image_rows], dim=2).mean(dim=(1, 2))
 
     def single_head(self) -> tuple[torch.Tensor, torch.Tensor]:
         keys = self.last.key_rows.float()

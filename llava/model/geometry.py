@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from transformers import MptConfig
+
 from llava.image_config import most_tokens, most_views
 from llava.model.multimodal_encoder.scales import view_size
 from llava.model.multimodal_encoder.tower_configs import has_cls
@@ -19,15 +21,7 @@ def geometry_of(config: Any, vision_config: Any) -> Geometry:
         InputError: for settings about pictures that are not known.
     """
     edge = view_size(config, vision_config)
-    side = vision_config.image_size // vision_config.patch_size
-    return Geometry(
-        config.num_hidden_layers,
-        side * side,
-        most_views(config, edge),
-        has_cls(vision_config),
-        unreduced=most_tokens(config, edge, side),
-        encoder_layers=vision_config.num_hidden_layers,
-    )
+    return _geometry(config, vision_config, most_views(config, edge), most_tokens(config, edge, side_of(vision_config)))
 
 
 def video_geometry_of(config: Any, vision_config: Any, frames: int) -> Geometry:
@@ -37,12 +31,27 @@ def video_geometry_of(config: Any, vision_config: Any, frames: int) -> Geometry:
         InputError: for settings about videos that are not known.
     """
     check_video_config(config)
-    side = vision_config.image_size // vision_config.patch_size
+    return _geometry(config, vision_config, frames, video_tokens(config, side_of(vision_config), frames), frames)
+
+
+def side_of(vision_config: Any) -> int:
+    """Patches along one side of a view."""
+    return vision_config.image_size // vision_config.patch_size
+
+
+def drops_inside(config: Any) -> bool:
+    """Whether tokens may be dropped between a language model's layers: not where distances are counted in tokens."""
+    return not isinstance(config, MptConfig)
+
+
+def _geometry(config: Any, vision_config: Any, views: int, unreduced: int, frames: int = 0) -> Geometry:
     return Geometry(
         config.num_hidden_layers,
-        side * side,
-        frames,
+        side_of(vision_config) ** 2,
+        views,
         has_cls(vision_config),
-        unreduced=video_tokens(config, side, frames),
+        unreduced=unreduced,
         frames=frames,
+        stages=drops_inside(config),
+        encoder_layers=vision_config.num_hidden_layers - int(not has_cls(vision_config)),  # SigLIP's last is cut off
     )

@@ -29,7 +29,7 @@ class LlavaMetaModel(VisionModules):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)  # type: ignore[call-arg]
-        self.embed_tokens = TextTable(config.vocab_size, config.hidden_size, config.pad_token_id)
+        self.set_input_embeddings(TextTable(config.vocab_size, config.hidden_size, config.pad_token_id))
         if getattr(config, "mm_vision_tower", None):
             self.vision_tower = build_vision_tower(config, delay_load=True)
             self.mm_projector = build_vision_projector(config)

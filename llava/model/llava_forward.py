@@ -10,7 +10,7 @@ from llava.errors import InputError
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.call_checks import check_cache, check_positions, check_text
 from llava.model.fusion import Plan, fuse_labels
-from llava.model.geometry import geometry_of, video_geometry_of
+from llava.model.geometry import drops_inside, geometry_of, video_geometry_of
 from llava.model.image_inputs import longest_video
 from llava.model.layout import Layout
 from llava.model.realign import Realigned, realign
@@ -72,7 +72,7 @@ class LlavaForward:
         """What a method must fit into: for a video of so many frames, or for pictures (0)."""
         tower = self.get_vision_tower()
         if tower is None:
-            return Geometry(self.config.num_hidden_layers, 0)
+            return Geometry(self.config.num_hidden_layers, 0, stages=drops_inside(self.config))
         if frames:
             return video_geometry_of(self.config, tower.config, frames)
         return geometry_of(self.config, tower.config)
@@ -138,7 +138,7 @@ class LlavaForward:
             )
             given = from_plan(embeds, plan, labels, position_ids)
         recorded = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        outputs = self.model(
+        outputs = self.get_model()(
             input_ids=given.input_ids,
             inputs_embeds=given.embeds,
             position_ids=given.position_ids,

@@ -30,6 +30,7 @@ class Geometry:
             patches.
         encoder_layers: layers of the vision encoder.
         frames: of a video, each of which is a view; 0: pictures.
+        stages: tokens may be dropped between the language model's layers, which must know positions of their own.
     """
 
     layers: int
@@ -38,6 +39,7 @@ class Geometry:
     has_cls: bool = True
     unreduced: int | None = None
     frames: int = 0
+    stages: bool = True
     encoder_layers: int = 24
 
     @property
@@ -143,6 +145,11 @@ class Reduction:
 
     def check(self, geometry: Geometry) -> None:
         """Refuse settings that do not fit a model, before its weights are loaded."""
+        if self.layers and not geometry.stages:
+            raise InputError(
+                f"nothing can be dropped between MPT's layers, which know distances (ALiBi) and no positions: got the "
+                f"method '{name_of(self)}' with layer_list {self.layers}; take one of the encoder, such as visionzip"
+            )
         late = [layer for layer in self.layers if layer >= geometry.layers]
         if late:
             raise InputError(

@@ -13,7 +13,7 @@ from llava.eval.runs.options import DTYPES, device_from
 from llava.eval.runs.questions import Question
 from llava.mm_utils import get_model_name_from_path
 from llava.model.builder import load_pretrained_model
-from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
+from llava.model.language_model.llava_causal_lm import LlavaCausalLM
 from llava.reduction import Reduction
 
 # The small model that ships with the repository, for commands that are told of no other.
@@ -25,7 +25,7 @@ class Loaded:
     """What `load_pretrained_model` returns, and the end of a row that ends early."""
 
     tokenizer: Any
-    model: LlavaLlamaForCausalLM
+    model: LlavaCausalLM
     processor: Any
 
     @property

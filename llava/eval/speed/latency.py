@@ -9,7 +9,7 @@ from llava.eval.speed.random_model import prompt_ids
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.evidence.llama import LlamaEvidence
 from llava.model.generation.static_decoder import StaticDecoder
-from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
+from llava.model.language_model.llava_causal_lm import LlavaCausalLM
 from llava.model.layout import Layout, splice
 from llava.model.trace import Trace
 from llava.reduction import Reduction, name_of
@@ -29,7 +29,7 @@ class OneQuestion:
 
     def __init__(
         self,
-        model: LlavaLlamaForCausalLM,
+        model: LlavaCausalLM,
         method: Reduction,
         text_tokens: int,
         new_tokens: int,

@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from llava.eval.speed.clock import Work, medians
 from llava.eval.speed.latency import OneQuestion
 from llava.model.evidence.projected import PictureEvidence, ViewEvidence
-from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
+from llava.model.language_model.llava_causal_lm import LlavaCausalLM
 from llava.reduction import Reduction, name_of
 from llava.reduction.schedule import average_tokens
 
@@ -57,7 +57,7 @@ class EncoderStage:
 
 
 def measure_own_work(
-    model: LlavaLlamaForCausalLM, methods: list[Reduction], text_tokens: int, images: int, repeats: int, clock: str
+    model: LlavaCausalLM, methods: list[Reduction], text_tokens: int, images: int, repeats: int, clock: str
 ) -> list[dict[str, Any]]:
     """A row for every method, times in milliseconds; everything is timed in turn.
 

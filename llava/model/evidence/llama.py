@@ -21,6 +21,7 @@ class LlamaEvidence:
         rotary: cos and sin, (1 or B, T, d), at the current positions.
         asking: for each row the columns of the tokens that are about to answer, in training: the last one before each
             answer. A row with an image has one at least. None: the last token of the prompt.
+        window: how many of the newest tokens the layer looks at; None: all.
     """
 
     has_cls = False
@@ -32,9 +33,10 @@ class LlamaEvidence:
         layout: Layout,
         rotary: tuple[torch.Tensor, torch.Tensor],
         asking: Sequence[Sequence[int]] | None = None,
+        window: int | None = None,
     ) -> None:
         self._attention, self._norm = layer.self_attn, layer.input_layernorm
-        self._hidden, self._layout, self._asking = hidden, layout, asking
+        self._hidden, self._layout, self._asking, self._window = hidden, layout, asking, window
         self._cos, self._sin = (table.expand(len(hidden), -1, -1) for table in rotary)
         self.lengths = tuple(span.length for span in layout.spans)
         self.initial_lengths = tuple(span.initial for span in layout.spans)
@@ -90,14 +92,19 @@ class LlamaEvidence:
         columns = self._columns[:, None, None].expand(*rows.shape[:3], -1)
         return rows.gather(-1, columns).masked_fill(~self.valid[:, None, None], 0)
 
+    def _visible(self, columns: torch.Tensor, filler: torch.Tensor, keys: int) -> torch.Tensor:
+        """Queries in columns (I, R), after `filler` (I, 1) of padding -> (I, R, keys) bool: what they may look at."""
+        key = torch.arange(keys, device=columns.device)
+        allowed = (key <= columns[..., None]) & (key >= filler[..., None])
+        return allowed if self._window is None else allowed & (key > columns[..., None] - self._window)
+
     @only_looked_at
     def attention_from_image(self) -> torch.Tensor:
         """(I, H, n, n) float32; text before the image shares each row's softmax. Rows past an image's end are zero."""
         states = (self._hidden, self._cos, self._sin)  # not `values`, which would be remembered without a gradient
         queries = self._rotated_queries(*map(self._at_image, states))
-        key_column = torch.arange(self._image_end, device=queries.device)
         filler = self._layout.padding(queries.device)[self._rows]
-        allowed = (key_column <= self._columns[..., None]) & (key_column >= filler[..., None])
+        allowed = self._visible(self._columns, filler, self._image_end)
         probabilities = attention_rows(queries, self._by_image(self._keys), self._attention.scaling, allowed[:, None])
         received = self._to_image_columns(probabilities)
         return received if self._slice else received.masked_fill(~self.valid[:, None, :, None], 0)
@@ -110,8 +117,7 @@ class LlamaEvidence:
             states.take_along_dim(columns[..., None], dim=1) for states in (self._hidden, self._cos, self._sin)
         )
         keys = self._rotated_keys(self._hidden.shape[1])
-        key_column = torch.arange(keys.shape[2], device=keys.device)
-        allowed = (key_column >= self._layout.padding(keys.device)[..., None]) & (key_column <= columns[..., None])
+        allowed = self._visible(columns, self._layout.padding(keys.device), keys.shape[2])
         queries = self._rotated_queries(hidden, cos, sin)
         rows = attention_rows(queries, keys, self._attention.scaling, allowed[:, None])
         if counts is not None:

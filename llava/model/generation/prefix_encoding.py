@@ -69,7 +69,7 @@ class PrefixEncoding:
         tower = self.get_vision_tower()
         if tower.device.type != "cpu":
             return prompts
-        widest = views * (tower.num_patches + 1) * tower.config.intermediate_size * tower.dtype.itemsize
+        widest = views * tower.passes * (tower.num_patches + 1) * tower.config.intermediate_size * tower.dtype.itemsize
         return max(1, CPU_ACTIVATIONS // widest)
 
     def _encode_at_once(
@@ -122,7 +122,7 @@ class PrefixEncoding:
         """The LLM over prefixes: the filled cache and the layout of each stage."""
         embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=encoded)
         cache, trace = StagedCache(self.config), Trace()
-        self.model(
+        self.get_model()(
             inputs_embeds=embeds,
             past_key_values=cache,
             use_cache=True,

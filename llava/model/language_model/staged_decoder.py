@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
@@ -16,6 +15,7 @@ from transformers.utils.output_capturing import capture_outputs
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.devices import device_of
 from llava.model.evidence.llama import LlamaEvidence
+from llava.model.language_model.masks import layer_masks, windows_of
 from llava.model.layout import Layout, splice
 from llava.model.targets import asking_columns, follow, join_spans, split_spans
 from llava.model.trace import StageTrace, Trace
@@ -32,6 +32,8 @@ class StagedOutput(BaseModelOutputWithPast):
 
 class StagedDecoder:
     """Mixed in before a transformers decoder (`LlamaModel`); replaces its `forward` and nothing else."""
+
+    layer_masks = staticmethod(layer_masks)  # another where a family's positions are in its masks
 
     @merge_with_config_defaults
     @capture_outputs
@@ -92,15 +94,18 @@ class StagedDecoder:
                 if asked.spans:
                     # The layer asked may lie on another device than those before it.
                     hidden, *rotary = (states.to(device_of(self.layers[first])) for states in (hidden, *rotary))
-                    evidence = LlamaEvidence(self.layers[first], hidden, asked, rotary, asking)
+                    window = windows_of(self.config)[first]
+                    evidence = LlamaEvidence(self.layers[first], hidden, asked, rotary, asking, window)
                     step = _drop(first, method.at_layer(number - 1, evidence), hidden, asked)
                     labels = follow(labels, asked, step.after) if labels is not None else None
                     hidden, layout = step.leaving, join_spans(step.after, others)
                     if trace is not None:
                         trace.stages.append(step)
-            mask, positions = _attend(self.config, hidden, layout, past_key_values, number, given)
+            filler, positions = _place(hidden, layout, past_key_values, number, given)
+            view = past_key_values.view(number) if past_key_values is not None else None
+            masks = self.layer_masks(self.config, hidden, filler, view, given, (first, stop))
             rotary = self.rotary_emb(hidden, position_ids=positions)
-            for layer in self.layers[first:stop]:
+            for layer, mask in zip(self.layers[first:stop], masks):
                 hidden = layer(
                     hidden,
                     attention_mask=mask,
@@ -125,15 +130,10 @@ def _drop(layer: int, selection: Selection, hidden: torch.Tensor, layout: Layout
     return StageTrace(layer, selection, layout, after, hidden, leaving)
 
 
-def _attend(
-    config: Any,
-    hidden: torch.Tensor,
-    layout: Layout,
-    cache: StagedCache | None,
-    stage: int,
-    given: torch.Tensor | None,
+def _place(
+    hidden: torch.Tensor, layout: Layout, cache: StagedCache | None, stage: int, given: torch.Tensor | None
 ) -> tuple[torch.Tensor | None, torch.Tensor]:
-    """Mask and positions (1 or B, T) of new tokens in a stage; its padding is noted in the cache.
+    """Padding (B, cached + T) and positions (1 or B, T) of new tokens in a stage; the padding is noted in the cache.
 
     Args:
         given: positions that a caller gave for text.
@@ -150,22 +150,4 @@ def _attend(
         positions = ((~filler).cumsum(dim=1) - 1).clamp(min=0)[:, past:]
         if cache is not None and new_filler is not None:
             cache.stages[stage].filler = filler
-    positions = positions if given is None else given
-    if filler is not None and config._attn_implementation == "sdpa":
-        # transformers would ask the device, for every stage and token, whether anything is padding.
-        return causal_with_filler(filler, count), positions
-    mask = create_causal_mask(
-        config=config,
-        inputs_embeds=hidden,
-        attention_mask=None if filler is None else (~filler).long(),
-        past_key_values=cache.view(stage) if cache is not None else None,
-        # Without a cache, transformers looks in the positions for packed sequences; its own rows have none.
-        position_ids=given,
-    )
-    return mask, positions
-
-
-def causal_with_filler(filler: torch.Tensor, count: int) -> torch.Tensor:
-    """(B, T) bool, True at padding -> (B, 1, count, T) bool: what the newest `count` of T tokens may look at."""
-    column = torch.arange(filler.shape[1], device=filler.device)
-    return (column <= column[-count:, None]) & ~filler[:, None, None]
+    return filler, positions if given is None else given

@@ -5,6 +5,7 @@ from typing import Any
 from llava.errors import InputError
 from llava.model.evidence.siglip import SiglipEvidence
 from llava.model.multimodal_encoder.partial_siglip import PartialSiglip
+from llava.model.multimodal_encoder.scales import scales_of
 from llava.model.multimodal_encoder.vision_tower import VisionTower
 
 
@@ -20,7 +21,8 @@ class SigLipVisionTower(VisionTower):
     evidence_class = SiglipEvidence
 
     def choose(self, args: Any, config: Any) -> int:
-        """All layers but the last."""
+        """All layers but the last; refuses `s2`."""
+        scales_of(args, config)
         if config.num_hidden_layers < 2:
             raise InputError(
                 f"a SigLIP tower's last layer is cut off: got num_hidden_layers {config.num_hidden_layers}, expected 2 "
