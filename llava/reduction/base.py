@@ -29,6 +29,8 @@ class Geometry:
         unreduced: tokens of the largest image where nothing is dropped, LLaVA-NeXT's newlines counted; None: its
             patches.
         encoder_layers: layers of the vision encoder.
+        newlines: newline tokens of the largest picture where nothing is dropped.
+        scales: how many sizes of a view the encoder sees.
         frames: of a video, each of which is a view; 0: pictures.
         stages: tokens may be dropped between the language model's layers, which must know positions of their own.
     """
@@ -41,16 +43,13 @@ class Geometry:
     frames: int = 0
     stages: bool = True
     encoder_layers: int = 24
+    newlines: int = 0
+    scales: int = 1
 
     @property
     def side(self) -> int:
         """Patches along one side of a view."""
         return math.isqrt(self.patches)
-
-    @property
-    def newlines(self) -> int:
-        """Newline tokens of the largest image where nothing is dropped."""
-        return max(0, self.most_tokens - self.patches * self.views)
 
     @property
     def most_tokens(self) -> int:

@@ -135,11 +135,20 @@ def check_room(name: str, method: str, geometry: Geometry, layer: int) -> None:
 
 
 def check_cls(method: str, geometry: Geometry) -> None:
-    """Refuse an encoder without [CLS] for a method that cannot do without."""
+    """Refuse an encoder without [CLS], which is no CLIP, for a method that cannot do without."""
     if not geometry.has_cls:
         raise InputError(
-            f"{method} needs a vision encoder with a [CLS] token: this one (such as SigLIP) has none; choose another "
-            f"method"
+            f"{method} needs a vision encoder with a [CLS] token, CLIP's: this one (such as SigLIP) has none; choose "
+            f"another method"
+        )
+
+
+def check_one_scale(method: str, geometry: Geometry) -> None:
+    """Refuse an encoder that sees a view at several scales for a method that changes the tokens within the encoder."""
+    if geometry.scales > 1:
+        raise InputError(
+            f"{method} changes the tokens within the encoder: got a tower that sees a view at {geometry.scales} scales "
+            f"(s2), expected one; choose another method"
         )
 
 

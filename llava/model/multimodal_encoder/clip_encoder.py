@@ -14,7 +14,7 @@ from llava.model.multimodal_encoder.scales import scales_of
 from llava.model.multimodal_encoder.squares import cut, put_together, resized
 from llava.model.multimodal_encoder.vision_tower import VisionTower
 from llava.model.question import Asked
-from llava.reduction import Reduction, name_of
+from llava.reduction import Reduction
 
 
 class CLIPVisionTower(VisionTower):
@@ -90,11 +90,7 @@ class CLIPVisionTowerS2(CLIPVisionTower):
     def see(self, pixels: torch.Tensor, reduction: Reduction | None = None) -> _Seen:
         """Run the encoder over (V, 3, height, width) pixels at every scale."""
         wanted = self.wanted(reduction)
-        if reduction is not None and wanted is not None and (any(wanted.pairs) or wanted.grid is not None):
-            raise InputError(
-                f"{name_of(reduction)} changes the tokens within the encoder, which a tower with s2 runs at several "
-                f"scales: got s2; choose another method"
-            )
+        assert wanted is None or not (any(wanted.pairs) or wanted.grid), "refused by the method's check"
         placed, edge = self._checked(pixels).to(device=self.device, dtype=self.dtype), self.config.image_size
         squares = (cut(resized(placed, scale), edge) for scale in self.s2_scales)
         first = self._run(next(squares), self.layers_to_run, wanted)

@@ -17,7 +17,7 @@ from typing import ClassVar, Literal, Self
 
 from llava.errors import InputError, shown
 from llava.reduction.base import Geometry, Reduction
-from llava.reduction.checks import check_patches, positive, switch
+from llava.reduction.checks import check_cls, check_patches, positive, switch
 from llava.reduction.encoder_evidence import ProjectedEvidence
 from llava.reduction.rules.basics import ascending
 from llava.reduction.rules.cdpruner import dpp_order, question_relevance
@@ -64,6 +64,7 @@ class CDPruner(Reduction):
 
     def check(self, geometry: Geometry) -> None:
         super().check(geometry)
+        check_cls("cdpruner", geometry)
         check_patches("visual_token_num", self.visual_token_num, geometry)
 
     @classmethod

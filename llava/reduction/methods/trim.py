@@ -15,7 +15,7 @@ from typing import ClassVar, Self
 
 from llava.errors import InputError, shown
 from llava.reduction.base import Geometry, Reduction
-from llava.reduction.checks import checked_number
+from llava.reduction.checks import check_cls, checked_number
 from llava.reduction.encoder_evidence import EncoderEvidence
 from llava.reduction.merging import summary
 from llava.reduction.rules.trim import mean_of_others, trim_kept, trim_scores
@@ -53,6 +53,12 @@ class Trim(Reduction):
         """With `k` at -1 the most there can be; how many there are, only picture and question say."""
         kept = geometry.patches if self.k == ADAPTIVE else int(geometry.patches * self.k)
         return [geometry.views * (kept + 1)]
+
+    def check(self, geometry: Geometry) -> None:
+        super().check(geometry)
+        check_cls("trim", geometry)
+        if self.k != ADAPTIVE and geometry.patches and int(geometry.patches * self.k) < 1:
+            raise InputError(f"k must leave at least one patch: got {self.k:g} of {geometry.patches}; raise it")
 
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:

@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from encoder_fakes import with_clip_half
 from tower_models import EDGE, LAYERS, TOWERS, model_with, noise
 
 from llava.errors import InputError
+from llava.eval.speed.random_model import NumberTokenizer
+from llava.model.question import give_tokenizer
 from llava.model.trace import Trace
 from llava.reduction import available, resolve
 
@@ -31,6 +34,9 @@ def test_batched_is_single_and_cached_is_uncached(kind: str, name: str) -> None:
     except InputError as refused:
         assert "\n" not in str(refused) and name in str(refused)
         return
+    if method.question_at_encoder:
+        give_tokenizer(model, NumberTokenizer(model.config.vocab_size))
+        with_clip_half(model)
     pixels = noise(model, 2)
     trace = Trace()
     greedy = {"do_sample": False, "max_new_tokens": 4, "output_logits": True, "return_dict_in_generate": True}
