@@ -44,7 +44,7 @@ def choices(trace: Trace) -> list[list[object]]:
     kept: list[list[object]] = []
     names: list[object] = []
     if first is not None:
-        kept.append(list(first.kept[0].tolist()))
+        kept.append(list(first.kept[0, : first.kept_counts[0]].tolist()))
         merged = range(first.merged.counts[0]) if first.merged is not None else ()
         names = (["cls"] if first.keeps_cls else []) + kept[0] + [("encoder", at) for at in merged]
     for stage in trace.stages:
@@ -58,7 +58,7 @@ def choices(trace: Trace) -> list[list[object]]:
 
 def agreement(exact: list[list[object]], other: list[list[object]]) -> list[float]:
     """For each stage the share of the exact choice that the other has too."""
-    return [len(set(one) & set(two)) / len(one) for one, two in zip(exact, other, strict=True)]
+    return [len(set(one) & set(two)) / max(1, len(set(one))) for one, two in zip(exact, other, strict=True)]
 
 
 @torch.no_grad()
