@@ -6,7 +6,7 @@ from transformers import MptConfig
 
 from llava.image_config import most_tokens, most_views, select_feature
 from llava.model.multimodal_encoder.scales import scales_of, view_size
-from llava.model.multimodal_encoder.tower_configs import has_cls
+from llava.model.multimodal_encoder.tower_configs import has_cls, layers_there
 from llava.reduction import Geometry
 from llava.video_config import check_video_config, video_tokens
 
@@ -45,16 +45,15 @@ def drops_inside(config: Any) -> bool:
 
 
 def _geometry(config: Any, vision_config: Any, views: int, unreduced: int, frames: int = 0) -> Geometry:
-    patches = side_of(vision_config) ** 2
     return Geometry(
         config.num_hidden_layers,
-        patches,
+        side_of(vision_config) ** 2,
         views,
         has_cls(vision_config),
         unreduced=unreduced,
         frames=frames,
-        stages=drops_inside(config),
-        newlines=0 if frames or select_feature(config) == "cls_patch" else max(0, unreduced - views * patches),
+        encoder_layers=layers_there(vision_config),
         scales=max(1, len(scales_of(config, vision_config))),
-        encoder_layers=vision_config.num_hidden_layers - int(not has_cls(vision_config)),  # SigLIP's last is cut off
+        cls_patch=select_feature(config) == "cls_patch",
+        stages=drops_inside(config),
     )

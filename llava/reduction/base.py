@@ -29,8 +29,8 @@ class Geometry:
         unreduced: tokens of the largest image where nothing is dropped, LLaVA-NeXT's newlines counted; None: its
             patches.
         encoder_layers: layers of the vision encoder.
-        newlines: newline tokens of the largest picture where nothing is dropped.
-        scales: how many sizes of a view the encoder sees.
+        scales: at how many scales it sees a view (`s2`).
+        cls_patch: a view's [CLS] goes to the LLM too where nothing is dropped.
         frames: of a video, each of which is a view; 0: pictures.
         stages: tokens may be dropped between the language model's layers, which must know positions of their own.
     """
@@ -43,13 +43,18 @@ class Geometry:
     frames: int = 0
     stages: bool = True
     encoder_layers: int = 24
-    newlines: int = 0
     scales: int = 1
+    cls_patch: bool = False
 
     @property
     def side(self) -> int:
         """Patches along one side of a view."""
         return math.isqrt(self.patches)
+
+    @property
+    def newlines(self) -> int:
+        """Newline tokens of the largest image where nothing is dropped."""
+        return max(0, self.most_tokens - (self.patches + self.cls_patch) * self.views)
 
     @property
     def most_tokens(self) -> int:
@@ -144,6 +149,11 @@ class Reduction:
 
     def check(self, geometry: Geometry) -> None:
         """Refuse settings that do not fit a model, before its weights are loaded."""
+        if geometry.scales > 1 and self._changes_encoder(geometry):
+            raise InputError(
+                f"{name_of(self)} changes the tokens within the encoder, which a tower with s2 runs at "
+                f"{geometry.scales} scales: got s2 true; choose another method"
+            )
         if self.layers and not geometry.stages:
             raise InputError(
                 f"nothing can be dropped between MPT's layers, which know distances (ALiBi) and no positions: got the "
@@ -155,6 +165,11 @@ class Reduction:
                 f"layer_list must stay below the number of LLM layers: got {late[0]}, expected at most "
                 f"{geometry.layers - 1} for a model of {geometry.layers} layers; lower or remove it"
             )
+
+    def _changes_encoder(self, geometry: Geometry) -> bool:
+        """True where the encoder itself sees fewer tokens."""
+        merging = any(self.merges(geometry.patches, geometry.encoder_layers))
+        return merging or self.grid(geometry.side) is not None
 
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:

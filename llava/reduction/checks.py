@@ -143,15 +143,6 @@ def check_cls(method: str, geometry: Geometry) -> None:
         )
 
 
-def check_one_scale(method: str, geometry: Geometry) -> None:
-    """Refuse an encoder that sees a view at several scales for a method that changes the tokens within the encoder."""
-    if geometry.scales > 1:
-        raise InputError(
-            f"{method} changes the tokens within the encoder: got a tower that sees a view at {geometry.scales} scales "
-            f"(s2), expected one; choose another method"
-        )
-
-
 def whole_number(name: str, value: object) -> None:
     """Refuse anything but a whole number."""
     if not isinstance(value, int) or isinstance(value, bool):

@@ -43,7 +43,7 @@ class CLIPVisionTower(VisionTower):
 
 @dataclass(frozen=True)
 class _Seen:
-    """The smallest scale's states, with what a method wants besides; and (V, 1 + n, D) of all scales, [CLS] first."""
+    """The smallest scale's states, with what a method wants of other layers; and those of all scales, [CLS] first."""
 
     smallest: Any
     scaled: torch.Tensor
@@ -90,13 +90,12 @@ class CLIPVisionTowerS2(CLIPVisionTower):
     def see(self, pixels: torch.Tensor, reduction: Reduction | None = None) -> _Seen:
         """Run the encoder over (V, 3, height, width) pixels at every scale."""
         wanted = self.wanted(reduction)
-        assert wanted is None or not (any(wanted.pairs) or wanted.grid), "refused by the method's check"
-        placed, edge = self._checked(pixels).to(device=self.device, dtype=self.dtype), self.config.image_size
-        squares = (cut(resized(placed, scale), edge) for scale in self.s2_scales)
-        first = self._run(next(squares), self.layers_to_run, wanted)
-        larger = (self._run(one, self.layers_to_run) for one in squares)
-        side, states = self.num_patches_per_side, [first.last_hidden_state]
-        states += [put_together(one.last_hidden_state, len(pixels), side) for one in larger]
+        assert wanted is None or not (any(wanted.pairs) or wanted.grid), "methods for s2 leave the encoder's tokens"
+        placed, run = self._checked(pixels).to(device=self.device, dtype=self.dtype), self.layers_to_run
+        smallest, *larger = (cut(resized(placed, scale), self.config.image_size) for scale in self.s2_scales)
+        first, side = self._run(smallest, run, wanted), self.num_patches_per_side
+        others = (self._run(squares, run).last_hidden_state for squares in larger)
+        states = [first.last_hidden_state, *(put_together(own, len(pixels), side) for own in others)]
         return _Seen(first, torch.cat(states, dim=-1))
 
     def evidence(

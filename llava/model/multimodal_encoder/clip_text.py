@@ -19,6 +19,7 @@ from llava.model.checkpoint.folder import Folder
 from llava.model.checkpoint.rules import Rule, check, number, whole
 from llava.model.checkpoint.tensors import read_weights
 from llava.model.loading.names import compare
+from llava.model.multimodal_encoder.tower_configs import has_cls
 from llava.reduction.precision import without_autocast
 
 GEOMETRY: dict[str, Rule] = {
@@ -123,6 +124,11 @@ def give_clip_half(tower: nn.Module, half: ClipHalf) -> None:
 
 
 def _loaded(tower: Any) -> ClipHalf:
+    if not has_cls(tower.config):
+        raise InputError(
+            f"a method that reads the question with CLIP's text tower needs a CLIP tower: got "
+            f"{shown(tower.vision_tower_name)}, a SigLIP; choose another method"
+        )
     source = tower.source
     if source.name is None:
         raise InputError(

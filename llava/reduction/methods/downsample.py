@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from llava.reduction.base import Geometry, Reduction
-from llava.reduction.checks import check_grid, check_image, check_one_scale, positive
+from llava.reduction.checks import check_grid, check_image, positive
 from llava.reduction.encoder_evidence import EncoderEvidence
 from llava.reduction.rules.grid import cells, fitting_grid, middles
 from llava.reduction.schedule import per_view
@@ -42,7 +42,6 @@ class Downsample(Reduction):
 
     def check(self, geometry: Geometry) -> None:
         super().check(geometry)
-        check_one_scale("downsample", geometry)
         check_grid(self.rows, self.cols, geometry)
 
     @classmethod

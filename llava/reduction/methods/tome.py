@@ -15,7 +15,7 @@ from typing import Self
 
 from llava.errors import InputError
 from llava.reduction.base import Geometry, Reduction
-from llava.reduction.checks import check_one_scale, check_patches, positive
+from llava.reduction.checks import check_patches, positive
 from llava.reduction.encoder_evidence import EncoderEvidence
 from llava.reduction.rules.tome import first_members, pairs_per_layer
 from llava.reduction.schedule import per_view
@@ -48,7 +48,6 @@ class ToMe(Reduction):
 
     def check(self, geometry: Geometry) -> None:
         super().check(geometry)
-        check_one_scale("tome", geometry)
         check_patches("visual_token_num", self.visual_token_num, geometry)
         layers = max(1, geometry.encoder_layers - 1)
         if geometry.patches and sum(self.merges(geometry.patches, layers)) < geometry.patches - self.visual_token_num:
