@@ -11,13 +11,13 @@ from llava.eval.speed.own_work import Operations
 from llava.reduction import available, method_class
 
 SMALL = ["--layers", 8, "--width", 64, "--intermediate", 128, "--heads", 4, "--vocabulary", 100, "--device", "cpu"]
-SMALL += ["--vision-layers", 3, "--vision-width", 32, "--vision-heads", 2, "--repeats", 2, "--images", 2]
+SMALL += ["--vision-layers", 5, "--vision-width", 32, "--vision-heads", 2, "--repeats", 2, "--images", 2]
 
 
 def test_every_method_has_a_row(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / "new/cost.json"
     done = call("method_cost", capsys, *SMALL, "--retain", 128, "--clock", "cpu", "--json", path)
-    assert done.code == 0 and "cpu time; LLM 8 layers x 64, CLIP 3 layers x 32" in done.out
+    assert done.code == 0 and "cpu time; LLM 8 layers x 64, CLIP 5 layers x 32" in done.out
     result = json.loads(path.read_text())
     rows = {row["method"]: row for row in result["rows"]}
     assert list(rows) == available() and result["unreached"] == []
