@@ -16,7 +16,7 @@ import torch
 
 from llava.errors import InputError
 from llava.reduction.base import Geometry, Reduction
-from llava.reduction.checks import check_patches, positive, switch, whole_number
+from llava.reduction.checks import check_patches, integer, positive, switch
 from llava.reduction.encoder_evidence import EncoderEvidence
 from llava.reduction.rules.prunesid import component_groups, groups_of, prunesid_order
 from llava.reduction.schedule import per_view
@@ -37,7 +37,7 @@ class PruneSID(Reduction):
         positive("visual_token_num", self.visual_token_num)
         if self.visual_token_num < 2:
             raise InputError("visual_token_num of prunesid must be at least 2, [CLS] and a patch: got 1; raise it")
-        whole_number("seed", self.seed)
+        integer("seed", self.seed)
         switch("published", self.published)
 
     def at_encoder(self, evidence: EncoderEvidence) -> Selection:

@@ -48,7 +48,8 @@ class VScan(Reduction):
         positive("early_layer", self.early_layer + 1 if isinstance(self.early_layer, int) else self.early_layer)
         switch("published", self.published)
         object.__setattr__(self, "layer_list", checked_layers(self.layer_list))
-        object.__setattr__(self, "image_token_list", checked_counts(self.image_token_list))
+        object.__setattr__(self, "image_token_list", checked_counts("image_token_list", self.image_token_list))
+        check_falling("image_token_list", self.image_token_list)
         if len(self.layer_list) != len(self.image_token_list):
             raise InputError(
                 f"image_token_list needs one count per listed layer: got {len(self.image_token_list)}, expected "
