@@ -34,9 +34,15 @@ class CDPruner(Reduction):
 
     visual_token_num: int = field(metadata={"help": "patches entering the LLM, of each view, e.g. 64"})
     text: str | None = field(
-        default=None, metadata={"help": "what CLIP reads; unset: the question without its one-word instruction"}
+        default=None,
+        metadata={
+            "help": "what CLIP reads; unset: the question without its one-word instruction",
+            "beside_budget": True,
+        },
     )
-    published: bool = field(default=False, metadata={"help": "true: as released where the kernel's rank is used up"})
+    published: bool = field(
+        default=False, metadata={"help": "true: as released where the kernel's rank is used up", "beside_budget": True}
+    )
     reads_question: ClassVar[bool] = True
     question_at_encoder: ClassVar[bool] = True
     after_projector: ClassVar[Literal["view", "patches", "image"] | None] = "view"

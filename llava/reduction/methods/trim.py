@@ -30,7 +30,9 @@ class Trim(Reduction):
     """Patches by CLIP's own opinion of the question, and one token for the rest."""
 
     k: float = field(default=ADAPTIVE, metadata={"help": "share of the patches kept, or -1: those that stand out"})
-    text: str | None = field(default=None, metadata={"help": "what CLIP reads; unset: the question"})
+    text: str | None = field(
+        default=None, metadata={"help": "what CLIP reads; unset: the question", "beside_budget": True}
+    )
     reads_question: ClassVar[bool] = True
     question_at_encoder: ClassVar[bool] = True
 
