@@ -1,4 +1,4 @@
-"""The setting by which a method does what its released code does, where that misbehaves, and what CLIP is given to read."""
+"""Settings that methods share: to do what the released code does where it misbehaves, and what CLIP is given to read."""
 
 import dataclasses
 from typing import Any

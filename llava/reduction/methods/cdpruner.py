@@ -19,6 +19,7 @@ from llava.errors import InputError, shown
 from llava.reduction.base import Geometry, Reduction
 from llava.reduction.checks import check_cls, check_patches, positive, switch
 from llava.reduction.encoder_evidence import ProjectedEvidence
+from llava.reduction.published import published_setting, text_setting
 from llava.reduction.rules.basics import ascending
 from llava.reduction.rules.cdpruner import dpp_order, question_relevance
 from llava.reduction.schedule import per_view_beside_newlines
@@ -33,16 +34,8 @@ class CDPruner(Reduction):
     """A determinantal point process whose quality is relevance to the question."""
 
     visual_token_num: int = field(metadata={"help": "patches entering the LLM, of each view, e.g. 64"})
-    text: str | None = field(
-        default=None,
-        metadata={
-            "help": "what CLIP reads; unset: the question without its one-word instruction",
-            "beside_budget": True,
-        },
-    )
-    published: bool = field(
-        default=False, metadata={"help": "true: as released where the kernel's rank is used up", "beside_budget": True}
-    )
+    text: str | None = text_setting("the question without its one-word instruction")
+    published: bool = published_setting("as released where the kernel's rank is used up")
     reads_question: ClassVar[bool] = True
     question_at_encoder: ClassVar[bool] = True
     after_projector: ClassVar[Literal["view", "patches", "image"] | None] = "view"

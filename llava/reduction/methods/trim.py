@@ -18,6 +18,7 @@ from llava.reduction.base import Geometry, Reduction
 from llava.reduction.checks import check_cls, checked_number
 from llava.reduction.encoder_evidence import EncoderEvidence
 from llava.reduction.merging import summary
+from llava.reduction.published import text_setting
 from llava.reduction.rules.trim import mean_of_others, trim_kept, trim_scores
 from llava.reduction.schedule import per_view_beside_one
 from llava.reduction.selection import VIEWS, Selection
@@ -30,9 +31,7 @@ class Trim(Reduction):
     """Patches by CLIP's own opinion of the question, and one token for the rest."""
 
     k: float = field(default=ADAPTIVE, metadata={"help": "share of the patches kept, or -1: those that stand out"})
-    text: str | None = field(
-        default=None, metadata={"help": "what CLIP reads; unset: the question", "beside_budget": True}
-    )
+    text: str | None = text_setting("the question")
     reads_question: ClassVar[bool] = True
     question_at_encoder: ClassVar[bool] = True
 
