@@ -1,4 +1,4 @@
-"""Settings that methods share: to do what the released code does where it misbehaves, and what CLIP is given to read."""
+"""Settings that methods share: what the released code does where it misbehaves, and what CLIP is given to read."""
 
 import dataclasses
 from typing import Any

@@ -32,7 +32,7 @@ SETTINGS = {
     "dart": {"pruned_layer": 9, "max_num_trunction": 21},
     "sparsevlm": {"layer_list": [3, 6, 9], "image_token_list": [24, 11, 4]},
     "v2drop": {"layer_list": [3, 6, 9], "keep_ratio_list": [0.6, 0.5, 0.0]},
-    "vtw": {"layer": 9},
+    "vtw": {"layer": 8, "remainder": 7},
     "divprune": {"subset_ratio": 0.2},
     "holov": {"new_image_token_num": 11, "num_patches": 7},
     "hiprune": {"retention": 20, "alpha": 0.5, "object_layer": 2},
