@@ -16,6 +16,7 @@ import torch
 from llava.errors import InputError
 from llava.eval.model_vqa_loader import read_questions
 from llava.eval.runs.command import Parser, at_least, run
+from llava.eval.runs.conv_mode import add_conv_mode
 from llava.eval.runs.loading import load_model
 from llava.eval.runs.options import (
     add_method_options,
@@ -150,12 +151,12 @@ def main() -> None:
     add_model_options(parser)
     parser.add_argument("--image-folder", default="", help="what the questions' image names are relative to")
     parser.add_argument("--question-file", required=True, help="JSON Lines with question_id, image and text")
-    parser.add_argument("--conv-mode", default="vicuna_v1", help="conversation template")
+    add_conv_mode(parser, "vicuna_v1")
     parser.add_argument("--pictures", type=at_least(1), default=500, help="most pictures to look at, one question each")
     parser.add_argument("--json", help="also write the shares here")
     add_method_options(parser)
     args = parser.parse_args()
-    conversation_from(args)
+    args.conv_mode = conversation_from(args)
     result = measure(args)
     print(f"{result['model']}, {result['method']} {result['settings']}, {result['pictures']} pictures\n")
     print(report(result))

@@ -17,13 +17,16 @@ from PIL import Image
 
 from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_TOKEN, IMAGE_PLACEHOLDER
 from llava.conversation import get_conv_template
+from llava.conversation_choice import AUTO
 from llava.errors import InputError, shown
 from llava.eval.runs.command import Parser, run
+from llava.eval.runs.conv_mode import add_conv_mode, infer_conv_mode
 from llava.eval.runs.loading import load_model
 from llava.eval.runs.options import (
     add_method_options,
     add_model_options,
     add_sampling_options,
+    conversation_from,
     device_from,
     method_from,
     sampling_from,
@@ -33,20 +36,6 @@ from llava.files.pictures import image_from_bytes, open_image
 from llava.mm_utils import get_model_name_from_path, process_prompt_images, tokenizer_image_token
 from llava.model.builder import model_geometry, prepare_tower
 from llava.model.checkpoint import read_config
-
-# Parts of a model's name, in LLaVA's order, and the conversation mode they stand for.
-MODES = (
-    ("llama-2", "llava_llama_2"),
-    ("mistral", "mistral_instruct"),
-    ("v1.6-34b", "chatml_direct"),
-    ("v1", "llava_v1"),
-    ("mpt", "mpt"),
-)
-
-
-def infer_conv_mode(model_name: str) -> str:
-    """The conversation mode LLaVA chooses for a model by its name."""
-    return next((mode for part, mode in MODES if part in model_name.lower()), "llava_v0")
 
 
 def place_images(query: str, images: int, start_end: bool) -> str:
@@ -96,9 +85,10 @@ def eval_model(args: Any) -> str:
     choice, sampling = method_from(args), sampling_from(args)
     device_from(args)
     inferred = infer_conv_mode(get_model_name_from_path(args.model_path))
-    if args.conv_mode is not None and args.conv_mode != inferred:
+    if args.conv_mode not in (None, AUTO, inferred):
         print(f"conversation mode {args.conv_mode} as asked for; the model's name suggests {inferred}", file=sys.stderr)
-    conversation = get_conv_template(args.conv_mode or inferred)
+    args.conv_mode = conversation_from(argparse.Namespace(**vars(args) | {"conv_mode": args.conv_mode or inferred}))
+    conversation = get_conv_template(args.conv_mode)
     images = load_images(image_parser(args))
     config = read_config(args.model_path)
     prepare_tower(config, args.model_path)
@@ -113,14 +103,16 @@ def eval_model(args: Any) -> str:
     if sampling["do_sample"]:
         torch.manual_seed(args.seed)
     pixels, modalities = process_prompt_images(images, loaded.processor, model.config)
+    stops = loaded.stops(args.conv_mode)
     output = model.generate(
         ids,
         images=pixels,
         image_sizes=[image.size for image in images],
         modalities=modalities,
         **sampling,
+        **stops.arguments(tokenizer),
     )
-    answer = tokenizer.batch_decode(output, skip_special_tokens=True)[0].strip()
+    answer = stops.cut(tokenizer.batch_decode(output, skip_special_tokens=True)[0])
     print(answer)
     return answer
 
@@ -135,7 +127,7 @@ def build_parser() -> Parser:
         help="file or https:// address of a picture, or several with --sep between",
     )
     parser.add_argument("--query", required=True, help="the question; <image-placeholder> marks a picture's place")
-    parser.add_argument("--conv-mode", help="conversation template; unset: by the model's name")
+    add_conv_mode(parser)
     parser.add_argument("--sep", default=",", help="between picture files")
     add_sampling_options(parser, max_new_tokens=512)
     add_method_options(parser)

@@ -14,6 +14,7 @@ from llava.eval.runs.memory import is_out_of_memory
 from llava.model.generation.prefix import ImagePrefix, split_prompt
 from llava.model.generation.prefix_store import PrefixStore
 from llava.model.generation.static_decoder import StaticDecoder
+from llava.model.generation.stops import Stops
 
 Item = tuple[torch.Tensor, torch.Tensor | None, Any]
 
@@ -25,6 +26,7 @@ class Answering:
     Attributes:
         keys: what makes the pictures of questions the same, by the question's number; None: it has none.
         generation: arguments of `ask`.
+        stops: where an answer ends.
         seed: of sampling; a batch starts from it and the number of its first question. None: greedy.
         store: prefixes kept from earlier batches.
         limit: questions answered at once; halved when memory runs out.
@@ -35,6 +37,7 @@ class Answering:
     data: PreparedQuestions
     keys: list[Hashable]
     generation: dict[str, Any]
+    stops: Stops
     seed: int | None
     store: PrefixStore
     limit: int
@@ -80,9 +83,10 @@ class Answering:
         prefixes = self._prefixes(numbers, items)
         if self.seed is not None:
             torch.manual_seed(self.seed + numbers[0])
-        tokens = self.model.ask(prefixes, [ids for ids, _, _ in items], decoder=self.decoder, **self.generation)
+        arguments = self.generation | self.stops.arguments(self.data.tokenizer)
+        tokens = self.model.ask(prefixes, [ids for ids, _, _ in items], decoder=self.decoder, **arguments)
         texts = self.data.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-        return {number: text.strip() for number, text in zip(numbers, texts)}
+        return {number: self.stops.cut(text) for number, text in zip(numbers, texts)}
 
     def _prefixes(self, numbers: list[int], items: list[Item]) -> list[ImagePrefix | None]:
         """The prefix of each question; those of new images are encoded together and kept."""

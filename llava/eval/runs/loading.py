@@ -7,12 +7,14 @@ from typing import Any
 
 from transformers.utils import logging as transformers_logging
 
+from llava.conversation import get_conv_template
 from llava.errors import InputError
 from llava.eval.runs.inputs import PreparedQuestions
 from llava.eval.runs.options import DTYPES, device_from
 from llava.eval.runs.questions import Question
 from llava.mm_utils import get_model_name_from_path
 from llava.model.builder import load_pretrained_model
+from llava.model.generation.stops import Stops, stops_of
 from llava.model.language_model.llava_causal_lm import LlavaCausalLM
 from llava.reduction import Reduction
 
@@ -33,6 +35,10 @@ class Loaded:
         """The id transformers fills up with: the end token where a checkpoint names no padding."""
         pad = self.tokenizer.pad_token_id
         return pad if pad is not None else self.tokenizer.eos_token_id
+
+    def stops(self, conv_mode: str) -> Stops:
+        """Where answers under a conversation template end."""
+        return stops_of(get_conv_template(conv_mode).end_mark, self.tokenizer, self.model.generation_config)
 
     def prepare(self, questions: list[Question], conv_mode: str) -> PreparedQuestions:
         """The questions as inputs of this model."""

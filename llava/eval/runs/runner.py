@@ -13,6 +13,7 @@ from llava.eval.files import skipped_because
 from llava.eval.runs.answering import Answering
 from llava.eval.runs.answers import AnswersFile
 from llava.eval.runs.command import Parser, at_least
+from llava.eval.runs.conv_mode import add_conv_mode
 from llava.eval.runs.identity import checkpoint_digest, pictures_digests
 from llava.eval.runs.inputs import PreparedQuestions, planned_batches
 from llava.eval.runs.loading import Loaded, load_model
@@ -49,7 +50,7 @@ def add_runner_options(parser: Parser, questions: str, conv_mode: str = "llava_v
     parser.add_argument("--image-folder", default="", help="what the questions' image names are relative to")
     parser.add_argument("--question-file", default=questions, help="the questions")
     parser.add_argument("--answers-file", default="answer.jsonl", help="written, or continued where it ends")
-    parser.add_argument("--conv-mode", default=conv_mode, help="conversation template; vicuna_v1 for LLaVA-1.5")
+    add_conv_mode(parser, conv_mode)
     parser.add_argument("--num-chunks", type=at_least(1), default=1, help="parts the questions are cut into")
     parser.add_argument("--chunk-idx", type=at_least(0), default=0, help="the part to run, from 0")
     add_sampling_options(parser, max_new_tokens)
@@ -144,7 +145,8 @@ def _answering(
     generation = sampling | {"pad_token_id": loaded.padding, "use_cache": True}
     seed = args.seed if sampling["do_sample"] else None
     decoder = StaticDecoder(model) if args.compile else None
-    answering = Answering(model, data, keys, generation, seed, PrefixStore(limit), size, decoder)
+    stops = loaded.stops(data.conv_mode)
+    answering = Answering(model, data, keys, generation, stops, seed, PrefixStore(limit), size, decoder)
     return answering, limit // max(1, cache_bytes(model, method, model.geometry, text_tokens))
 
 

@@ -47,6 +47,7 @@ class ImagePrefix:
         stages: first and last + 1 layer of each stage.
         blocks: the KV cache; empty where the LLM has not run.
         features: (n, D), the image tokens, where the LLM has not run or another image's may not have; else None.
+        modalities: of its images, as in `generate`; None: all are pictures.
     """
 
     ids: tuple[int, ...]
@@ -56,6 +57,7 @@ class ImagePrefix:
     stages: tuple[tuple[int, int], ...] = ()
     blocks: tuple[Block, ...] = ()
     features: torch.Tensor | None = None
+    modalities: tuple[str, ...] | None = None
 
     @property
     def surplus(self) -> int:

@@ -180,7 +180,8 @@ class LlavaSharing(PrefixEncoding):
             )
         features = torch.cat(pieces)
         lengths = [length for prefix in known for length in prefix.image_lengths]
-        embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=(features, lengths))
+        kinds = [kind for prefix in known for kind in prefix.modalities or ("image",) * len(prefix.image_lengths)]
+        embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=(features, lengths), modalities=kinds)
         cache = StagedCache(self.config, room)
         cache.add_surplus(plan.surplus)
         return embeds, plan.layout, cache, method

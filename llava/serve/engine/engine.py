@@ -54,6 +54,11 @@ class Engine:
         self._thread.join()
 
     @property
+    def ends(self) -> tuple[int, ...]:
+        """Ids that end every answer: the checkpoint's."""
+        return tuple(self._ends)
+
+    @property
     def waiting(self) -> int:
         """Requests that nobody has begun to answer."""
         return len(self._waiting)
