@@ -123,7 +123,7 @@ def eval_model(args: Any) -> str:
     query = place_images(args.query, 1 if frames else len(seen), getattr(config, "mm_use_im_start_end", False))
     method = choice.build(geometry_for(config, frames))
 
-    loaded = load_model(args, method)
+    loaded = load_model(args, method, frames)
     tokenizer, model = loaded.tokenizer, loaded.model
     conversation.append_message(conversation.roles[0], query)
     conversation.append_message(conversation.roles[1], None)

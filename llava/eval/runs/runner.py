@@ -93,7 +93,7 @@ def run_questions(
     with AnswersFile(args.answers_file, settings, args.overwrite) as file:
         answers = OrderedAnswers(file, questions)
         if answers.done < len(questions):
-            loaded = load_model(args, method)
+            loaded = load_model(args, method, schedules[0].geometry.frames)
             data = loaded.prepare(questions, conv_mode)
             for one in schedules:
                 geometry = one.geometry if one.geometry.frames else None
