@@ -101,7 +101,8 @@ def test_answers_are_those_of_generate_and_each_video_is_decoded_and_encoded_onc
         assert sum(count for count, _ in work["encoded"]) == 3
         assert all(kinds == ["video"] * count for count, kinds in work["encoded"])
         # Once for the digests that tell whether a run may be continued, once to be answered about.
-        assert sorted(work["decoded"]) == (["a.mkv", "b.mkv"] * 2 if how[:1] != ["--num-workers"] else work["decoded"])
+        if how[:1] != ["--num-workers"]:  # another process decodes there
+            assert sorted(work["decoded"]) == ["a.mkv", "a.mkv", "b.mkv", "b.mkv"]
     assert "method none on 4 frames: 577 in 4 layers" in done.out or retain
 
 
