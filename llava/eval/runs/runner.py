@@ -77,13 +77,14 @@ def run_questions(
     """
     choice, sampling = method_from(args), sampling_from(args)
     device_from(args)
+    every = questions  # chunks have one schedule, whatever falls to them
     questions = questions if already_cut else chunk(questions, args.num_chunks, args.chunk_idx)
     check_questions(questions, args.skip_unreadable)
     _check_apart(args.answers_file, args.question_file)
     config = read_config(args.model_path)
     change_config(config, args)
     tower = prepare_tower(config, args.model_path).name
-    schedules = schedules_of(choice, config, questions)
+    schedules = schedules_of(choice, config, every)
     method = schedules[0].method
     own_settings |= {"answers": len(questions), "average_tokens": average_of(schedules)}
     own_settings |= {"pictures_sha256": pictures_digests(questions)}
