@@ -32,6 +32,7 @@ from llava.model.builder import model_geometry, prepare_tower
 from llava.model.checkpoint import read_config
 from llava.model.trace import Trace
 from llava.reduction import Reduction, name_of
+from llava.reduction.positions import written_settings
 
 HALVES = ("float16", "bfloat16")
 
@@ -127,7 +128,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "model": get_model_name_from_path(args.model_path),
         "method": name_of(method),
-        "settings": vars(method),
+        "settings": written_settings(method),
         "pictures": len(questions),
         "dtypes": halves,
     }

@@ -37,7 +37,7 @@ from llava.eval.runs.video_options import add_frame_options, change_config
 from llava.files.fetching import fetch_picture, is_address
 from llava.files.pictures import image_from_bytes, open_image
 from llava.files.videos import open_video
-from llava.mm_utils import get_model_name_from_path, process_images, tokenizer_image_token
+from llava.mm_utils import get_model_name_from_path, process_prompt_images, tokenizer_image_token
 from llava.model.builder import prepare_tower
 from llava.model.checkpoint import read_config
 from llava.video_pixels import process_video
@@ -94,7 +94,8 @@ def shown_to(args: Any) -> list[Image.Image]:
 def inputs_of(args: Any, seen: list[Image.Image], processor: Any, config: Any) -> dict[str, Any]:
     """Arguments of `generate` for what `shown_to` has opened."""
     if args.video_file is None:
-        return {"images": process_images(seen, processor, config), "image_sizes": [image.size for image in seen]}
+        pixels, modalities = process_prompt_images(seen, processor, config)
+        return {"images": pixels, "image_sizes": [image.size for image in seen], "modalities": modalities}
     return {"images": [process_video(seen, processor)], "image_sizes": [seen[0].size], "modalities": ["video"]}
 
 

@@ -100,14 +100,12 @@ class ViewTokens:
         forms = forms_of(self.config, tower.image_size, counts, image_sizes, modalities)
         if all(follow_one_another(form, rules, reduced=selection is not None) for form in forms):
             return features.flatten(0, 1), [count * features.shape[1] for count in counts]
-        newline = tensor_of(self.get_model(), "image_newline")
         if selection is None:
+            newline = tensor_of(self.get_model(), "image_newline")
             tokens, lengths, order = unreduced_tokens(features, forms, rules, newline)
         else:
             order, lengths = reduced_tokens(selection, features.shape[1], forms, rules)
-            flat = features.flatten(0, 1)
-            pool = flat if newline is None else torch.cat([flat, newline[None].to(flat)])
-            tokens = pool[order.to(flat.device)]
+            tokens = features.flatten(0, 1)[order.to(features.device)]
         if trace is not None:
             trace.order = order
         return tokens, lengths

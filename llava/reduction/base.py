@@ -5,11 +5,12 @@ The model hands it *evidence* about the image tokens of a layer and gets back a 
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 
 from llava.errors import InputError
+from llava.reduction.positions import RENUMBER, check_choices
 from llava.reduction.selection import Selection
 
 
@@ -53,6 +54,9 @@ class Evidence(Protocol):
     """Tokens of each image, now."""
     initial_lengths: tuple[int, ...]
     """Tokens of each image when it entered the LLM; in the encoder the same as `lengths`."""
+    largest_lengths: tuple[int, ...]
+    """For each image, what the largest that may come has on entering: the counts of a schedule are those of that one
+    (see `stages.own_counts`). At least `initial_lengths`, and the same in the encoder."""
     valid: torch.Tensor
     """(I, n) bool, True where there is a token."""
     has_cls: bool
@@ -85,6 +89,8 @@ class Reduction:
 
     reads_question: ClassVar[bool] = False
     """True where a choice depends on text after the image: such a method cannot share an image between questions."""
+    layer_setting: ClassVar[str] = "layer_list"
+    """The setting that says at which LLM layers it acts."""
     usual_budget: ClassVar[int | None] = None
     """Average image tokens per LLM layer that a method named by its name alone gets; None: it must be said."""
 
@@ -93,12 +99,36 @@ class Reduction:
         """LLM layers after which `at_layer` is asked, 1-based, rising: `8` means after 8 layers, before the ninth."""
         return list(getattr(self, "layer_list", []))
 
+    @property
+    def positions(self) -> str:
+        """`keep` or `renumber`, once a stage inside the LLM has dropped tokens; a field in methods that have stages."""
+        return RENUMBER
+
+    @property
+    def masks(self) -> bool:
+        """Nothing is removed: later layers do not look at what was not kept, and every new token chooses again."""
+        return False
+
+    @property
+    def recomputes(self) -> bool:
+        """There is no KV cache: every new token runs the whole prompt again, which it then chooses by."""
+        return False
+
+    @property
+    def image_start(self) -> int | None:
+        """The token at which a row's image is taken to begin inside the LLM; None: where it does."""
+        return None
+
     def at_encoder(self, evidence: Evidence) -> Selection | None:
         """What leaves the vision encoder; None: every patch, without [CLS]."""
         return None
 
-    def at_layer(self, stage: int, evidence: Evidence) -> Selection:
-        """What is left after layer `layers[stage]`; asked only if there is such a layer."""
+    def at_layer(self, stage: int, evidence: Any) -> Selection:
+        """What is left after layer `layers[stage]`; asked only if there is such a layer.
+
+        Args:
+            evidence: an `Evidence`, and more (`llava.reduction.layer_evidence.LayerEvidence`).
+        """
         raise NotImplementedError(f"{type(self).__name__} lists layers {self.layers} but reduces at none")
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
@@ -107,6 +137,7 @@ class Reduction:
 
     def check(self, geometry: Geometry) -> None:
         """Refuse settings that do not fit a model, before its weights are loaded."""
+        check_choices(self)
         if self.layers and not geometry.stages:
             raise InputError(
                 f"nothing can be dropped between MPT's layers, which know distances (ALiBi) and no positions: got the "
@@ -115,7 +146,7 @@ class Reduction:
         late = [layer for layer in self.layers if layer >= geometry.layers]
         if late:
             raise InputError(
-                f"layer_list must stay below the number of LLM layers: got {late[0]}, expected at most "
+                f"{self.layer_setting} must stay below the number of LLM layers: got {late[0]}, expected at most "
                 f"{geometry.layers - 1} for a model of {geometry.layers} layers; lower or remove it"
             )
 

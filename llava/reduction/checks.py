@@ -18,6 +18,12 @@ def positive(name: str, value: object) -> None:
         raise InputError(f"{name} must be a whole number of at least 1: got {value!r}; give a positive count")
 
 
+def whole_number(name: str, value: object) -> None:
+    """Refuse anything but a whole number of zero or more."""
+    if not _is_count(value) and (value != 0 or type(value) is not int):
+        raise InputError(f"{name} must be a whole number of at least 0: got {shown(value)}; write it like 1")
+
+
 def checked_number(name: str, value: object, lowest: float, highest: float = LARGEST) -> float:
     """A finite number within bounds, as a float."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -44,6 +50,15 @@ def checked_layers(layers: object) -> list[int]:
     if any(after <= before for before, after in zip(layers, layers[1:])):
         raise InputError(f"layer_list must rise: got {list(layers)}; name each layer once, in order, like [8,16,24]")
     return list(layers)
+
+
+def checked_counts(name: str, counts: object) -> list[int]:
+    """A copy of a list of whole numbers of at least 1; it may be empty."""
+    if not isinstance(counts, (list, tuple)) or not all(map(_is_count, counts)):
+        raise InputError(
+            f"{name} must be a list of whole numbers of at least 1: got {shown(counts)}; write it like [300,200,110]"
+        )
+    return list(counts)
 
 
 def checked_pairs(pairs: object) -> list[list[int]]:

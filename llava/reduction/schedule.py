@@ -7,6 +7,7 @@ from typing import Any
 
 from llava.errors import InputError, shown
 from llava.reduction.base import Geometry, Reduction
+from llava.reduction.positions import written_settings
 
 
 def parse_list(name: str, text: str) -> list:
@@ -101,8 +102,7 @@ def prefill_flops(shape: DecoderShape, method: Reduction, geometry: Geometry, te
 
 def describe(method: Reduction, geometry: Geometry) -> str:
     """The schedule in one line of the flags' own notation."""
-    settings = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
-    written = " ".join(f"--{name} {_as_flag(value)}" for name, value in settings.items())
+    written = " ".join(f"--{name} {_as_flag(value)}" for name, value in written_settings(method).items())
     stages = ", ".join(
         f"{tokens} in {run} layers"
         for run, tokens in zip(layers_per_stage(method, geometry.layers), method.tokens_per_stage(geometry))

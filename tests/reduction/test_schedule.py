@@ -9,6 +9,7 @@ from conftest import CASES
 from llava.errors import InputError
 from llava.reduction import Geometry, create, method_class
 from llava.reduction.checks import check_falling
+from llava.reduction.positions import written_settings
 from llava.reduction.schedule import (
     DecoderShape,
     average_tokens,
@@ -93,7 +94,7 @@ def test_lists_are_read() -> None:
 def test_a_budget_makes_the_published_schedule(case: str) -> None:
     params = next(found["params"] for found in CASES if found["name"] == case)
     made = method_class("visiondrop").from_budget(OFFICIAL[case], LLAVA_7B)
-    assert vars(made) == params
+    assert written_settings(made) == params
 
 
 def test_32_tokens_are_the_papers_schedule() -> None:

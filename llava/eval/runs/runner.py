@@ -42,6 +42,7 @@ from llava.model.checkpoint import read_config
 from llava.model.generation.prefix_store import PrefixStore
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.reduction import Reduction, name_of
+from llava.reduction.positions import written_settings
 
 
 def add_runner_options(parser: Parser, questions: str, conv_mode: str = "llava_v1", max_new_tokens: int = 128) -> None:
@@ -88,7 +89,7 @@ def run_questions(
     method = schedules[0].method
     own_settings |= {"answers": len(questions), "average_tokens": average_of(schedules)}
     own_settings |= {"pictures_sha256": pictures_digests(questions)}
-    own_settings |= {f"{one.modality}_settings": vars(one.method) for one in schedules[1:]}
+    own_settings |= {f"{one.modality}_settings": written_settings(one.method) for one in schedules[1:]}
 
     settings = _settings(args, conv_mode, method, tower) | own_settings
     with AnswersFile(args.answers_file, settings, args.overwrite) as file:
@@ -128,7 +129,7 @@ def _settings(args: argparse.Namespace, conv_mode: str, method: Reduction, tower
         "base_sha256": checkpoint_digest(args.model_base) if args.model_base is not None else None,
         "conv_mode": conv_mode,
         "method": name_of(method),
-        "settings": vars(method),
+        "settings": written_settings(method),
     }
 
 

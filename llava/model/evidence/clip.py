@@ -29,7 +29,7 @@ class ClipEvidence:
         self._attention, self._leaving = layer.self_attn, leaving
         self._norm, self._entering = layer.layer_norm1, entering
         count = leaving.shape[1] - self._first
-        self.lengths = self.initial_lengths = (count,) * len(leaving)
+        self.lengths = self.initial_lengths = self.largest_lengths = (count,) * len(leaving)
         self.valid = torch.ones(len(leaving), count, dtype=torch.bool, device=leaving.device)
 
     @property

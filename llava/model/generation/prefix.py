@@ -17,6 +17,7 @@ from llava.model.cache.growing_layer import GrowingLayer
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.layout import Layout
 from llava.reduction import Reduction
+from llava.reduction.positions import KEEP
 
 Ids = torch.Tensor | Sequence[int]
 
@@ -46,6 +47,7 @@ class ImagePrefix:
         stages: first and last + 1 layer of each stage.
         blocks: the KV cache; empty where the LLM has not run.
         features: (n, D), the image tokens, where the LLM has not run or another image's may not have; else None.
+        modalities: of its images, as in `generate`; None: all are pictures.
     """
 
     ids: tuple[int, ...]
@@ -55,6 +57,7 @@ class ImagePrefix:
     stages: tuple[tuple[int, int], ...] = ()
     blocks: tuple[Block, ...] = ()
     features: torch.Tensor | None = None
+    modalities: tuple[str, ...] | None = None
 
     @property
     def surplus(self) -> int:
@@ -140,7 +143,7 @@ def start_cache(config: Any, prefixes: Sequence[ImagePrefix | None], room: int) 
         return cache
     model = distinct[0]
     assert all(prefix.stages == model.stages for prefix in distinct), "prefixes of one batch have one schedule"
-    cache.open(list(model.stages))
+    cache.open(list(model.stages), model.reduction.positions == KEEP)
     cache.add_surplus(tuple(prefix.surplus if prefix is not None else 0 for prefix in prefixes))
     for number, block in enumerate(model.blocks):
         lengths = [prefix.lengths[block.stage] if prefix is not None else 0 for prefix in prefixes]

@@ -66,15 +66,10 @@ class PrefixEncoding:
         tower = self.get_vision_tower()
         if tower.device.type != "cpu":
             return prompts
-        widest = views * (tower.num_patches + 1) * tower.config.intermediate_size * tower.dtype.itemsize
+        widest = views * tower.passes * (tower.num_patches + 1) * tower.config.intermediate_size * tower.dtype.itemsize
         return max(1, CPU_ACTIVATIONS // widest)
 
-    def _encode_at_once(
-        self,
-        starts: list[tuple[int, ...]],
-        given: Images,
-        method: Reduction,
-    ) -> list[ImagePrefix]:
+    def _encode_at_once(self, starts: list[tuple[int, ...]], given: Images, method: Reduction) -> list[ImagePrefix]:
         ids, mask = padded(starts)
         features, lengths = self.encode_views(given.views, given.sizes, method, modalities=given.modalities)
         counts = [sum(token < 0 for token in start) for start in starts]
@@ -82,30 +77,39 @@ class PrefixEncoding:
         longest = max_length(self.config)
         cut = [longest is not None and len(s) + sum(n) - len(n) >= longest for s, n in zip(starts, per_prompt)]
         pieces = [piece.clone() for piece in features.split([sum(own) for own in per_prompt])]
+        listed = given.modalities or ["image"] * len(lengths)
+        kinds = [tuple(listed[sum(counts[:row]) :][:count]) for row, count in enumerate(counts)]
         if method.reads_question or any(cut):
-            return [ImagePrefix(s, method, own, features=piece) for s, own, piece in zip(starts, per_prompt, pieces)]
-        cache, layouts = self._run_prefixes(ids, mask, (features, lengths), method)
+            return [
+                ImagePrefix(start, method, own, features=piece, modalities=kind)
+                for start, own, piece, kind in zip(starts, per_prompt, pieces, kinds)
+            ]
+        embeds, plan = self.prepare_inputs(
+            ids, mask, reduction=method, encoded=(features, lengths), modalities=given.modalities
+        )
+        cache, layouts = self._run_prefixes(embeds, plan.layout, method)
         stages = tuple((stage.first, stage.stop) for stage in cache.stages)
         # Images of several sizes: one that is cut off may come into the same batch, which then starts from tokens.
         several = self.geometry.views > 1 or max(map(len, given.views)) > 1
         keep_tokens = longest is not None and several
         return [
-            ImagePrefix(start, method, own, rows, stages, blocks, piece if keep_tokens else None)
-            for start, own, piece, (rows, blocks) in zip(starts, per_prompt, pieces, cut_cache(cache, layouts))
+            ImagePrefix(start, method, own, rows, stages, blocks, piece if keep_tokens else None, kind)
+            for start, own, piece, kind, (rows, blocks) in zip(
+                starts, per_prompt, pieces, kinds, cut_cache(cache, layouts)
+            )
         ]
 
     def _run_prefixes(
-        self, ids: torch.Tensor, mask: torch.Tensor, encoded: tuple[torch.Tensor, list[int]], method: Reduction
+        self, embeds: torch.Tensor, layout: Layout, method: Reduction
     ) -> tuple[StagedCache, list[Layout]]:
-        """The LLM over prefixes: the filled cache and the layout of each stage."""
-        embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=encoded)
+        """The LLM over prefixes (B, T, D): the filled cache and the layout of each stage."""
         cache, trace = StagedCache(self.config), Trace()
         self.get_model()(
             inputs_embeds=embeds,
             past_key_values=cache,
             use_cache=True,
-            layout=plan.layout,
+            layout=layout,
             reduction=method,
             trace=trace,
         )
-        return cache, [plan.layout, *(stage.after for stage in trace.stages)]
+        return cache, [layout, *(stage.after for stage in trace.stages)]

@@ -1,6 +1,6 @@
 """What every vision tower is: LLaVA's names, its weights, the features of one layer, and what a method keeps of them.
 
-A kind of tower (`clip_encoder.py`, `siglip_encoder.py`, `clip_s2.py`) says how pixels are seen and what a method may
+A kind of tower (`clip_encoder.py`, `siglip_encoder.py`) says how pixels are seen and what a method may
 ask about them.
 """
 

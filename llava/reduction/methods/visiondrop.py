@@ -13,8 +13,9 @@ from typing import ClassVar, Self
 from llava.errors import InputError
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_encoder_counts, check_falling, checked_layers, checked_pairs, positive
+from llava.reduction.positions import position_policy
 from llava.reduction.selection import Selection
-from llava.reduction.stages import encoder_stage, image_scores, keep_and_merge
+from llava.reduction.stages import encoder_stage, image_scores, keep_and_merge, own_pairs
 
 # The paper's schedule for an average of 32 tokens; other budgets scale it (the published 64, 128 and 192 do).
 PAPER_BUDGET = 32
@@ -36,6 +37,7 @@ class VisionDrop(Reduction):
         metadata={"help": "[dominant,contextual] kept at each of those layers, e.g. [[30,5],[22,4],[16,3]]"}
     )
 
+    positions: str = position_policy("renumber")
     usual_budget: ClassVar[int | None] = PAPER_BUDGET
 
     def __post_init__(self) -> None:
@@ -53,7 +55,7 @@ class VisionDrop(Reduction):
         return encoder_stage(evidence, self.dominant, self.contextual)
 
     def at_layer(self, stage: int, evidence: Evidence) -> Selection:
-        return keep_and_merge(evidence, image_scores(evidence), *self.image_token_list[stage])
+        return keep_and_merge(evidence, image_scores(evidence), *own_pairs(evidence, *self.image_token_list[stage]))
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
         encoder = geometry.views * (self.dominant + self.contextual)

@@ -160,6 +160,7 @@ class Engine:
                 [picture.pixels for picture in shown],
                 [picture.size for picture in shown],
                 next(iter(new.values())).reduction,
+                [picture.modality for picture in shown],
             )
             for key, prefix in zip(new, made):
                 found[key] = prefix

@@ -59,9 +59,9 @@ def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
         done["decoded"].append(Path(path).name)
         return decode(path, *rest)
 
-    def encoding(self: Any, prompts: Any, *rest: Any, **named: Any) -> Any:
-        done["encoded"].append((len(prompts), named.get("modalities")))
-        return encode(self, prompts, *rest, **named)
+    def encoding(self: Any, prompts: Any, pixels: Any, sizes: Any, method: Any, kinds: list[str]) -> Any:
+        done["encoded"].append((len(prompts), kinds))
+        return encode(self, prompts, pixels, sizes, method, kinds)
 
     monkeypatch.setattr(videos, "film_frames", decoding)
     monkeypatch.setattr(PrefixEncoding, "encode_prefixes", encoding)

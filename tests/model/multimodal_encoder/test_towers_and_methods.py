@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tower_models import LAYERS, TOWERS, model_with, noise
+from tower_models import EDGE, LAYERS, TOWERS, model_with, noise
 
 from llava.errors import InputError
 from llava.model.trace import Trace
@@ -50,6 +50,25 @@ def test_batched_is_single_and_cached_is_uncached(kind: str, name: str) -> None:
             prefix = model.encode_image(ids, images=pixels[row : row + 1], reduction=method)
             shared = model.ask(prefix, [ids], do_sample=False, max_new_tokens=4, eos_token_id=None)
             assert torch.as_tensor(shared[0]).flatten().tolist() == alone.sequences[0].tolist()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["siglip", "s2"])
+@pytest.mark.parametrize("name", ["visionzip", "visiondrop", "vispruner", "none"])
+def test_tiles_of_pictures_of_several_sizes(kind: str, name: str) -> None:
+    edge = EDGE * (3 if kind == "s2" else 1)
+    grids = {"image_aspect_ratio": "anyres", "image_grid_pinpoints": [[edge, 2 * edge], [2 * edge, 2 * edge]]}
+    model = model_with(kind, **grids, mm_patch_merge_type="spatial_unpad")
+    model.model.image_newline.normal_()
+    model.reduction = {"method": name} | ({} if name == "none" else {"retain": 5 * BUDGET})
+    pixels, sizes = [noise(model, 3, seed=1), noise(model, 5, seed=2)], [(edge, 2 * edge), (2 * edge, 2 * edge)]
+    together, lengths = model.encode_images(pixels, sizes)
+    ends = 0
+    for own, size, length in zip(pixels, sizes, lengths):
+        alone, [count] = model.encode_images([own], [size])
+        assert count == length and (length < 192 if name != "none" else length > 192)
+        torch.testing.assert_close(together[ends : ends + length], alone, atol=1e-5, rtol=0)
+        ends += length
 
 
 @pytest.mark.parametrize(("kind", "cls_token"), [("clip", 1), ("s2", 1), ("siglip", 0)])
