@@ -169,12 +169,14 @@ def test_films_cut_short_are_refused(tmp_path: Path, ending: str) -> None:
     assert f"video '{path}' must be a whole film" in refused(path)
 
 
-def test_damaged_films_are_refused(tmp_path: Path) -> None:
+def test_damaged_films_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     path = write_film(tmp_path / "a.mkv", greys(30))
+    capfd.readouterr()
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 400] = b"\xff" * 400
     path.write_bytes(content)
     assert "fetch it again" in refused(path)
+    assert capfd.readouterr() == ("", "")  # FFmpeg says nothing beside it
 
 
 def test_what_is_no_film_is_refused(tmp_path: Path) -> None:
