@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from llava.errors import InputError
-from llava.eval.runs.inputs import PreparedQuestions
+from llava.eval.runs.inputs import PreparedQuestions, modality_of
 from llava.eval.runs.memory import is_out_of_memory
 from llava.model.generation.prefix import ImagePrefix, split_prompt
 from llava.model.generation.prefix_store import PrefixStore
@@ -117,17 +117,17 @@ class Answering:
         if new:
             # A batch that was cut, or a prefix that had to go, leaves a picture to be read here.
             shown = [item if item[1] is not None else self._read(number) for number, item in new.values()]
-            kinds = [self.data.modality(number) for number, _ in new.values()]
-            for key, prefix in zip(new, self._encoded(shown, kinds)):
+            asked = [self.data.modality(number) for number, _ in new.values()]
+            for key, prefix in zip(new, self._encoded(shown, asked)):
                 found[key] = prefix
                 self.store.put(key, prefix)
         return [found[key] if key is not None else None for key in keys]
 
-    def _encoded(self, items: list[Item], kinds: list[str]) -> list[ImagePrefix]:
-        """Prefixes of pictures and videos that are encoded together; `kinds` are their modalities."""
+    def _encoded(self, items: list[Item], asked: list[str]) -> list[ImagePrefix]:
+        """Prefixes of pictures and videos, which `asked` tells apart, that are encoded together."""
         ids, pixels, sizes = (list(column) for column in zip(*items))
-        named = {"modalities": kinds} if "video" in kinds else {}
-        return self.model.encode_prefixes(ids, pixels, sizes, self.methods.get(kinds[0]), **named)
+        kinds = [modality_of(kind, seen) for kind, seen in zip(asked, pixels)]
+        return self.model.encode_prefixes(ids, pixels, sizes, self.methods.get(asked[0]), kinds)
 
     def _prefix_key(self, number: int, ids: torch.Tensor) -> Hashable:
         """A prefix is of a picture and of the text before it, and perhaps of the question."""

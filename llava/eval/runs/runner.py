@@ -80,13 +80,14 @@ def run_questions(
     """
     choice, sampling = method_from(args), sampling_from(args)
     device_from(args)
+    every = questions  # chunks have one schedule, whatever falls to them
     questions = questions if already_cut else chunk(questions, args.num_chunks, args.chunk_idx)
     check_questions(questions, args.skip_unreadable)
     _check_apart(args.answers_file, args.question_file)
     config = read_config(args.model_path)
     change_config(config, args)
     tower = prepare_tower(config, args.model_path).name
-    schedules = schedules_of(choice, config, questions)
+    schedules = schedules_of(choice, config, every)
     method = schedules[0].method
     own_settings |= {"answers": len(questions), "pictures_sha256": pictures_digests(questions)}
     own_settings |= {f"{one.modality}_settings": written_settings(one.method) for one in schedules[1:]}
@@ -95,7 +96,7 @@ def run_questions(
     with AnswersFile(args.answers_file, settings, args.overwrite) as file:
         answers = OrderedAnswers(file, questions)
         if answers.done < len(questions):
-            loaded = load_model(args, method)
+            loaded = load_model(args, method, schedules[0].geometry.frames)
             data = loaded.prepare(questions, conv_mode)
             for one in schedules:
                 geometry = one.geometry if one.geometry.frames else None

@@ -36,6 +36,7 @@ def schedules_of(choice: MethodChoice, config: Any, questions: Sequence[Question
 
     Args:
         config: prepared (`prepare_tower`).
+        questions: of all chunks.
     Raises:
         InputError: for a method that does not fit.
     """
