@@ -73,7 +73,7 @@ CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "tower family": (_another_tower, "must be a CLIP or SigLIP encoder: got model_type 'dinov2'"),
     "projector": (
         lambda f: reconfigure(f, mm_projector_type="qformer"),
-        "unknown mm_projector_type 'qformer': expected linear, identity or mlpNx_gelu",
+        "unknown mm_projector_type 'qformer': expected linear, identity, mlpNx_gelu such as",
     ),
     "projector of no name": (
         lambda f: reconfigure(f, mm_projector_type=["linear"]),
