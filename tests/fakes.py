@@ -12,6 +12,7 @@ class FakeEvidence:
 
     lengths: tuple[int, ...]
     initial_lengths: tuple[int, ...]
+    largest_lengths: tuple[int, ...]
     valid: torch.Tensor
     has_cls: bool
     values: torch.Tensor
@@ -44,6 +45,7 @@ class FakeEvidence:
         dtype: torch.dtype = torch.float32,
         seed: int = 0,
         initial_lengths: tuple[int, ...] | None = None,
+        largest_lengths: tuple[int, ...] | None = None,
     ) -> Self:
         """Images of these lengths, filled up at the end; rows and columns without a token hold zeros."""
         generator = torch.Generator().manual_seed(seed)
@@ -60,7 +62,8 @@ class FakeEvidence:
         last_row = (draw(images, heads, 1, longest) * 2).softmax(-1) * valid[:, None, None]
         values, keys = draw(images, longest, width).to(dtype), draw(images, longest, width // 2).to(dtype)
         return cls(
-            lengths, initial_lengths or lengths, valid, has_cls, values, keys, one_row, hidden, last_row,
+            lengths, initial_lengths or lengths, largest_lengths or initial_lengths or lengths, valid, has_cls,
+            values, keys, one_row, hidden, last_row,
             draw(images, 3, 4, 4),
         )  # fmt: skip
 
@@ -71,6 +74,7 @@ class FakeEvidence:
         return type(self)(
             (n,),
             (self.initial_lengths[index],),
+            (self.largest_lengths[index],),
             self.valid[one, :n],
             self.has_cls,
             self.values[one, :n],

@@ -43,6 +43,7 @@ def plan_fusion(
     attention_mask: torch.Tensor | None,
     image_lengths: list[int],
     max_length: int | None = None,
+    largest: int = 0,
 ) -> Plan:
     """Lay out prompts with their images.
 
@@ -51,6 +52,7 @@ def plan_fusion(
         attention_mask: (B, L), zero where a position is padding (on any side); None: none is.
         image_lengths: tokens of each image.
         max_length: rows are cut to this many tokens, as LLaVA does with `tokenizer_model_max_length`.
+        largest: tokens of the largest image there may be; 0: not known.
 
     Raises:
         InputError: when prompts and images do not match in number, an id is none, or a row is empty.
@@ -84,7 +86,7 @@ def plan_fusion(
         origin, row, place = origin[within], row[within], place[within]
         lengths = lengths.clamp(max=max_length)
     spans = tuple(
-        Span(row_of, start, length, length)
+        Span(row_of, start, length, length, largest)
         for row_of, start, length in (
             (row_of, start, min(length, int(lengths[row_of]) - start))
             for row_of, start, length in zip(rows_of_images, starts, image_lengths)

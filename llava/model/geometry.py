@@ -5,6 +5,8 @@ from typing import Any
 from transformers import MptConfig
 
 from llava.image_config import most_tokens, most_views, select_feature
+from llava.model.assembly import order_of
+from llava.model.forms import follow_one_another, forms_of, rules_of
 from llava.model.multimodal_encoder.scales import scales_of, view_size
 from llava.model.multimodal_encoder.tower_configs import has_cls, layers_there
 from llava.reduction import Geometry
@@ -32,6 +34,27 @@ def video_geometry_of(config: Any, vision_config: Any, frames: int) -> Geometry:
     """
     check_video_config(config)
     return _geometry(config, vision_config, frames, video_tokens(config, side_of(vision_config), frames), frames)
+
+
+def image_geometry_of(
+    config: Any, vision_config: Any, views: int, size: tuple[int, int] | None = None, modality: str = "image"
+) -> Geometry:
+    """The geometry of one image: its own views, and its own tokens where nothing is dropped.
+
+    Args:
+        views: how many it has.
+        size: (width, height) of the picture in pixels; needed where it has tiles.
+        modality: see `llava.model.image_entries.MODALITIES`.
+    Raises:
+        InputError: for views that are not those of a picture of its size.
+    """
+    if modality == "video":
+        return video_geometry_of(config, vision_config, views)
+    rules = rules_of(config, side_of(vision_config), video=False)
+    (form,) = forms_of(config, view_size(config, vision_config), [views], [size], [modality])
+    plain = follow_one_another(form, rules, reduced=False)
+    tokens = views * rules.per_view if plain else len(order_of(form, rules).tokens)
+    return _geometry(config, vision_config, views, tokens)
 
 
 def side_of(vision_config: Any) -> int:

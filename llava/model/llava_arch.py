@@ -74,7 +74,8 @@ class LlavaMetaForCausalLM(ViewTokens, LlavaInputs, VisionTokenizer):
             asked = self.asked_in(ids, mask) if reduction is not None and reduction.question_at_encoder else None
             encoded = self.encode_views(given.views, given.sizes, reduction, trace, given.modalities, asked)
         features, lengths = encoded
-        plan = plan_fusion(ids, mask, lengths, max_length(self.config))
+        largest = reduction.tokens_per_stage(self.geometry)[0] if reduction is not None and lengths else 0
+        plan = plan_fusion(ids, mask, lengths, max_length(self.config), largest)
         if plan.cut is not None and not self.training:
             warn_of_cut(plan.cut)
         table = self.get_model().embed_tokens

@@ -122,6 +122,11 @@ class LlavaForward:
             raise InputError("a call needs a prompt: got neither input_ids nor inputs_embeds; give one of them")
         started = check_cache(past_key_values, tokens)
         check_positions(position_ids, tokens)
+        if past_key_values is not None and past_key_values.masking is not None and tokens.shape[1] > 1:
+            raise InputError(
+                f"a method that masks image tokens chooses again for one new token at a time: got "
+                f"{tokens.shape[1]}; run the whole prompt without past_key_values"
+            )
         checked, frames = layout is not None, longest_video(images, modalities)
         method = None if started else self.method_of(reduction, checked, frames)
         given = DecoderInputs(input_ids, inputs_embeds, None, labels, position_ids)

@@ -1,6 +1,7 @@
 """What happened to an image's tokens in one request, for pictures, tests and papers."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -10,7 +11,10 @@ from llava.reduction.selection import Selection
 
 @dataclass(frozen=True)
 class StageTrace:
-    """One reduction inside the LLM: after `layer` layers, from `entering` (B, T, D) to `leaving` (B, T', D)."""
+    """One reduction inside the LLM: after `layer` layers, from `entering` (B, T, D) to `leaving` (B, T', D).
+
+    Where nothing is removed but only masked, both are the same. `around` is what the method might ask besides.
+    """
 
     layer: int
     selection: Selection
@@ -18,6 +22,7 @@ class StageTrace:
     after: Layout
     entering: torch.Tensor
     leaving: torch.Tensor
+    around: Any = None
 
 
 @dataclass
@@ -33,7 +38,8 @@ class Trace:
         pooled: `encoder` has a row for each picture, not for each view.
         inputs_embeds: (B, T, D), what entered the LLM.
         layout: where the images were in it.
-        stages: the reductions inside the LLM, in order.
+        stages: the reductions of the prompt inside the LLM, in order.
+        later: those that new tokens brought about, of methods that choose again at every token.
     """
 
     encoder: Selection | None = None
@@ -42,3 +48,8 @@ class Trace:
     inputs_embeds: torch.Tensor | None = None
     layout: Layout | None = None
     stages: list[StageTrace] = field(default_factory=list)
+    later: list[StageTrace] = field(default_factory=list)
+
+    def of_later(self) -> "Trace":
+        """What a new token fills in that runs the prompt again."""
+        return Trace(stages=self.later)

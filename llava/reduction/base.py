@@ -6,11 +6,12 @@ The model hands it *evidence* about the image tokens of a layer and gets back a 
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import torch
 
 from llava.errors import InputError
+from llava.reduction.positions import RENUMBER, check_choices
 from llava.reduction.selection import Selection
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ class Evidence(Protocol):
     """Tokens of each image, now."""
     initial_lengths: tuple[int, ...]
     """Tokens of each image when it entered the LLM; in the encoder the same as `lengths`."""
+    largest_lengths: tuple[int, ...]
+    """For each image, what the largest that may come has on entering: the counts of a schedule are those of that one
+    (see `stages.own_counts`). At least `initial_lengths`, and the same in the encoder."""
     valid: torch.Tensor
     """(I, n) bool, True where there is a token."""
     has_cls: bool
@@ -105,6 +109,8 @@ class Reduction:
 
     reads_question: ClassVar[bool] = False
     """True where a choice depends on text after the image: such a method cannot share an image between questions."""
+    layer_setting: ClassVar[str] = "layer_list"
+    """The setting that says at which LLM layers it acts."""
     question_at_encoder: ClassVar[bool] = False
     """True where that is so before the LLM already: then not even an image's tokens can be shared."""
     after_projector: ClassVar[Literal["view", "patches", "image"] | None] = None
@@ -117,6 +123,26 @@ class Reduction:
     def layers(self) -> list[int]:
         """LLM layers after which `at_layer` is asked, 1-based, rising: `8` means after 8 layers, before the ninth."""
         return list(getattr(self, "layer_list", []))
+
+    @property
+    def positions(self) -> str:
+        """`keep` or `renumber`, once a stage inside the LLM has dropped tokens; a field in methods that have stages."""
+        return RENUMBER
+
+    @property
+    def masks(self) -> bool:
+        """Nothing is removed: later layers do not look at what was not kept, and every new token chooses again."""
+        return False
+
+    @property
+    def recomputes(self) -> bool:
+        """There is no KV cache: every new token runs the whole prompt again, which it then chooses by."""
+        return False
+
+    @property
+    def image_start(self) -> int | None:
+        """The token at which a row's image is taken to begin inside the LLM; None: where it does."""
+        return None
 
     @property
     def encoder_layers(self) -> tuple[int, ...]:
@@ -139,8 +165,12 @@ class Reduction:
         """What is left of tokens as the LLM gets them; asked where `after_projector` says of what, and then alone."""
         return None
 
-    def at_layer(self, stage: int, evidence: Evidence) -> Selection:
-        """What is left after layer `layers[stage]`; asked only if there is such a layer."""
+    def at_layer(self, stage: int, evidence: Any) -> Selection:
+        """What is left after layer `layers[stage]`; asked only if there is such a layer.
+
+        Args:
+            evidence: an `Evidence`, and more (`llava.reduction.layer_evidence.LayerEvidence`).
+        """
         raise NotImplementedError(f"{type(self).__name__} lists layers {self.layers} but reduces at none")
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
@@ -149,6 +179,7 @@ class Reduction:
 
     def check(self, geometry: Geometry) -> None:
         """Refuse settings that do not fit a model, before its weights are loaded."""
+        check_choices(self)
         if geometry.scales > 1 and self._changes_encoder(geometry):
             raise InputError(
                 f"{name_of(self)} changes the tokens within the encoder, which a tower with s2 runs at "
@@ -162,7 +193,7 @@ class Reduction:
         late = [layer for layer in self.layers if layer >= geometry.layers]
         if late:
             raise InputError(
-                f"layer_list must stay below the number of LLM layers: got {late[0]}, expected at most "
+                f"{self.layer_setting} must stay below the number of LLM layers: got {late[0]}, expected at most "
                 f"{geometry.layers - 1} for a model of {geometry.layers} layers; lower or remove it"
             )
 

@@ -18,6 +18,12 @@ def positive(name: str, value: object) -> None:
         raise InputError(f"{name} must be a whole number of at least 1: got {value!r}; give a positive count")
 
 
+def whole_number(name: str, value: object) -> None:
+    """Refuse anything but a whole number of zero or more."""
+    if not _is_count(value) and (value != 0 or type(value) is not int):
+        raise InputError(f"{name} must be a whole number of at least 0: got {shown(value)}; write it like 1")
+
+
 def checked_number(name: str, value: object, lowest: float, highest: float = LARGEST) -> float:
     """A finite number within bounds, as a float."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -44,6 +50,15 @@ def checked_layers(layers: object) -> list[int]:
     if any(after <= before for before, after in zip(layers, layers[1:])):
         raise InputError(f"layer_list must rise: got {list(layers)}; name each layer once, in order, like [8,16,24]")
     return list(layers)
+
+
+def checked_counts(name: str, counts: object) -> list[int]:
+    """A copy of a list of whole numbers of at least 1; it may be empty."""
+    if not isinstance(counts, (list, tuple)) or not all(map(_is_count, counts)):
+        raise InputError(
+            f"{name} must be a list of whole numbers of at least 1: got {shown(counts)}; write it like [300,200,110]"
+        )
+    return list(counts)
 
 
 def checked_pairs(pairs: object) -> list[list[int]]:
@@ -74,16 +89,6 @@ def checked_ratios(ratios: object) -> list[float]:
     copied = [float(ratio) for ratio in ratios]  # type: ignore[attr-defined]
     check_falling("image_token_ratio_list", copied)
     return copied
-
-
-def checked_counts(counts: object) -> list[int]:
-    """A copy of a list of falling counts of tokens, 1 or more each."""
-    if not isinstance(counts, (list, tuple)) or not all(_is_count(count) for count in counts):
-        raise InputError(
-            f"image_token_list must be a list of whole numbers of at least 1: got {shown(counts)}; write it like [32]"
-        )
-    check_falling("image_token_list", list(counts))
-    return list(counts)
 
 
 def check_falling(name: str, counts: list) -> None:
@@ -135,15 +140,15 @@ def check_room(name: str, method: str, geometry: Geometry, layer: int) -> None:
 
 
 def check_cls(method: str, geometry: Geometry) -> None:
-    """Refuse an encoder without [CLS] for a method that cannot do without."""
+    """Refuse an encoder without [CLS], which is no CLIP, for a method that cannot do without."""
     if not geometry.has_cls:
         raise InputError(
-            f"{method} needs a vision encoder with a [CLS] token: this one (such as SigLIP) has none; choose another "
-            f"method"
+            f"{method} needs a vision encoder with a [CLS] token, CLIP's: this one (such as SigLIP) has none; choose "
+            f"another method"
         )
 
 
-def whole_number(name: str, value: object) -> None:
+def integer(name: str, value: object) -> None:
     """Refuse anything but a whole number."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise InputError(f"{name} must be a whole number: got {shown(value)}; write it like 0")

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import shlex
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 from llava.errors import InputError, shown
 from llava.reduction.base import Geometry, Reduction
+from llava.reduction.positions import written_settings
 
 
 def parse_list(name: str, text: str) -> list:
@@ -30,6 +32,8 @@ def parse_setting(name: str, kind: Any, text: str) -> Any:
     Raises:
         InputError: when the text is nothing of that kind; whether the value makes sense is for the method to say.
     """
+    if type(None) in get_args(kind):  # leaving the flag out is what leaves the setting unset
+        kind = next(one for one in get_args(kind) if one is not type(None))
     if kind is str:
         return text
     if kind not in (int, float, bool):
@@ -133,8 +137,7 @@ def prefill_flops(shape: DecoderShape, method: Reduction, geometry: Geometry, te
 
 def describe(method: Reduction, geometry: Geometry) -> str:
     """The schedule in one line of the flags' own notation."""
-    settings = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
-    written = " ".join(f"--{name} {_as_flag(value)}" for name, value in settings.items())
+    written = " ".join(f"--{name} {_as_flag(value)}" for name, value in written_settings(method).items())
     stages = ", ".join(
         f"{tokens} in {run} layers"
         for run, tokens in zip(layers_per_stage(method, geometry.layers), method.tokens_per_stage(geometry))
@@ -144,4 +147,4 @@ def describe(method: Reduction, geometry: Geometry) -> str:
 
 def _as_flag(value: Any) -> str:
     """A setting as it is typed: a word as it is, anything else in JSON's notation without blanks."""
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return shlex.quote(value) if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

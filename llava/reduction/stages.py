@@ -33,17 +33,45 @@ def received(evidence: Evidence) -> torch.Tensor:
     return mean_received(evidence.attention_from_image()) if added_up is None else added_up()
 
 
-def keep_and_merge(evidence: Evidence, scores: torch.Tensor, dominant: int, contextual: int) -> Selection:
-    """Keep the `dominant` best, fold the others into `contextual` tokens.
+def own_counts(evidence: Evidence, count: int) -> tuple[int, ...]:
+    """What a schedule's count for the largest image means for each image: `count` times its share, at least 1.
+
+    An image's share is its tokens on entering the LLM against those of the largest image: of LLaVA-NeXT's views and the
+    most there may be. Halves are rounded up, in whole numbers, so that no floating point decides.
+    """
+    sizes = zip(evidence.initial_lengths, evidence.largest_lengths)
+    return tuple(max(1, (2 * count * own + largest) // (2 * largest)) for own, largest in sizes)
+
+
+def own_pairs(evidence: Evidence, dominant: int, contextual: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """`own_counts` of a [dominant, contextual] pair: of the whole pair, and of the contextual tokens in it.
+
+    The rest is dominant, 1 at least: where the whole is a single token, none is contextual. An image of no more tokens
+    than that keeps them as they are.
+    """
+    totals, folded = own_counts(evidence, dominant + contextual), own_counts(evidence, contextual)
+    small = [length <= total for length, total in zip(evidence.lengths, totals)]
+    totals = tuple(min(total, length) for total, length in zip(totals, evidence.lengths))
+    folded = tuple(0 if whole else min(own, total - 1) for own, total, whole in zip(folded, totals, small))
+    return tuple(total - own for own, total in zip(folded, totals)), folded
+
+
+def keep_and_merge(
+    evidence: Evidence, scores: torch.Tensor, dominant: int | tuple[int, ...], contextual: int | tuple[int, ...]
+) -> Selection:
+    """Keep the `dominant` best, fold the others into `contextual` tokens; numbers for all images or for each.
 
     An image that has fewer than dominant + contextual tokens (a small LLaVA-NeXT image) is kept whole.
     """
-    whole = [length < dominant + contextual for length in evidence.lengths]
-    counts = tuple(length if small else dominant for length, small in zip(evidence.lengths, whole))
+    images = len(evidence.lengths)
+    best = (dominant,) * images if isinstance(dominant, int) else dominant
+    folded = (contextual,) * images if isinstance(contextual, int) else contextual
+    whole = [length < one + other for length, one, other in zip(evidence.lengths, best, folded)]
+    counts = tuple(length if small else count for length, small, count in zip(evidence.lengths, whole, best))
     top = keep_top(evidence, scores, counts)
     rest = evidence.valid & ~membership(top.kept, evidence.valid.shape[1])
     left = tuple(length - count for length, count in zip(evidence.lengths, counts))
-    merged = merge_rest(evidence.values, evidence.keys(), rest, left, contextual)
+    merged = merge_rest(evidence.values, evidence.keys(), rest, left, folded)
     return Selection(top.kept, counts, top.scores, merged)
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from conftest import PARITY, Loaded, sample
 
-from llava.model import evidence
 from llava.model.builder import load_pretrained_model
+from llava.model.evidence import clip, llama
 from llava.model.trace import Trace
 from llava.reduction import Reduction, create
 from llava.reduction.merging import merge_rest
@@ -57,7 +57,8 @@ def test_rows_are_float32_for_a_float32_model_too(half: Loaded, monkeypatch: pyt
         kinds.append(rows.dtype)
         return rows
 
-    monkeypatch.setattr(evidence, "attention_rows", spied)
+    for room in (clip, llama):
+        monkeypatch.setattr(room, "attention_rows", spied)
     chosen(half, METHODS["visiondrop"], half.model.dtype)
     assert kinds == [torch.float32] * 4
 

@@ -83,6 +83,23 @@ def test_a_row_of_a_batch_is_the_row_alone() -> None:
     assert together.assignment[2].tolist() == [-1] * 16
 
 
+def test_images_of_a_batch_may_have_other_numbers_of_slots() -> None:
+    """Also none at all, for an image of which only what was kept is to stay."""
+    generator = torch.Generator().manual_seed(5)
+    values, keys = torch.randn(4, 16, 6, generator=generator), torch.randn(4, 16, 4, generator=generator)
+    rest = torch.zeros(4, 16, dtype=torch.bool)
+    rest[0, 2:], rest[1, 5:12], rest[2, 9:] = True, True, True
+    together = merge_rest(values, keys, rest, (14, 7, 7, 0), (4, 2, 0, 3))
+    assert together.counts == (4, 2, 0, 0)
+    for row, contextual in ((0, 4), (1, 2)):
+        one = slice(row, row + 1)
+        alone = merge_rest(values[one], keys[one], rest[one], (int(rest[row].sum()),), contextual)
+        torch.testing.assert_close(together.values[row, :contextual], alone.values[0], atol=1e-6, rtol=0)
+        assert together.targets[row].tolist() == alone.targets[0].tolist() + [16] * (4 - contextual)
+        assert torch.equal(together.assignment[row], alone.assignment[0])
+    assert together.targets[2:].tolist() == [[16] * 4] * 2 and together.assignment[2:].eq(-1).all()
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_keeps_its_dtype_and_joins_as_float32_does(dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(4)

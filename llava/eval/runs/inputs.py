@@ -1,4 +1,4 @@
-"""Questions to model inputs: prompt to ids, picture to pixels, in worker processes, and batches of them."""
+"""Questions to model inputs: prompt to ids, picture or video to pixels, in worker processes, and batches of them."""
 
 from typing import Any
 
@@ -8,12 +8,14 @@ from torch.utils.data import DataLoader, Dataset
 from llava.errors import InputError
 from llava.eval.runs.questions import Question, render
 from llava.mm_utils import process_images, tokenizer_image_token
+from llava.video_pixels import process_video
 
 
 class PreparedQuestions(Dataset):
     """Questions as (ids, pixels, size): ids (L,) int64, pixels (3, h, w) or (v, 3, h, w), size (width, height).
 
-    pixels and size are None for a question without picture. A picture that cannot be read is an item too, an
+    Of a video the frames are the views, and size is that of its first one; see `modality`. pixels and size are None
+    for a question without picture. A picture that cannot be read is an item too, an
     InputError, so that the main process can write the answers before it and then raise it.
     """
 
@@ -23,6 +25,10 @@ class PreparedQuestions(Dataset):
 
     def __len__(self) -> int:
         return len(self.questions)
+
+    def modality(self, number: int) -> str:
+        """`video` or `image`: what the pixels of a question are."""
+        return self.questions[number].modality
 
     def __getitem__(self, index: int | tuple[int, bool]) -> Any:
         """Item `index`; with (index, False) without reading its picture: pixels and size are None then."""
@@ -43,6 +49,8 @@ class PreparedQuestions(Dataset):
         if image is None:
             return ids, None, None
         try:
+            if isinstance(image, list):
+                return ids, process_video(image, self.processor), image[0].size
             return ids, process_images([image], self.processor, self.config)[0], image.size
         except InputError as error:
             raise InputError(f"{error} (asked for in {question.where})") from None

@@ -7,14 +7,18 @@ from typing import Any
 
 from transformers.utils import logging as transformers_logging
 
+from llava.conversation import get_conv_template
 from llava.errors import InputError
 from llava.eval.runs.inputs import PreparedQuestions
 from llava.eval.runs.options import DTYPES, device_from
 from llava.eval.runs.questions import Question
+from llava.eval.runs.video_options import config_changes
 from llava.mm_utils import get_model_name_from_path
 from llava.model.builder import load_pretrained_model
+from llava.model.description import describe, tower_place
+from llava.model.generation.stops import Stops, stops_of
 from llava.model.language_model.llava_causal_lm import LlavaCausalLM
-from llava.reduction import Reduction
+from llava.reduction import Geometry, Reduction
 
 # The small model that ships with the repository, for commands that are told of no other.
 TRAINED = "playground/shapes/llava-shapes"
@@ -33,6 +37,14 @@ class Loaded:
         """The id transformers fills up with: the end token where a checkpoint names no padding."""
         pad = self.tokenizer.pad_token_id
         return pad if pad is not None else self.tokenizer.eos_token_id
+
+    def about(self, args: argparse.Namespace, method: Reduction | None = None, geometry: Geometry | None = None) -> str:
+        """One line for a person who loaded it with these options; see `describe`."""
+        return describe(self.model, method, tower_place(args.model_path, args.model_base), geometry)
+
+    def stops(self, conv_mode: str) -> Stops:
+        """Where answers under a conversation template end."""
+        return stops_of(get_conv_template(conv_mode).end_mark, self.tokenizer, self.model.generation_config)
 
     def prepare(self, questions: list[Question], conv_mode: str) -> PreparedQuestions:
         """The questions as inputs of this model."""
@@ -65,5 +77,6 @@ def load_model(args: argparse.Namespace, reduction: Reduction | None = None) -> 
         reduction=reduction,
         torch_dtype=DTYPES[args.dtype],
         attn_implementation=args.attn_implementation,
+        overwrite_config=config_changes(args),
     )
     return Loaded(tokenizer, model, processor)

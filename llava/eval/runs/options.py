@@ -8,8 +8,10 @@ from typing import Any
 import torch
 
 from llava.conversation import get_conv_template
+from llava.conversation_choice import AUTO
 from llava.errors import InputError, shown
 from llava.eval.runs.command import Parser, at_least, between
+from llava.eval.runs.conv_mode import own_mode, warn_of_another
 from llava.eval.runs.published import SWITCHES, named_method, without_whole
 from llava.mm_utils import get_model_name_from_path
 from llava.reduction import Geometry, Reduction, available, create, method_class
@@ -88,7 +90,17 @@ def add_method_options(parser: Parser) -> None:
         if setting.metadata.get("shared"):
             continue
         kind = at_least() if setting.type is int else str
-        group.add_argument(f"--{name}", type=kind, help=f"{setting.metadata['help']} ({', '.join(owners)})")
+        words = setting.metadata.get("choices")
+        help_text = _help_of(name, owners)
+        group.add_argument(f"--{name}", type=kind, choices=words, help=help_text)
+
+
+def _help_of(name: str, owners: list[str]) -> str:
+    """What a flag means, to each method that means something else by it."""
+    meant: dict[str, list[str]] = {}
+    for owner in owners:
+        meant.setdefault(method_class(owner).__dataclass_fields__[name].metadata["help"], []).append(owner)
+    return "; ".join(f"{text} ({', '.join(those)})" for text, those in meant.items())
 
 
 def _settings() -> dict[str, tuple[list[str], dataclasses.Field]]:
@@ -143,6 +155,9 @@ def method_from(args: argparse.Namespace) -> MethodChoice:
     }
     if args.retain is None:
         return MethodChoice(name, create(name, **given, **shared), None)
+    fields = method_class(name).__dataclass_fields__
+    beside = {setting: given.pop(setting) for setting in list(given) if fields[setting].metadata.get("beside_budget")}
+    shared |= beside
     if given:
         raise InputError(f"--retain makes the whole schedule: got it with --{next(iter(given))}; give one or the other")
     if args.retain < 1:
@@ -195,13 +210,20 @@ def sampling_from(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def conversation_from(args: argparse.Namespace, tag_plain_models: bool = False) -> str:
-    """The conversation mode, known to exist.
+    """The conversation mode, known to exist; `auto` is the checkpoint's own.
 
-    With `tag_plain_models` (LLaVA's loader and MMBench runners), the mode of a `plain` model that was not fine-tuned
-    gets `_mmtag` appended.
+    One that the checkpoint cannot know is said on stderr. With `tag_plain_models` (LLaVA's loader and MMBench runners),
+    the mode of a `plain` model that was not fine-tuned gets `_mmtag` appended.
+
+    Raises:
+        InputError: there is no such template, or `auto` leaves several.
     """
     name, mode = get_model_name_from_path(args.model_path), args.conv_mode
+    base = getattr(args, "model_base", None)
+    if mode == AUTO:
+        return own_mode(args.model_path, base)
     if tag_plain_models and "plain" in name and "finetune" not in name.lower() and "mmtag" not in mode:
         mode += "_mmtag"
     get_conv_template(mode)
+    warn_of_another(mode, args.model_path, base)
     return mode

@@ -17,6 +17,7 @@ from llava.model.cache.growing_layer import GrowingLayer
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.layout import Layout
 from llava.reduction import Reduction, name_of
+from llava.reduction.positions import KEEP
 
 Ids = torch.Tensor | Sequence[int]
 
@@ -147,7 +148,7 @@ def start_cache(config: Any, prefixes: Sequence[ImagePrefix | None], room: int) 
         return cache
     model = distinct[0]
     assert all(prefix.stages == model.stages for prefix in distinct), "prefixes of one batch have one schedule"
-    cache.open(list(model.stages))
+    cache.open(list(model.stages), model.reduction.positions == KEEP)
     cache.add_surplus(tuple(prefix.surplus if prefix is not None else 0 for prefix in prefixes))
     for number, block in enumerate(model.blocks):
         lengths = [prefix.lengths[block.stage] if prefix is not None else 0 for prefix in prefixes]

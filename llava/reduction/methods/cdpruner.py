@@ -17,7 +17,7 @@ from typing import ClassVar, Literal, Self
 
 from llava.errors import InputError, shown
 from llava.reduction.base import Geometry, Reduction
-from llava.reduction.checks import check_patches, positive, switch
+from llava.reduction.checks import check_cls, check_patches, positive, switch
 from llava.reduction.encoder_evidence import ProjectedEvidence
 from llava.reduction.rules.basics import ascending
 from llava.reduction.rules.cdpruner import dpp_order, question_relevance
@@ -34,9 +34,15 @@ class CDPruner(Reduction):
 
     visual_token_num: int = field(metadata={"help": "patches entering the LLM, of each view, e.g. 64"})
     text: str | None = field(
-        default=None, metadata={"help": "what CLIP reads; unset: the question without its one-word instruction"}
+        default=None,
+        metadata={
+            "help": "what CLIP reads; unset: the question without its one-word instruction",
+            "beside_budget": True,
+        },
     )
-    published: bool = field(default=False, metadata={"help": "true: as released where the kernel's rank is used up"})
+    published: bool = field(
+        default=False, metadata={"help": "true: as released where the kernel's rank is used up", "beside_budget": True}
+    )
     reads_question: ClassVar[bool] = True
     question_at_encoder: ClassVar[bool] = True
     after_projector: ClassVar[Literal["view", "patches", "image"] | None] = "view"
@@ -64,6 +70,7 @@ class CDPruner(Reduction):
 
     def check(self, geometry: Geometry) -> None:
         super().check(geometry)
+        check_cls("cdpruner", geometry)
         check_patches("visual_token_num", self.visual_token_num, geometry)
 
     @classmethod

@@ -30,7 +30,11 @@ class HoloV(Reduction):
     num_patches: int = field(default=16, metadata={"help": "runs that the picture is cut into; released: 16"})
     alpha: float = field(default=0.09, metadata={"help": "weight of a run's unevenness; released: 0.09"})
     published: bool = field(
-        default=False, metadata={"help": "true: as the released code, with vectors of zeros and tokens by attention"}
+        default=False,
+        metadata={
+            "help": "true: as the released code, with vectors of zeros and tokens by attention",
+            "beside_budget": True,
+        },
     )
     after_projector: ClassVar[Literal["view", "patches", "image"] | None] = "patches"
 

@@ -1,7 +1,8 @@
 """Drop image tokens inside the LLM by what the last prompt token attends to, a share of them at each listed layer.
 
 PyramidDrop, arXiv 2410.17247 (CVPR 2025). Nothing is merged. The ranking reads the question, so an image's work inside
-the LLM cannot be shared between questions. `int(N * ratio)` of the image's original N tokens stay, as in its code.
+the LLM cannot be shared between questions. `int(N * ratio)` of the image's original N tokens stay, as in its code, and
+one at least, where its code would be left with none.
 """
 
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import ClassVar, Self
 from llava.errors import InputError
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_falling, checked_layers, checked_ratios
+from llava.reduction.positions import position_policy
 from llava.reduction.scoring import mean_received
 from llava.reduction.selection import Selection
 from llava.reduction.stages import keep_top
@@ -27,6 +29,7 @@ class PyramidDrop(Reduction):
         default_factory=lambda: [0.5, 0.25, 0.125],
         metadata={"help": "share of the image's original tokens kept at each of those layers, e.g. [0.5,0.25,0.125]"},
     )
+    positions: str = position_policy("renumber")
     reads_question: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -40,17 +43,17 @@ class PyramidDrop(Reduction):
 
     def at_layer(self, stage: int, evidence: Evidence) -> Selection:
         ratio = self.image_token_ratio_list[stage]
-        counts = tuple(int(length * ratio) for length in evidence.initial_lengths)
+        counts = tuple(max(1, int(length * ratio)) for length in evidence.initial_lengths)
         return keep_top(evidence, mean_received(evidence.attention_from_last()), counts)
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
         whole = geometry.most_tokens
-        return [whole, *(int(whole * ratio) for ratio in self.image_token_ratio_list)]
+        return [whole, *(max(1, int(whole * ratio)) for ratio in self.image_token_ratio_list)]
 
     def check(self, geometry: Geometry) -> None:
         super().check(geometry)
-        one_view = Geometry(geometry.layers, geometry.patches, 1, geometry.has_cls)
-        check_falling("image_token_ratio_list", self.tokens_per_stage(one_view))
+        whole = geometry.most_tokens  # a smaller image may come to the end of what can be dropped: one token stays
+        check_falling("image_token_ratio_list", [whole, *(int(whole * ratio) for ratio in self.image_token_ratio_list)])
 
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:

@@ -15,7 +15,7 @@ from typing import ClassVar, Self
 
 from llava.errors import InputError, shown
 from llava.reduction.base import Geometry, Reduction
-from llava.reduction.checks import checked_number
+from llava.reduction.checks import check_cls, checked_number
 from llava.reduction.encoder_evidence import EncoderEvidence
 from llava.reduction.merging import summary
 from llava.reduction.rules.trim import mean_of_others, trim_kept, trim_scores
@@ -30,7 +30,9 @@ class Trim(Reduction):
     """Patches by CLIP's own opinion of the question, and one token for the rest."""
 
     k: float = field(default=ADAPTIVE, metadata={"help": "share of the patches kept, or -1: those that stand out"})
-    text: str | None = field(default=None, metadata={"help": "what CLIP reads; unset: the question"})
+    text: str | None = field(
+        default=None, metadata={"help": "what CLIP reads; unset: the question", "beside_budget": True}
+    )
     reads_question: ClassVar[bool] = True
     question_at_encoder: ClassVar[bool] = True
 
@@ -53,6 +55,12 @@ class Trim(Reduction):
         """With `k` at -1 the most there can be; how many there are, only picture and question say."""
         kept = geometry.patches if self.k == ADAPTIVE else int(geometry.patches * self.k)
         return [geometry.views * (kept + 1)]
+
+    def check(self, geometry: Geometry) -> None:
+        super().check(geometry)
+        check_cls("trim", geometry)
+        if self.k != ADAPTIVE and geometry.patches and int(geometry.patches * self.k) < 1:
+            raise InputError(f"k must leave at least one patch: got {self.k:g} of {geometry.patches}; raise it")
 
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:

@@ -17,6 +17,8 @@ from llava.errors import InputError, shown
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_falling, check_patches, checked_counts, checked_layers, positive, switch
 from llava.reduction.encoder_evidence import ProjectedEvidence
+from llava.reduction.positions import position_policy
+from llava.reduction.published import published_setting
 from llava.reduction.rules.vscan import WINDOWS_A_SIDE, merge_into_kept, vscan_kept
 from llava.reduction.scoring import mean_received
 from llava.reduction.selection import Selection
@@ -39,7 +41,8 @@ class VScan(Reduction):
     early_layer: int = field(
         default=PUBLISHED_LAYER, metadata={"help": "encoder layer that chooses in windows, from 0; released: 5"}
     )
-    published: bool = field(default=False, metadata={"help": "true: keep fewer where windows do not share out evenly"})
+    published: bool = published_setting("keep fewer where windows do not share out evenly")
+    positions: str = position_policy("renumber")
     reads_question: ClassVar[bool] = True
     after_projector: ClassVar[Literal["view", "patches", "image"] | None] = "view"
 
@@ -48,7 +51,8 @@ class VScan(Reduction):
         positive("early_layer", self.early_layer + 1 if isinstance(self.early_layer, int) else self.early_layer)
         switch("published", self.published)
         object.__setattr__(self, "layer_list", checked_layers(self.layer_list))
-        object.__setattr__(self, "image_token_list", checked_counts(self.image_token_list))
+        object.__setattr__(self, "image_token_list", checked_counts("image_token_list", self.image_token_list))
+        check_falling("image_token_list", self.image_token_list)
         if len(self.layer_list) != len(self.image_token_list):
             raise InputError(
                 f"image_token_list needs one count per listed layer: got {len(self.image_token_list)}, expected "

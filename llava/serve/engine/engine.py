@@ -54,6 +54,11 @@ class Engine:
         self._thread.join()
 
     @property
+    def ends(self) -> tuple[int, ...]:
+        """Ids that end every answer: the checkpoint's."""
+        return tuple(self._ends)
+
+    @property
     def waiting(self) -> int:
         """Requests that nobody has begun to answer."""
         return len(self._waiting)
@@ -155,6 +160,7 @@ class Engine:
                 [picture.pixels for picture in shown],
                 [picture.size for picture in shown],
                 next(iter(new.values())).reduction,
+                [picture.modality for picture in shown],
             )
             for key, prefix in zip(new, made):
                 found[key] = prefix
