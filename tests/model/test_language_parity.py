@@ -49,7 +49,9 @@ def test_prompt_and_answer(load: Load, case: str, checkpoint: str, kind: type, p
     assert torch.equal(ids, wanted["input_ids"])
     shown = seen(loaded, *pictures)
     for number, pixels in enumerate(shown["images"]):
-        assert torch.equal(pixels[..., 5::16, 5::16], wanted[f"pixel_sample.{number}"].view_as(pixels[..., 5::16, 5::16]))
+        assert torch.equal(
+            pixels[..., 5::16, 5::16], wanted[f"pixel_sample.{number}"].view_as(pixels[..., 5::16, 5::16])
+        )
     count = len(wanted["generated_ids"])
     got = loaded.model.generate(ids[None], **shown, **GREEDY, max_new_tokens=count, trace=trace)
     torch.testing.assert_close(*sampled(trace, wanted), **NEAR)
