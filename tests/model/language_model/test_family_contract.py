@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from family_models import FAMILIES, LAYERS, SIDE, family_model, host_of, pictures
+from language_models import FAMILIES, LAYERS, SIDE, family_model, host_of, pictures
 from reduction.test_contract import SETTINGS
 
 from llava.errors import InputError

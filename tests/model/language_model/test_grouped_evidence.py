@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from family_models import family_model
+from language_models import family_model
 from transformers.models.llama.modeling_llama import rotate_half
 
 from llava.model.evidence.llama import LlamaEvidence
