@@ -61,8 +61,14 @@ CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), "needs a readable config.json"),
     "broken config": (lambda f: (f / "config.json").write_text("{"), "needs a readable config.json"),
     "no tokenizer": (lambda f: (f / "tokenizer.model").unlink(), "must hold a LLaMA tokenizer"),
-    "unknown family": (lambda f: reconfigure(f, model_type="gpt2"), "unknown model family 'gpt2' .* llava or llava_ll"),
-    "llava-hf": (lambda f: reconfigure(f, model_type="llava", text_config={}), "LLaVA's original layout: got the tran"),
+    "unknown family": (
+        lambda f: reconfigure(f, model_type="gpt2"),
+        "unknown model family 'gpt2' .* expected model_type llava, ll",
+    ),
+    "llava-hf": (
+        lambda f: reconfigure(f, model_type="llava", text_config={}),
+        "the transformers layout .* original layout",
+    ),
     "no tower named": (lambda f: reconfigure(f, mm_vision_tower=None), "has no mm_vision_tower"),
     "tower not there": (lambda f: reconfigure(f, mm_vision_tower="./clip"), "looked for a config.json in .*clip"),
     "tower on no hub": (

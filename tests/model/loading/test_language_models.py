@@ -14,8 +14,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from llava.errors import InputError
-from llava.model import LlavaMistralForCausalLM, builder
+from llava.model import LlavaMistralForCausalLM, LlavaMptConfig, builder
 from llava.model.checkpoint import read_config
+from llava.reduction.schedule import DecoderShape
 
 NAMES = ("llama", "mistral-window", "qwen", "mpt")
 FAMILY = pytest.mark.parametrize("family", NAMES)
@@ -192,3 +193,20 @@ def test_a_value_that_cannot_be_is_named(tmp_path: Path, name: str, changes: dic
     reconfigure(tmp_path, **changes)
     with pytest.raises(InputError, match=complaint):
         read_config(str(tmp_path))
+
+
+def test_mpts_sizes_by_the_names_that_others_ask_for() -> None:
+    config = read_config(str(PARITY / "families/mpt"))
+    asked = ("max_position_embeddings", "num_key_value_heads", "intermediate_size", "hidden_size", "num_hidden_layers")
+    assert [getattr(config, name) for name in asked] == [2048, 4, 128, 32, 4]
+    shape = DecoderShape.of(config)
+    assert shape.layer_flops(1) == 2 * (4 * 32**2 + 2 * 32 * 128) + 4 * 32
+    made = LlavaMptConfig(n_heads=8, max_seq_len=99)
+    assert not {"max_position_embeddings", "num_key_value_heads", "intermediate_size"} & set(made.to_dict())
+
+
+def test_llamas_names_in_an_mpts_file_mean_nothing(tmp_path: Path) -> None:
+    shutil.copy(PARITY / "families/mpt/config.json", tmp_path)
+    reconfigure(tmp_path, num_key_value_heads=1, max_position_embeddings=9, intermediate_size=7)
+    config = read_config(str(tmp_path))
+    assert (config.n_heads, config.max_seq_len, config.intermediate_size) == (4, 2048, 128)
