@@ -63,17 +63,14 @@ def choose_trained(model: Any, arguments: Any, training: Any, base: Any = None) 
     inner = llava.get_model() if hasattr(llava, "get_model") else llava.model
     if arguments.freeze_backbone:
         inner.requires_grad_(False)
-    tower = getattr(inner, "vision_tower", None)
-    if tower is None:
-        return
-    tower.requires_grad_(bool(training.unfreeze_mm_vision_tower))
-    projector = [inner.mm_projector.weight] if isinstance(inner.mm_projector, nn.Linear) else []
-    projector = list(inner.mm_projector.parameters()) or projector
-    if arguments.tune_mm_mlp_adapter:
-        llava.requires_grad_(False)
-    trained = not training.freeze_mm_mlp_adapter
-    for parameter in projector:
-        parameter.requires_grad_(trained)
+    if getattr(inner, "vision_tower", None) is not None:
+        if arguments.tune_mm_mlp_adapter:
+            llava.requires_grad_(False)
+        sees = arguments.vision_tower is not None  # else a LLaVA is trained on text alone, and its eyes stay
+        inner.vision_tower.requires_grad_(sees and training.unfreeze_mm_vision_tower)
+        inner.mm_projector.requires_grad_(sees and not training.freeze_mm_mlp_adapter)
+        if not sees and getattr(inner, "image_newline", None) is not None:
+            inner.image_newline.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise InputError("nothing is left to train: every parameter is frozen; leave a freezing flag out")
 

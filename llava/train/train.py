@@ -47,33 +47,38 @@ def train(argv: Sequence[str] | None = None, attn_implementation: str | None = N
         InputError: for flags or data that make no sense, before anything is loaded.
     """
     given = parse(sys.argv[1:] if argv is None else argv)
-    training = given.training
     if attn_implementation is not None:
-        training.attn_implementation = attn_implementation
+        given.training.attn_implementation = attn_implementation
+    resumed = last_checkpoint(str(given.training.output_dir))
+    trainer = make_trainer(given)
+    trainer.train(resume_from_checkpoint=resumed)
+    finish(trainer)
+    return Result(trainer, str(given.training.output_dir))
+
+
+def make_trainer(given: Arguments) -> LLaVATrainer:
+    """A run before its first step: data judged, model loaded, what is trained chosen."""
+    training = given.training
     transformers.set_seed(training.seed)
-    resumed = last_checkpoint(str(training.output_dir))
     tokenizer = training_tokenizer(given.model, training)
     module = make_supervised_data_module(tokenizer, data_arguments(given))
     _tell_samples(module["train_dataset"].samples)
     prepared = prepare_model(given, tokenizer)
     mode = mode_of(given.model, training)
-    trainer = LLaVATrainer(
-        model=prepared.model,
-        processing_class=tokenizer,
-        args=training,
-        llava=prepared.llava,
-        mode=mode,
-        **module,
-    )
     trained, held = trained_share(prepared.model)
     logger.warning("training %d of %d numbers (%s) with method %s", trained, held, mode, given.method.name)
-    trainer.train(resume_from_checkpoint=resumed)
+    return LLaVATrainer(
+        model=prepared.model, processing_class=tokenizer, args=training, llava=prepared.llava, mode=mode, **module
+    )
+
+
+def finish(trainer: LLaVATrainer) -> None:
+    """Write the end of a run into its folder."""
     trainer.save_state()
-    prepared.llava.config.use_cache = True
-    trainer.save_model(training.output_dir)
+    trainer.llava.config.use_cache = True
+    trainer.save_model(trainer.args.output_dir)
     if trainer.silent_batches:
         logger.warning("%d batches had nothing to train on after the cut at model_max_length", trainer.silent_batches)
-    return Result(trainer, str(training.output_dir))
 
 
 def data_arguments(given: Arguments) -> Any:
