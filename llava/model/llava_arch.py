@@ -118,6 +118,13 @@ class LlavaMetaForCausalLM(LlavaInputs, VisionTokenizer):
         pool = flat if newline is None else torch.cat([flat, newline[None].to(flat)])
         return pool[order.to(flat.device)], lengths
 
+    def _unseen(self) -> torch.Tensor:
+        """(0, D): no token, but the projector takes part, so that its gradient is zero where a batch has no image.
+
+        Devices that train together wait for each other's gradients, and an optimiser's momentum goes on.
+        """
+        return self._project(self.get_vision_tower().dummy_feature[None])[0, :0]
+
     def _grids(self, views: list[int], image_sizes: list[tuple[int, int]] | None) -> list[tuple[int, int]]:
         """Rows and columns of each image's tiles; 0 x 0 for an image of one view."""
         if max(views) == 1:
@@ -152,7 +159,10 @@ class LlavaMetaForCausalLM(LlavaInputs, VisionTokenizer):
         ids = input_ids.cpu()
         mask = attention_mask.cpu() if attention_mask is not None else None
         if encoded is None:
-            encoded = self.encode_views(*sort_images(ids, images, image_sizes, mask), reduction, trace)
+            views, sizes = sort_images(ids, images, image_sizes, mask)
+            encoded = self.encode_views(views, sizes, reduction, trace)
+            if self.training and images is not None and not views:
+                encoded = self._unseen(), []
         features, lengths = encoded
         plan = plan_fusion(ids, mask, lengths, max_length(self.config))
         if plan.cut is not None and not self.training:

@@ -45,13 +45,20 @@ class Samples:
     silent: tuple[int, ...] = ()
 
 
-def read_samples(path: str, image_folder: str | None, captions: bool = False, check_pictures: bool = True) -> Samples:
+def read_samples(
+    path: str,
+    image_folder: str | None,
+    captions: bool = False,
+    check_pictures: bool = True,
+    keep_silent: bool = False,
+) -> Samples:
     """LLaVA's JSON: a list of {"conversations": [{"from": "human" or "gpt", "value": text}, ...], "image": path}.
 
     Args:
         image_folder: what paths of pictures are relative to.
         captions: the template is `plain`: exactly a question with <image> and a caption.
         check_pictures: open the head of every picture.
+        keep_silent: samples without an answer stay, as in LLaVA, where they train on nothing.
 
     Raises:
         InputError: one line that says what is wrong, where, and how often.
@@ -75,8 +82,8 @@ def read_samples(path: str, image_folder: str | None, captions: bool = False, ch
             f"{len(faults)} of {len(held)} samples of {shown(path, 300)} cannot be trained on: {listed}{more}; mend "
             f"or remove them"
         )
-    silent = tuple(sample.number for sample in samples if not _answers(sample))
-    kept = tuple(sample for sample in samples if _answers(sample))
+    silent = () if keep_silent else tuple(sample.number for sample in samples if not _answers(sample))
+    kept = tuple(sample for sample in samples if keep_silent or _answers(sample))
     if not kept:
         raise InputError(f"{shown(path, 300)} holds no answer to train on: all its {len(held)} samples have none")
     return Samples(kept, silent)
