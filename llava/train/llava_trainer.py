@@ -7,6 +7,7 @@ from transformers import Trainer
 
 from llava.constants import IGNORE_INDEX
 from llava.train.optimizer import parameter_groups
+from llava.train.progress import Progress, Rates
 from llava.train.sampler import LengthGroupedSampler
 from llava.train.saving import Mode, load_weights, save_weights
 
@@ -26,6 +27,8 @@ class LLaVATrainer(Trainer):
         self.llava, self.mode = llava if llava is not None else self.model, mode
         # The mean over the batches that are accumulated, each a mean over its own targets, as in LLaVA.
         self.model_accepts_loss_kwargs = False
+        self._rates = Rates()
+        self.add_callback(Progress())
         self._silent = torch.zeros((), dtype=torch.long, device=self.args.device)
 
     @property
@@ -58,8 +61,14 @@ class LLaVATrainer(Trainer):
         trained_on = (inputs["labels"] != IGNORE_INDEX).any()
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
         self._silent += ~trained_on
+        self._rates.add(inputs["attention_mask"])
         loss = torch.where(trained_on, loss, outputs["logits"].sum() * 0)
         return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """The trainer's log, with samples and tokens per second."""
+        rates = self._rates.said(self.args.world_size) if "loss" in logs else {}
+        super().log(logs | rates, *args, **kwargs)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
         if not self.args.should_save:

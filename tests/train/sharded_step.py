@@ -6,7 +6,6 @@ Run by test_several_devices under torchrun: accelerate shards on accelerators on
 import sys
 from pathlib import Path
 
-import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 from torch.distributed.device_mesh import init_device_mesh

@@ -65,7 +65,11 @@ def test_a_file_is_refused(content: str, tmp_path: Path) -> None:
 
 
 def test_samples_without_an_answer_are_left_out_and_named(tmp_path: Path) -> None:
-    silent = [talk(("human", "Hello")), talk(("human", "Hello"), ("gpt", "")), talk(("gpt", "Hello"), ("human", "You?"))]
+    silent = [
+        talk(("human", "Hello")),
+        talk(("human", "Hello"), ("gpt", "")),
+        talk(("gpt", "Hello"), ("human", "You?")),
+    ]
     samples = read_samples(write_data(tmp_path, [GOOD, *silent, SHOWN]), IMAGES)
     assert samples.silent == (1, 2, 3) and [sample.number for sample in samples.kept] == [0, 4]
     with pytest.raises(InputError, match="all its 3 samples have none"):
@@ -125,7 +129,15 @@ def test_needed_flags(lost: str, tmp_path: Path) -> None:
 
 
 def test_old_spellings() -> None:
-    old = ["--evaluation_strategy", "no", "--warmup_ratio=0.03", "--save_safetensors", "True", "--group_by_length", "True"]
+    old = [
+        "--evaluation_strategy",
+        "no",
+        "--warmup_ratio=0.03",
+        "--save_safetensors",
+        "True",
+        "--group_by_length",
+        "True",
+    ]
     new = ["--eval_strategy", "no", "--warmup_steps", "0.03", "--train_sampling_strategy", "group_by_length"]
     assert modern(old) == new
     assert modern(["--bf16", "True", "--no_cuda", "False"]) == ["--bf16", "True", "--use_cpu", "False"]

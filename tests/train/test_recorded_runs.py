@@ -16,9 +16,7 @@ from llava.train.sampler import LengthGroupedSampler
 from llava.train.train import finish, make_trainer
 
 CASES = {case["name"]: case for case in json.loads((TRAINING / "train_cases.json").read_text())}
-GROUPS = {
-    name: case for name, case in json.loads((TRAINING / "optimizer_groups.json").read_text()).items()
-}
+GROUPS = {name: case for name, case in json.loads((TRAINING / "optimizer_groups.json").read_text()).items()}
 WHOLE = ("train_finetune_large_lr_decay", "train_finetune_accumulation", "train_pretrain", "train_lora")
 SAMPLES = CASES["train_finetune"]["samples"]
 
@@ -84,7 +82,9 @@ def test_groups_of_parameters(name: str, tmp_path: Path) -> None:
     made = trainer.create_optimizer().param_groups
     assert [[names[id(p)] for p in group["params"]] for group in made] == [group["names"] for group in case["groups"]]
     kept = ("weight_decay", "lr")
-    assert [[group[key] for key in kept] for group in made] == [[group[key] for key in kept] for group in case["groups"]]
+    assert [[group[key] for key in kept] for group in made] == [
+        [group[key] for key in kept] for group in case["groups"]
+    ]
 
 
 def test_nothing_to_train_is_refused(tmp_path: Path) -> None:

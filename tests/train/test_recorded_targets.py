@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from llava.conversation import Conversation, SeparatorStyle
-from llava.errors import InputError
+from llava.conversation import SeparatorStyle
 from llava.model.tokenizer import LlamaTokenizer
 from llava.train.data.encoding import Encoded, Encoder
 from llava.train.data.template import training_template

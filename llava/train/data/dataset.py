@@ -80,7 +80,9 @@ class LazySupervisedDataset(Dataset):
         pictures = [open_image(os.path.join(folder, name)) for name in sample.images]
         pixels = [process_images([picture], processor, self.data_args)[0] for picture in pictures]
         sizes = [picture.size for picture in pictures]
-        return {"image": pixels, "image_size": sizes} if len(pixels) > 1 else {"image": pixels[0], "image_size": sizes[0]}
+        return (
+            {"image": pixels, "image_size": sizes} if len(pixels) > 1 else {"image": pixels[0], "image_size": sizes[0]}
+        )
 
 
 class DataCollatorForSupervisedDataset:
