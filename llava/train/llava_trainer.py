@@ -47,12 +47,13 @@ class LLaVATrainer(Trainer):
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The optimiser that the arguments name, over LLaVA's groups."""
-        if self.optimizer is None:
+        made: torch.optim.Optimizer | None = self.optimizer  # type: ignore[has-type]
+        if made is None:
             trained = self.model if model is None else model
             groups = parameter_groups(trained, self.get_decay_parameter_names(trained), self.args)
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, trained)
-            self.optimizer = kind(groups, **settings)
-        return self.optimizer
+            made = self.optimizer = kind(groups, **settings)
+        return made
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

@@ -14,7 +14,11 @@ import transformers
 
 from llava.errors import InputError
 from llava.eval.runs.command import run
+from llava.image_config import check_image_config
 from llava.image_processor import check_view_edge
+from llava.model.checkpoint.config import read_raw_config
+from llava.model.checkpoint.folder import Folder
+from llava.model.geometry import geometry_of
 from llava.model.multimodal_encoder.image_processor import build_image_processor
 from llava.model.multimodal_encoder.source import locate_tower
 from llava.train.data.dataset import make_supervised_data_module
@@ -92,6 +96,11 @@ def data_arguments(given: Arguments) -> Any:
         check_view_edge(settings["image_processor"], edge)
         if given.data.image_aspect_ratio == "anyres" and not given.data.image_grid_pinpoints:
             settings["image_grid_pinpoints"] = [[edge * columns, edge * rows] for columns, rows in NEXT_GRIDS]
+        # What cannot be is refused before weights are read: forms of pictures, and a method that does not fit.
+        raw = read_raw_config(Folder(str(given.model.model_name_or_path)))
+        config = SimpleNamespace(**raw | settings | vars(given.model))
+        check_image_config(config, edge, source.config.hidden_size)
+        given.method.build(geometry_of(config, source.config))
     elif given.data.image_folder is not None:
         raise InputError("--image_folder is for a model that sees: got no --vision_tower; give one or leave it out")
     return SimpleNamespace(**settings)
