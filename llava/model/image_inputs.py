@@ -60,7 +60,7 @@ def sort_images(
             raise mismatch(0, wanted)
         return Images([], None, None)
     listed = list_entries(images, image_sizes, modalities)
-    if len(listed) != sum(wanted) and len(listed) == sum(max(1, count) for count in wanted):
+    if len(listed) != sum(wanted) and len(listed) == _with_fillers(wanted):
         listed = _without_fillers(listed, wanted)
     given = [entry for entry in listed if entry[0] is not None]
     if len(given) != sum(wanted):
@@ -106,6 +106,17 @@ def images_per_row(ids: torch.Tensor, mask: torch.Tensor | None = None) -> list[
     """How many images each prompt of (B, L) ids names, outside its padding."""
     is_image = ids == IMAGE_TOKEN_INDEX
     return (is_image if mask is None else is_image & mask.bool()).sum(dim=1).tolist()
+
+
+def one_for_each(images: Any, wanted: Sequence[int]) -> bool:
+    """Whether there are as many images as prompts name, LLaVA's fillers counted where they are."""
+    given = sum(image is not None for image in images)
+    return given == sum(wanted) or len(images) == _with_fillers(wanted)
+
+
+def _with_fillers(wanted: Sequence[int]) -> int:
+    """How many images there are where each prompt that names none is given one too."""
+    return sum(max(1, count) for count in wanted)
 
 
 def mismatch(images: int, wanted: Sequence[int], video: bool = False) -> InputError:

@@ -56,6 +56,7 @@ class Chat:
     trace: Trace = field(default_factory=Trace)
 
     def __post_init__(self) -> None:
+        self.stops = self.loaded.stops(self.conv_mode)
         self.forget()
 
     def forget(self) -> None:
@@ -125,6 +126,7 @@ class Chat:
         cached = cached and not (self._fresh and self.reduction.layers)
         if not cached:
             self._drop_cache()
+        ending = self.stops.arguments(tokenizer)
         output = model.generate(
             ids[None].to(model.device),
             images=self.pixels or None,
@@ -134,17 +136,14 @@ class Chat:
             reduction=self.reduction,
             trace=None if cached and not self._fresh else self.trace,
             streamer=streamer,
-            stopping_criteria=[_Stop(stopped)],
             return_dict_in_generate=True,
             pad_token_id=self.loaded.padding,
-            **self.generation,
+            **self.generation | ending | {"stopping_criteria": [_Stop(stopped), *ending["stopping_criteria"]]},
         )
         new = output.sequences[0]
-        ends = model.generation_config.eos_token_id
-        ended = len(new) >= self.generation["max_new_tokens"] or int(new[-1]) in (
-            ends if isinstance(ends, list) else [ends]
-        )
-        text = tokenizer.decode(new, skip_special_tokens=True).strip()
+        written = tokenizer.decode(new, skip_special_tokens=True).strip()
+        text = self.stops.cut(written)
+        ended = len(new) >= self.generation["max_new_tokens"] or int(new[-1]) in self.stops.ids or text != written
         return Turn(text, bool(ended), len(ids) - (known if cached else 0), cached), ids, output
 
     def _drop_cache(self) -> None:

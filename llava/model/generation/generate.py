@@ -75,9 +75,9 @@ class LlavaGeneration(LlavaForward):
         assert ids is not None
         started = check_cache(past_key_values, ids)
         if started:
-            attention_mask = unseen_tokens(ids, attention_mask, cache)
+            real, attention_mask = attention_mask, unseen_tokens(ids, attention_mask, cache)
             images, image_sizes, modalities = unseen_images(
-                ids, attention_mask, images, image_sizes, modalities, method
+                ids, real, attention_mask, images, image_sizes, modalities, method
             )
         kwargs = guided(kwargs, self.generation_config, last_real(ids, attention_mask))
         embeds, plan = self.prepare_inputs(

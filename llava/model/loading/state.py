@@ -34,12 +34,12 @@ def read_state(folder: Folder, extra: State, source: TowerSource | None) -> Stat
     if source is None:
         return state
     decoder = "transformer" if any(name.startswith("transformer.") for name in state) else "model"
-    prefix = f"{decoder}.vision_tower.vision_tower."
+    tower = f"{decoder}.vision_tower.vision_tower."
     if any(map(TOWER.match, state)):  # those that were trained with it, whatever lies beside
-        return used(state, source.config, prefix)
+        return used(state, source.config, tower)
     if source.name is not None:
         place = Folder(source.name, {name: folder.hub[name] for name in folder.hub if name in TOWER_HUB_ARGUMENTS})
-        state |= {prefix + name: tensor for name, tensor in read_tower(place, source.config).items()}
+        state |= {tower + name: tensor for name, tensor in read_tower(place, source.config).items()}
     return state
 
 

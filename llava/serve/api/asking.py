@@ -56,6 +56,8 @@ class Asker:
 
     def __init__(self, loaded: Any, engine: Engine, settings: Any) -> None:
         self._loaded, self._engine, self._settings = loaded, engine, settings
+        self._stops = loaded.stops(settings.conv_mode)
+        self._ends = tuple(end for end in self._stops.ids if end not in engine.ends)
 
     def check_model(self, name: str) -> None:
         """Refuse another model's name."""
@@ -89,6 +91,7 @@ class Asker:
         ids = tuple(await asyncio.to_thread(tokenizer_image_token, prompt.text, self._loaded.tokenizer))
         limit = self._room(asked, ids, pictures, method)
         stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
+        stop += self._stops.texts
         logprobs = (asked.top_logprobs or 0) if asked.logprobs else None
         seed = asked.seed if asked.seed is not None else random.getrandbits(48)
         temperature = 1.0 if asked.temperature is None else asked.temperature
@@ -105,8 +108,8 @@ class Asker:
         try:
             requests = [
                 Request(
-                    ids, pictures, method, Sampling(limit, temperature, top_p, seed + index, stop, logprobs),
-                    emitter(index),
+                    ids, pictures, method,
+                    Sampling(limit, temperature, top_p, seed + index, stop, logprobs, self._ends), emitter(index),
                 )
                 for index in range(asked.n or 1)
             ]  # fmt: skip

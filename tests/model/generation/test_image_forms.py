@@ -6,9 +6,10 @@ import pytest
 import torch
 from conftest import PARITY, Load, Loaded
 
+from llava.errors import InputError
 from llava.mm_utils import open_image, process_prompt_images, tokenizer_image_token
 from llava.model.trace import Trace
-from llava.reduction import name_of
+from llava.reduction import create, name_of
 
 FOLDER = PARITY / "families" / "images"
 GREEDY = {"do_sample": False, "eos_token_id": None, "max_new_tokens": 3}
@@ -91,10 +92,10 @@ def test_a_row_of_any_form_answers_as_it_does_alone(
         assert torch.equal(answer, alone[number].sequences[0])
 
 
-@pytest.mark.parametrize("newlines", ["one_token", "no_token", "frame", "grid"])
+@pytest.mark.parametrize("newlines", ["one_token", "grid"])
 @pytest.mark.parametrize("checkpoint", ["ov-qwen", "video-llama"])
 @pytest.mark.parametrize("method", ["visionzip", "visiondrop", "fastervlm"])
-def test_frames_are_reduced_one_by_one_and_not_pooled(
+def test_frames_are_reduced_one_by_one_and_get_no_pooling_and_no_newlines(
     method: str, checkpoint: str, newlines: str, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = METHODS.get(method, {"visual_token_num": 16})
@@ -103,18 +104,16 @@ def test_frames_are_reduced_one_by_one_and_not_pooled(
     rows, trace = Rows(loaded), Trace()
     loaded.model.generate(**rows.of(3), **GREEDY, trace=trace)
     (pixels, _, _) = rows.shown[3][0]
-    tower, newline = loaded.model.get_vision_tower(), loaded.model.model.image_newline
-    parts = []
+    tower, parts = loaded.model.get_vision_tower(), []
     with torch.inference_mode():
         for frame in pixels:
             kept = tower.encode(frame[None], loaded.model.reduction).features
             parts.append(loaded.model.model.mm_projector(kept)[0])
-            parts += [newline[None]] if newlines in ("frame", "grid") else []
-    parts += [newline[None]] if newlines == "one_token" else []
     wanted = torch.cat(parts)
     assert trace.layout is not None and trace.inputs_embeds is not None
     (span,) = trace.layout.spans
-    assert name_of(loaded.model.reduction) == method and span.length == len(wanted)
+    assert name_of(loaded.model.reduction) == method
+    assert span.length == len(wanted) == loaded.model.reduction.tokens_per_stage(loaded.model.geometry_for(3))[0]
     torch.testing.assert_close(trace.inputs_embeds[0, span.start : span.start + span.length], wanted, **NEAR)
 
 
@@ -125,3 +124,43 @@ def test_pooled_frames_are_what_a_method_of_the_llm_drops_from(load: Load) -> No
     assert trace.layout is not None
     lengths = [trace.layout.spans[0].length, *(stage.after.spans[0].length for stage in trace.stages)]
     assert lengths == [3 * 144 + 1, int(433 * 0.4), int(433 * 0.1)]
+
+
+def test_tiles_of_anyres_max_are_reduced_and_not_shrunk(load: Load) -> None:
+    """VisionZip's order: the base view as it is, then the tiles; the picture of 16 tiles would be shrunk unreduced."""
+    loaded, trace = load("families/ov-qwen", "visionzip", **METHODS["visionzip"]), Trace()
+    picture = open_image(FOLDER / "wide.png")
+    pixels, modalities = process_prompt_images([picture], loaded.processor, loaded.model.config)
+    given = {"images": pixels, "image_sizes": [picture.size], "modalities": modalities}
+    loaded.model.generate(Rows(loaded).ids[0][None], **given, **GREEDY, trace=trace)
+    assert trace.layout is not None and trace.order is not None
+    assert trace.layout.spans[0].length == len(trace.order) == 17 * 16
+    assert trace.order[:16].tolist() == list(range(16)) and sorted(trace.order.tolist()) == list(range(17 * 16))
+
+
+def test_a_method_is_made_for_the_longest_video_of_a_call(load: Load) -> None:
+    """Its LLM stages may keep more than a picture has, or a video's budget be shared among its frames."""
+    loaded, trace = load("families/video-llama"), Trace()
+    rows = Rows(loaded)
+    budget = {"method": "visionzip", "retain": 96}
+    loaded.model.generate(**rows.of(3), **GREEDY, reduction=budget, trace=trace)
+    assert trace.layout is not None and trace.layout.spans[0].length == 96  # of three frames, 32 each
+    large = {"dominant": 500, "contextual": 60, "layer_list": [2], "image_token_list": [[900, 60]]}
+    with pytest.raises(InputError, match="image_token_list must keep fewer tokens at each stage: got 960 after"):
+        loaded.model.set_reduction({"method": "visiondrop", **large, "dominant": 90})
+    trace = Trace()
+    loaded.model.generate(**rows.of(3), **GREEDY, reduction={"method": "visiondrop", **large}, trace=trace)
+    assert [trace.layout.spans[0].length, trace.stages[0].after.spans[0].length] == [3 * 560, 960]
+
+
+def test_a_video_shorter_than_those_a_method_is_made_for_keeps_what_it_has(load: Load) -> None:
+    loaded, trace = load("families/video-llama"), Trace()
+    rows = Rows(loaded)
+    long = create("visiondrop", dominant=30, contextual=5, layer_list=[2], image_token_list=[[90, 10]])
+    long.check(loaded.model.geometry_for(3))
+    alone = loaded.model.generate(**rows.of(4), **GREEDY, reduction=long, trace=trace)  # two frames and a picture
+    assert trace.stages[0].after.spans[0].length == 2 * 35
+    together = loaded.model.generate(**rows.of(3, 4), **GREEDY, reduction=long)
+    assert torch.equal(together[1], alone[0])
+    with pytest.raises(InputError, match="dominant and contextual must not exceed what the encoder has"):
+        loaded.model.generate(**rows.of(3), reduction=create("visionzip", dominant=570, contextual=10))
