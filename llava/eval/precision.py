@@ -9,6 +9,7 @@ Scores and similarities are float32 in any case; what enters them is not. Checkp
 
 import argparse
 import json
+import sys
 from typing import Any
 
 import torch
@@ -67,6 +68,8 @@ def agreement(exact: list[list[object]], other: list[list[object]]) -> list[floa
 def choices_of_all(args: argparse.Namespace, dtype: str, questions: list[Question], method: Reduction) -> list:
     """`choices` about every question, of the model loaded in a dtype."""
     loaded = load_model(argparse.Namespace(**vars(args) | {"dtype": dtype}))
+    if dtype not in HALVES:  # the same model again otherwise
+        print(loaded.about(args, method), file=sys.stderr)
     data = loaded.prepare(questions, args.conv_mode)
     found = []
     for number in range(len(data)):

@@ -122,9 +122,11 @@ def eval_model(args: Any) -> str:
     prepare_tower(config, args.model_path)
     frames = len(seen) if args.video_file is not None else 0
     query = place_images(args.query, 1 if frames else len(seen), getattr(config, "mm_use_im_start_end", False))
-    method = choice.build(geometry_for(config, frames))
+    geometry = geometry_for(config, frames)
+    method = choice.build(geometry)
 
     loaded = load_model(args, method, frames)
+    print(loaded.about(args, method, geometry), file=sys.stderr)
     tokenizer, model = loaded.tokenizer, loaded.model
     conversation.append_message(conversation.roles[0], query)
     conversation.append_message(conversation.roles[1], None)

@@ -4,11 +4,11 @@ from typing import Any
 
 from transformers import MptConfig
 
-from llava.image_config import most_tokens, most_views
+from llava.image_config import most_tokens, most_views, select_feature
 from llava.model.assembly import order_of
 from llava.model.forms import follow_one_another, forms_of, rules_of
-from llava.model.multimodal_encoder.scales import view_size
-from llava.model.multimodal_encoder.tower_configs import has_cls
+from llava.model.multimodal_encoder.scales import scales_of, view_size
+from llava.model.multimodal_encoder.tower_configs import has_cls, layers_there
 from llava.reduction import Geometry
 from llava.video_config import check_video_config, video_tokens
 
@@ -75,5 +75,8 @@ def _geometry(config: Any, vision_config: Any, views: int, unreduced: int, frame
         has_cls(vision_config),
         unreduced=unreduced,
         frames=frames,
+        encoder_layers=layers_there(vision_config),
+        scales=max(1, len(scales_of(config, vision_config))),
+        cls_patch=select_feature(config) == "cls_patch",
         stages=drops_inside(config),
     )

@@ -53,6 +53,38 @@ def per_view(retain: int, geometry: Geometry) -> int:
     return max(1, round(Fraction(retain, geometry.views)))
 
 
+def per_view_beside_one(name: str, retain: int, geometry: Geometry) -> float:
+    """The share of a view's patches that is its part of a budget less one token, which stands for the others.
+
+    Raises:
+        InputError: when that is no patch at all, or more than there are.
+    """
+    kept = per_view(retain, geometry) - 1
+    if not 1 <= kept <= geometry.patches:
+        raise InputError(
+            f"--retain of {name} must leave a patch of each view beside the token of the others, no more than it has: "
+            f"got {shown(retain)}, expected {2 * geometry.views} to {(geometry.patches + 1) * geometry.views}; "
+            f"change it"
+        )
+    # In the middle between two counts, so that rounding does not matter.
+    return min(1.0, (kept + 0.5) / geometry.patches)
+
+
+def per_view_beside_newlines(name: str, retain: int, geometry: Geometry) -> int:
+    """The same where a LLaVA-NeXT image's newline tokens stay and count.
+
+    Raises:
+        InputError: when the newlines of the largest image leave no token for each view.
+    """
+    if geometry.newlines and retain < geometry.newlines + geometry.views:
+        raise InputError(
+            f"--retain of {name} must leave a token of each view: got {retain}, expected at least "
+            f"{geometry.newlines + geometry.views}, since the largest picture's {geometry.newlines} newline tokens "
+            f"always stay; raise it"
+        )
+    return per_view(retain - geometry.newlines, geometry)
+
+
 def layers_per_stage(method: Reduction, layers: int) -> list[int]:
     """How many LLM layers run with each entry of `tokens_per_stage`."""
     edges = [0, *method.layers, layers]

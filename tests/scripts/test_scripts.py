@@ -175,7 +175,7 @@ def test_all_runs_what_has_data_and_names_what_has_not(script: Script, tmp_path:
         ({"RETAIN": "many"}, "--retain: must be a whole number: got 'many'"),
         ({"DOMINANT": 42}, "needs contextual, layer_list, image_token_list"),
         ({"DOMINANT": 42, "RETAIN": 32}, "--retain makes the whole schedule: got it with --dominant"),
-        ({"METHOD": "fastv"}, "invalid choice: 'fastv'"),
+        ({"METHOD": "fastest"}, "invalid choice: 'fastest'"),
         ({"BATCH_SIZE": 0}, "--batch-size: must be a whole number of at least 1"),
         ({"CONV_MODE": "vicuna"}, "--conv-mode must name a conversation template"),
     ],

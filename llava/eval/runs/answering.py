@@ -15,7 +15,9 @@ from llava.model.generation.prefix import ImagePrefix, split_prompt
 from llava.model.generation.prefix_store import PrefixStore
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.model.generation.stops import Stops
+from llava.model.trace import CountTrace
 from llava.reduction import Reduction
+from llava.reduction.schedule import layers_per_stage
 
 Item = tuple[torch.Tensor, torch.Tensor | None, Any]
 
@@ -34,6 +36,7 @@ class Answering:
         decoder: decodes without launch overhead; None: as usual.
         methods: of pictures and of videos, by modality; what is not named has the model's. Questions under different
             ones are not asked together.
+        counted: image tokens per LLM layer of each question that was answered about a picture, by its number.
     """
 
     model: Any
@@ -46,6 +49,7 @@ class Answering:
     limit: int
     decoder: StaticDecoder | None = None
     methods: Mapping[str, Reduction] = field(default_factory=dict)
+    counted: dict[int, float] = field(default_factory=dict)
 
     def answer(self, numbers: list[int], items: list[Item]) -> Iterator[dict[int, str]]:
         """Answers, without outer white space, by the number of the question; in parts where not all fit at once.
@@ -88,9 +92,19 @@ class Answering:
         if self.seed is not None:
             torch.manual_seed(self.seed + numbers[0])
         arguments = self.generation | self.stops.arguments(self.data.tokenizer)
-        tokens = self.model.ask(prefixes, [ids for ids, _, _ in items], decoder=self.decoder, **arguments)
+        asked, trace = [ids for ids, _, _ in items], CountTrace()
+        tokens = self.model.ask(prefixes, asked, decoder=self.decoder, trace=trace, **arguments)
+        self._count(numbers, prefixes, trace)
         texts = self.data.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         return {number: self.stops.cut(text) for number, text in zip(numbers, texts)}
+
+    def _count(self, numbers: list[int], prefixes: list[ImagePrefix | None], trace: CountTrace) -> None:
+        """Image tokens that a batch was computed with: in its prefixes, or where the LLM ran over the images here."""
+        known = {row: own.tokens_per_layer for row, own in enumerate(prefixes) if own is not None}
+        if any(tokens is None for tokens in known.values()):
+            method = next(own.reduction for own in prefixes if own is not None)
+            known = dict(trace.tokens(layers_per_stage(method, self.model.config.num_hidden_layers)))
+        self.counted |= {numbers[row]: tokens for row, tokens in known.items() if tokens is not None}
 
     def _prefixes(self, numbers: list[int], items: list[Item]) -> list[ImagePrefix | None]:
         """The prefix of each question; those of new images are encoded together and kept."""
@@ -116,9 +130,11 @@ class Answering:
         return self.model.encode_prefixes(ids, pixels, sizes, self.methods.get(asked[0]), kinds)
 
     def _prefix_key(self, number: int, ids: torch.Tensor) -> Hashable:
-        """A prefix is of a picture and of the text before it."""
-        key = self.keys[number]
-        return None if key is None else (key, split_prompt(ids.tolist())[0])
+        """A prefix is of a picture and of the text before it, and perhaps of the question."""
+        key, prompt = self.keys[number], tuple(ids.tolist())
+        if key is None:
+            return None
+        return key, prompt if self.model.reduction.question_at_encoder else split_prompt(prompt)[0]
 
     def _read(self, number: int) -> Item:
         item = self.data[number]

@@ -15,9 +15,10 @@ from llava.eval.runs.questions import Question
 from llava.eval.runs.video_options import config_changes
 from llava.mm_utils import get_model_name_from_path
 from llava.model.builder import load_pretrained_model
+from llava.model.description import describe, tower_place
 from llava.model.generation.stops import Stops, stops_of
 from llava.model.language_model.llava_causal_lm import LlavaCausalLM
-from llava.reduction import Reduction
+from llava.reduction import Geometry, Reduction
 
 # The small model that ships with the repository, for commands that are told of no other.
 TRAINED = "playground/shapes/llava-shapes"
@@ -36,6 +37,10 @@ class Loaded:
         """The id transformers fills up with: the end token where a checkpoint names no padding."""
         pad = self.tokenizer.pad_token_id
         return pad if pad is not None else self.tokenizer.eos_token_id
+
+    def about(self, args: argparse.Namespace, method: Reduction | None = None, geometry: Geometry | None = None) -> str:
+        """One line for a person who loaded it with these options; see `describe`."""
+        return describe(self.model, method, tower_place(args.model_path, args.model_base), geometry)
 
     def stops(self, conv_mode: str) -> Stops:
         """Where answers under a conversation template end."""

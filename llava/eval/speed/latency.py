@@ -41,6 +41,7 @@ class OneQuestion:
         side = model.get_vision_tower().image_size
         self.pixels = torch.randn(1, 3, side, side, device=model.device)
         self.ids, self.text_tokens = prompt_ids(text_tokens, model.config.vocab_size, model.device.type), text_tokens
+        self.asked = model.asked_in(self.ids.cpu(), None) if method.question_at_encoder else None
         self.trace = Trace()
         self.embeds, plan = model.prepare_inputs(self.ids, images=self.pixels, reduction=method, trace=self.trace)
         self.layout = plan.layout
@@ -82,7 +83,7 @@ class OneQuestion:
     def works(self) -> dict[str, Work]:
         """What is timed, by the name of its column."""
         works = {
-            "encoder": Work(lambda _: self.model.encode_views([self.pixels], None, self.method)),
+            "encoder": Work(lambda _: self.model.encode_views([self.pixels], None, self.method, asked=self.asked)),
             "prefill": Work(self.prefill),
             "decode": Work(self.decode, self.prefill),
             "end_to_end": Work(self.answer),

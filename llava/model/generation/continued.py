@@ -36,7 +36,8 @@ def unseen_images(
 
     Raises:
         InputError: for a new image with a method that drops inside the LLM. It ranks an image by attention over all
-            that stands before it, as it was before this layer's drop; the cache holds what came after.
+            that stands before it, as it was before this layer's drop; the cache holds what came after. Also for a
+            method that masks.
     """
     if method.masks:
         raise InputError(

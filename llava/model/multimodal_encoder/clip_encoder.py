@@ -8,10 +8,13 @@ import torch
 from llava.errors import InputError, shown
 from llava.model.evidence.clip import ClipEvidence
 from llava.model.evidence.clip_s2 import ScaledEvidence
+from llava.model.evidence.surroundings import Surroundings
 from llava.model.multimodal_encoder.partial_clip import PartialCLIP
 from llava.model.multimodal_encoder.scales import scales_of
 from llava.model.multimodal_encoder.squares import cut, put_together, resized
 from llava.model.multimodal_encoder.vision_tower import VisionTower
+from llava.model.question import Asked
+from llava.reduction import Reduction
 
 
 class CLIPVisionTower(VisionTower):
@@ -40,10 +43,9 @@ class CLIPVisionTower(VisionTower):
 
 @dataclass(frozen=True)
 class _Seen:
-    """The smallest scale's hidden states, and (V, 1 + n, D of all scales) of all scales, [CLS] first."""
+    """The smallest scale's states, with what a method wants of other layers; and those of all scales, [CLS] first."""
 
-    entering: torch.Tensor
-    last_hidden_state: torch.Tensor
+    smallest: Any
     scaled: torch.Tensor
 
 
@@ -85,18 +87,25 @@ class CLIPVisionTowerS2(CLIPVisionTower):
         """(V, 3, height, width) -> (V, 1 + n, D of one scale), what enters `last_layer` at the smallest scale."""
         return self._run(resized(self._checked(pixels), self.s2_scales[0]), self.layers_to_run - 1).last_hidden_state
 
-    def see(self, pixels: torch.Tensor) -> _Seen:
+    def see(self, pixels: torch.Tensor, reduction: Reduction | None = None) -> _Seen:
         """Run the encoder over (V, 3, height, width) pixels at every scale."""
-        placed, edge = self._checked(pixels).to(device=self.device, dtype=self.dtype), self.config.image_size
-        squares = (cut(resized(placed, scale), edge) for scale in self.s2_scales)
-        first, *larger = (self._run(one, self.layers_to_run) for one in squares)
-        side, states = self.num_patches_per_side, [first.last_hidden_state]
-        states += [put_together(one.last_hidden_state, len(pixels), side) for one in larger]
-        return _Seen(first.entering, first.last_hidden_state, torch.cat(states, dim=-1))
+        wanted = self.wanted(reduction)
+        assert wanted is None or not (any(wanted.pairs) or wanted.grid), "methods for s2 leave the encoder's tokens"
+        placed, run = self._checked(pixels).to(device=self.device, dtype=self.dtype), self.layers_to_run
+        smallest, *larger = (cut(resized(placed, scale), self.config.image_size) for scale in self.s2_scales)
+        first, side = self._run(smallest, run, wanted), self.num_patches_per_side
+        others = (self._run(squares, run).last_hidden_state for squares in larger)
+        states = [first.last_hidden_state, *(put_together(own, len(pixels), side) for own in others)]
+        return _Seen(first, torch.cat(states, dim=-1))
 
-    def evidence(self, seen: _Seen, pixels: torch.Tensor) -> ScaledEvidence:
+    def evidence(
+        self, seen: _Seen, pixels: torch.Tensor, views: tuple[int, ...] = (), asked: Asked | None = None
+    ) -> ScaledEvidence:
         """See `ScaledEvidence`."""
-        return ScaledEvidence(self.last_layer, seen.entering, seen.last_hidden_state, pixels, seen.scaled)
+        first = seen.smallest
+        around = Surroundings(self, first.others or {}, None, views, asked)
+        states = (first.entering, first.last_hidden_state)
+        return ScaledEvidence(self.last_layer, *states, pixels, seen.scaled, around)
 
 
 def _layers_to_run(select_layer: int, select_feature: str, depth: int) -> int:

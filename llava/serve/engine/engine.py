@@ -186,8 +186,8 @@ def _by_method(requests: Iterable[Request]) -> list[tuple[str, list[Request]]]:
 
 
 def _key(request: Request) -> Hashable:
-    """A prefix is of its pictures, of the text around them and of a method."""
-    start = split_prompt(request.ids)[0]
+    """A prefix is of its pictures, of the text around them and of a method, and perhaps of the question."""
+    start = tuple(request.ids) if request.reduction.question_at_encoder else split_prompt(request.ids)[0]
     return tuple(picture.key for picture in request.pictures), start, repr(request.reduction)
 
 

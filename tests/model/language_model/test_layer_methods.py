@@ -37,7 +37,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("v2drop", DROPPED),
     ("v2drop", {**DROPPED, "least": 0, "positions": "renumber"}),
     ("vtw", {"layer": 3}),
-    ("vtw", {"layer": 3, "positions": "renumber"}),
+    ("vtw", {"layer": 3, "remainder": 5, "positions": "renumber"}),
 ]
 EACH = pytest.mark.parametrize("method", [create(name, **settings) for name, settings in METHODS], ids=repr)
 GREEDY: dict[str, Any] = {"do_sample": False, "eos_token_id": None, "pad_token_id": 0, "max_new_tokens": 4}
