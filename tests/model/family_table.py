@@ -39,7 +39,7 @@ def refusals() -> dict[tuple[str, str], dict[str, str]]:
             try:
                 method_for(name, geometries[language, sight])
             except InputError as refused:
-                reasons[language] = re.split(": got |; ", str(refused))[0]
+                reasons[language] = re.split(": got |; ", str(refused))[0].replace(name, "the method")
     return found
 
 
