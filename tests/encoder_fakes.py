@@ -24,12 +24,18 @@ class Letters:
 
 def with_clip(loaded: Loaded) -> Loaded:
     """A checkpoint with another half of CLIP, of random weights."""
+    with_clip_half(loaded.model)
+    return loaded
+
+
+def with_clip_half(model: Any) -> None:
+    """Give a model's tower another half of CLIP, of random weights."""
     torch.manual_seed(0)
+    tower = model.get_vision_tower()
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2}
     config = CLIPTextConfig(vocab_size=526, projection_dim=16, bos_token_id=0, eos_token_id=2, **shape)
-    half = ClipHalf(CLIPTextModelWithProjection(config), torch.randn(16, 32), Letters())
-    give_clip_half(loaded.model.get_vision_tower(), half)
-    return loaded
+    half = ClipHalf(CLIPTextModelWithProjection(config), torch.randn(16, tower.config.hidden_size), Letters())
+    give_clip_half(tower, half)
 
 
 @dataclass
@@ -56,8 +62,8 @@ class FakeViews:
     def cls_token(self) -> torch.Tensor:
         return self.last.values[:, :1]
 
-    def attention_from_all(self) -> torch.Tensor:
-        return torch.cat([self.last.cls_rows, self.last.image_rows], dim=2)
+    def received_from_all(self) -> torch.Tensor:
+        return torch.cat([self.last.cls_rows, self.last.image_rows], dim=2).mean(dim=(1, 2))
 
     def single_head(self) -> tuple[torch.Tensor, torch.Tensor]:
         keys = self.last.key_rows.float()

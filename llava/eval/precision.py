@@ -47,7 +47,7 @@ def choices(trace: Trace) -> list[list[object]]:
     kept: list[list[object]] = []
     names: list[object] = []
     if first is not None:
-        kept.append(list(first.kept[0].tolist()))
+        kept.append(list(first.kept[0, : first.kept_counts[0]].tolist()))
         merged = range(first.merged.counts[0]) if first.merged is not None else ()
         names = (["cls"] if first.keeps_cls else []) + kept[0] + [("encoder", at) for at in merged]
     for stage in trace.stages:
@@ -60,8 +60,9 @@ def choices(trace: Trace) -> list[list[object]]:
 
 
 def agreement(exact: list[list[object]], other: list[list[object]]) -> list[float]:
-    """For each stage the share of the exact choice that the other has too."""
-    return [len(set(one) & set(two)) / len(one) for one, two in zip(exact, other, strict=True)]
+    """For each stage the share of the exact choice that the other has too; all of it where nothing is chosen."""
+    pairs = ((set(one), set(two)) for one, two in zip(exact, other, strict=True))
+    return [len(one & two) / len(one) if one else 1.0 for one, two in pairs]
 
 
 @torch.no_grad()
@@ -103,7 +104,7 @@ def compare(exact: list, other: list, stages: list[str]) -> dict[str, Any]:
     means = [sum(column) / len(column) for column in zip(*shares)]
     sizes = [len(stage) for stage in exact[0]]
     return {
-        "equal": sum(mean * size for mean, size in zip(means, sizes)) / sum(sizes),
+        "equal": sum(mean * size for mean, size in zip(means, sizes)) / sum(sizes) if any(sizes) else 1.0,
         "pictures_equal": sum(all(share == 1 for share in row) for row in shares) / len(shares),
         "stages": dict(zip(stages, means)),
     }

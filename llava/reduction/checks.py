@@ -140,20 +140,11 @@ def check_room(name: str, method: str, geometry: Geometry, layer: int) -> None:
 
 
 def check_cls(method: str, geometry: Geometry) -> None:
-    """Refuse an encoder without [CLS] for a method that cannot do without."""
+    """Refuse an encoder without [CLS], which is no CLIP, for a method that cannot do without."""
     if not geometry.has_cls:
         raise InputError(
-            f"{method} needs a vision encoder with a [CLS] token: this one (such as SigLIP) has none; choose another "
-            f"method"
-        )
-
-
-def check_text_tower(method: str, geometry: Geometry) -> None:
-    """Refuse an encoder that is no CLIP (known by its [CLS]) for a method that asks CLIP about the question."""
-    if not geometry.has_cls:
-        raise InputError(
-            f"{method} reads the question with CLIP's text tower, and CLIP's text tower needs a CLIP tower: this "
-            f"vision encoder is another one (such as SigLIP); choose another method"
+            f"{method} needs a vision encoder with a [CLS] token, CLIP's: this one (such as SigLIP) has none; choose "
+            f"another method"
         )
 
 

@@ -25,8 +25,8 @@ class EncoderEvidence(Evidence, Protocol):
     def whole_side(self) -> int:
         """Patches along one side of a view as it was handed in, before `grid` made it smaller."""
 
-    def attention_from_all(self) -> torch.Tensor:
-        """(V, H, R, n) float32, what the patches get from all R tokens, [CLS] among them where there is one."""
+    def received_from_all(self) -> torch.Tensor:
+        """(V, n) float32, what each patch gets from all tokens, [CLS] among them; mean over heads and tokens."""
 
     def single_head(self) -> tuple[torch.Tensor, torch.Tensor]:
         """[CLS]'s query (V, D) and all keys (V, 1 + n, D), [CLS] first, not split into heads and not scaled."""

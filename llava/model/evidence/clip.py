@@ -90,11 +90,6 @@ class ClipEvidence(Surrounded):
         """(I, H, n, n) float32."""
         return self._rows(slice(self._first, None))
 
-    @only_looked_at
-    def attention_from_all(self) -> torch.Tensor:
-        """(I, H, 1 + n, n) float32, [CLS]'s row first where there is one."""
-        return self._rows(slice(None))
-
     def single_head(self) -> tuple[torch.Tensor, torch.Tensor]:
         """[CLS]'s query (I, D) and all keys (I, 1 + n, D), with their bias, unscaled, heads side by side."""
         with torch.no_grad(), without_autocast(self.valid.device):
@@ -112,9 +107,15 @@ class ClipEvidence(Surrounded):
     @only_looked_at
     def attention_received(self) -> torch.Tensor:
         """(I, n) float32, `attention_from_image` averaged over heads and queries, for as many views at once as fit."""
-        queries = split_heads(
-            projected(self._attention.q_proj, self._normed[:, self._first :]), self._attention.head_dim
-        )
+        return self._received(slice(self._first, None))
+
+    @only_looked_at
+    def received_from_all(self) -> torch.Tensor:
+        """(I, n) float32, the same with [CLS] among the queries where there is one."""
+        return self._received(slice(None))
+
+    def _received(self, tokens: slice) -> torch.Tensor:
+        queries = split_heads(projected(self._attention.q_proj, self._normed[:, tokens]), self._attention.head_dim)
         heads, rows, columns = queries.shape[1], queries.shape[2], self._keys.shape[2]
         at_once = max(1, MOST_ENTRIES // (heads * rows * columns))
         pairs = zip(queries.split(at_once), self._keys.split(at_once))

@@ -17,8 +17,9 @@ from typing import ClassVar, Literal, Self
 
 from llava.errors import InputError, shown
 from llava.reduction.base import Geometry, Reduction
-from llava.reduction.checks import check_patches, check_text_tower, positive, switch
+from llava.reduction.checks import check_cls, check_patches, positive, switch
 from llava.reduction.encoder_evidence import ProjectedEvidence
+from llava.reduction.published import published_setting, text_setting
 from llava.reduction.rules.basics import ascending
 from llava.reduction.rules.cdpruner import dpp_order, question_relevance
 from llava.reduction.schedule import per_view_beside_newlines
@@ -33,10 +34,8 @@ class CDPruner(Reduction):
     """A determinantal point process whose quality is relevance to the question."""
 
     visual_token_num: int = field(metadata={"help": "patches entering the LLM, of each view, e.g. 64"})
-    text: str | None = field(
-        default=None, metadata={"help": "what CLIP reads; unset: the question without its one-word instruction"}
-    )
-    published: bool = field(default=False, metadata={"help": "true: as released where the kernel's rank is used up"})
+    text: str | None = text_setting("the question without its one-word instruction")
+    published: bool = published_setting("as released where the kernel's rank is used up")
     reads_question: ClassVar[bool] = True
     question_at_encoder: ClassVar[bool] = True
     after_projector: ClassVar[Literal["view", "patches", "image"] | None] = "view"
@@ -64,7 +63,7 @@ class CDPruner(Reduction):
 
     def check(self, geometry: Geometry) -> None:
         super().check(geometry)
-        check_text_tower("cdpruner", geometry)
+        check_cls("cdpruner", geometry)
         check_patches("visual_token_num", self.visual_token_num, geometry)
 
     @classmethod

@@ -16,6 +16,7 @@ from llava.errors import InputError, shown
 from llava.reduction.base import Geometry, Reduction
 from llava.reduction.checks import checked_number, switch
 from llava.reduction.encoder_evidence import ProjectedEvidence
+from llava.reduction.published import published_setting
 from llava.reduction.rules.basics import ascending
 from llava.reduction.rules.divprune import farthest_first, kept_of_share
 from llava.reduction.selection import Selection
@@ -29,9 +30,7 @@ class DivPrune(Reduction):
     subset_ratio: float = field(
         metadata={"help": "share of an image's tokens that enter the LLM; released: 0.098, which is 56 of 576"}
     )
-    published: bool = field(
-        default=False, metadata={"help": "true: as the released code, which can take a copy of a token twice"}
-    )
+    published: bool = published_setting("as the released code, which can take a copy of a token twice")
     after_projector: ClassVar[Literal["view", "patches", "image"] | None] = "image"
 
     def __post_init__(self) -> None:

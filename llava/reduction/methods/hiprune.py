@@ -16,7 +16,6 @@ from llava.reduction.checks import check_patches, check_room, checked_number, po
 from llava.reduction.encoder_evidence import EncoderEvidence
 from llava.reduction.rules.hiprune import hiprune_kept
 from llava.reduction.schedule import per_view
-from llava.reduction.scoring import mean_received
 from llava.reduction.selection import Selection
 
 PUBLISHED_LAYER, PUBLISHED_DEPTH = 9, 24
@@ -42,8 +41,8 @@ class HiPrune(Reduction):
         return (self.object_layer - 1,)
 
     def at_encoder(self, evidence: EncoderEvidence) -> Selection:
-        late = mean_received(evidence.attention_from_all())
-        middle = mean_received(evidence.layer(self.object_layer - 1).attention_from_all())
+        late = evidence.received_from_all()
+        middle = evidence.layer(self.object_layer - 1).received_from_all()
         patches = evidence.lengths[0]
         count = min(self.retention, patches)
         kept, _ = hiprune_kept(middle, late, count, round(patches**0.5), self.alpha)

@@ -17,6 +17,7 @@ import torch
 from llava.reduction.base import Geometry, Reduction
 from llava.reduction.checks import check_image, checked_number, positive, switch
 from llava.reduction.encoder_evidence import ProjectedEvidence
+from llava.reduction.published import published_setting
 from llava.reduction.rules.holov import holov_order
 from llava.reduction.selection import Selection
 from llava.reduction.stages import patch_scores
@@ -29,9 +30,7 @@ class HoloV(Reduction):
     new_image_token_num: int = field(metadata={"help": "tokens of an image that enter the LLM, e.g. 64"})
     num_patches: int = field(default=16, metadata={"help": "runs that the picture is cut into; released: 16"})
     alpha: float = field(default=0.09, metadata={"help": "weight of a run's unevenness; released: 0.09"})
-    published: bool = field(
-        default=False, metadata={"help": "true: as the released code, with vectors of zeros and tokens by attention"}
-    )
+    published: bool = published_setting("as the released code, with vectors of zeros and tokens by attention")
     after_projector: ClassVar[Literal["view", "patches", "image"] | None] = "patches"
 
     def __post_init__(self) -> None:

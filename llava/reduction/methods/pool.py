@@ -49,9 +49,10 @@ class Pool(Reduction):
 
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
-        """The largest grid of at most `retain` cells, shared out evenly among the views, not longer than twice as wide.
+        """The largest grid of at most `retain` cells, shared out evenly among the views.
 
-        Where several are as large, the squarest. 64 is 8 x 8, 32 is 4 x 8; 57 is not to be had and becomes 7 x 8.
+        It is not longer than twice as wide, or four times where that comes nearer by far; of several the squarest. 64
+        is 8 x 8, 32 is 4 x 8, 14 is 2 x 7; 57 is not to be had and becomes 7 x 8.
         """
         check_image("--retain of pool", retain, geometry)
         return cls(*fitting_grid(per_view(retain, geometry), geometry.side))

@@ -22,6 +22,7 @@ from llava.reduction.base import Geometry, Reduction
 from llava.reduction.checks import check_cls, checked_number, switch
 from llava.reduction.encoder_evidence import EncoderEvidence
 from llava.reduction.merging import summary
+from llava.reduction.published import published_setting
 from llava.reduction.rules.prumerge import merge_neighbours, prumerge_order, prumerge_scores
 from llava.reduction.schedule import per_view_beside_one
 from llava.reduction.selection import VIEWS, Selection
@@ -39,7 +40,7 @@ class PruMerge(Reduction):
     reduction_ratio: float = field(
         default=0.125, metadata={"help": "share of patches kept where adaptive is false; released: 0.125"}
     )
-    published: bool = field(default=False, metadata={"help": "true: outliers of all views together, and as they are"})
+    published: bool = published_setting("outliers of all views together, and as they are")
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:

@@ -18,6 +18,7 @@ from llava.errors import InputError
 from llava.reduction.base import Geometry, Reduction
 from llava.reduction.checks import check_patches, integer, positive, switch
 from llava.reduction.encoder_evidence import EncoderEvidence
+from llava.reduction.published import published_setting
 from llava.reduction.rules.prunesid import component_groups, groups_of, prunesid_order
 from llava.reduction.schedule import per_view
 from llava.reduction.scoring import summed_over_heads
@@ -31,7 +32,7 @@ class PruneSID(Reduction):
 
     visual_token_num: int = field(metadata={"help": "tokens leaving the vision encoder, of each view, [CLS] included"})
     seed: int = field(default=0, metadata={"help": "another seed finds other groups", "shared": True})
-    published: bool = field(default=False, metadata={"help": "true: a new random start at every call, as released"})
+    published: bool = published_setting("a new random start at every call, as released")
 
     def __post_init__(self) -> None:
         positive("visual_token_num", self.visual_token_num)

@@ -15,9 +15,10 @@ from typing import ClassVar, Self
 
 from llava.errors import InputError, shown
 from llava.reduction.base import Geometry, Reduction
-from llava.reduction.checks import check_text_tower, checked_number
+from llava.reduction.checks import check_cls, checked_number
 from llava.reduction.encoder_evidence import EncoderEvidence
 from llava.reduction.merging import summary
+from llava.reduction.published import text_setting
 from llava.reduction.rules.trim import mean_of_others, trim_kept, trim_scores
 from llava.reduction.schedule import per_view_beside_one
 from llava.reduction.selection import VIEWS, Selection
@@ -30,7 +31,7 @@ class Trim(Reduction):
     """Patches by CLIP's own opinion of the question, and one token for the rest."""
 
     k: float = field(default=ADAPTIVE, metadata={"help": "share of the patches kept, or -1: those that stand out"})
-    text: str | None = field(default=None, metadata={"help": "what CLIP reads; unset: the question"})
+    text: str | None = text_setting("the question")
     reads_question: ClassVar[bool] = True
     question_at_encoder: ClassVar[bool] = True
 
@@ -56,7 +57,9 @@ class Trim(Reduction):
 
     def check(self, geometry: Geometry) -> None:
         super().check(geometry)
-        check_text_tower("trim", geometry)
+        check_cls("trim", geometry)
+        if self.k != ADAPTIVE and geometry.patches and int(geometry.patches * self.k) < 1:
+            raise InputError(f"k must leave at least one patch: got {self.k:g} of {geometry.patches}; raise it")
 
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:

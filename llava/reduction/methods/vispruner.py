@@ -20,6 +20,7 @@ import torch
 from llava.errors import InputError
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_patches, checked_number, positive, switch
+from llava.reduction.published import published_setting
 from llava.reduction.rules.vispruner import important_and_diverse, odd_list
 from llava.reduction.schedule import per_view_beside_newlines
 from llava.reduction.selection import NEWLINES, Selection
@@ -34,9 +35,7 @@ class VisPruner(Reduction):
     important_ratio: float = field(
         default=0.5, metadata={"help": "share of them chosen by attention, the rest by diversity; released: 0.5"}
     )
-    published: bool = field(
-        default=False, metadata={"help": "true: refuse what the released code cannot do, else as released"}
-    )
+    published: bool = published_setting("refuse what the released code cannot do, else as released")
 
     def __post_init__(self) -> None:
         positive("visual_token_num", self.visual_token_num)

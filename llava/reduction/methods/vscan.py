@@ -17,6 +17,8 @@ from llava.errors import InputError, shown
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_falling, check_patches, checked_counts, checked_layers, positive, switch
 from llava.reduction.encoder_evidence import ProjectedEvidence
+from llava.reduction.positions import position_policy
+from llava.reduction.published import published_setting
 from llava.reduction.rules.vscan import WINDOWS_A_SIDE, merge_into_kept, vscan_kept
 from llava.reduction.scoring import mean_received
 from llava.reduction.selection import Selection
@@ -39,7 +41,8 @@ class VScan(Reduction):
     early_layer: int = field(
         default=PUBLISHED_LAYER, metadata={"help": "encoder layer that chooses in windows, from 0; released: 5"}
     )
-    published: bool = field(default=False, metadata={"help": "true: keep fewer where windows do not share out evenly"})
+    published: bool = published_setting("keep fewer where windows do not share out evenly")
+    positions: str = position_policy("renumber")
     reads_question: ClassVar[bool] = True
     after_projector: ClassVar[Literal["view", "patches", "image"] | None] = "view"
 

@@ -2,21 +2,27 @@
 
 import torch
 
-LONGEST = 2  # how many times as long as wide a grid may be
+# How many times as long as wide a grid may be, and where that leaves more than a fiftieth of a budget unused.
+LONGEST, LONGER = 2, 4
 
 
 def fitting_grid(count: int, side: int) -> tuple[int, int]:
     """Rows and columns, `side` at most, of the largest grid of at most `count` cells; of several the squarest.
 
-    Columns are no fewer than rows and no more than twice as many.
+    Columns are no fewer than rows and no more than twice as many, or four times where that comes nearer by far.
     """
-    grids = [
-        (rows, cols)
-        for rows in range(1, side + 1)
-        for cols in range(rows, min(side, LONGEST * rows) + 1)
-        if rows * cols <= count
-    ]
-    return max(grids, key=lambda grid: (grid[0] * grid[1], grid[0]), default=(1, 1))
+    best = (1, 1)
+    for longest in (LONGEST, LONGER):
+        grids = [
+            (rows, cols)
+            for rows in range(1, side + 1)
+            for cols in range(rows, min(side, longest * rows) + 1)
+            if rows * cols <= count
+        ]
+        best = max(grids, key=lambda grid: (grid[0] * grid[1], grid[0]), default=best)
+        if 50 * best[0] * best[1] >= 49 * count:
+            break
+    return best
 
 
 def cells(rows: int, cols: int, side: int, device: torch.device) -> torch.Tensor:

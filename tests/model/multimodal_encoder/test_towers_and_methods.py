@@ -53,7 +53,11 @@ def test_batched_is_single_and_cached_is_uncached(kind: str, name: str) -> None:
     greedy = {"do_sample": False, "max_new_tokens": 4, "output_logits": True, "return_dict_in_generate": True}
     greedy |= {"eos_token_id": None, "pad_token_id": 0}
     if refuses(kind, name):
-        asks_clip = "CLIP's text tower needs a CLIP tower" if kind == "siglip" else "CLIP's text tower needs the vision"
+        asks_clip = (
+            f"{name} needs a vision encoder with a .CLS. token"
+            if kind == "siglip"
+            else "CLIP's text tower needs the vision"
+        )
         with pytest.raises(InputError, match=asks_clip if name in NEEDS_TEXT_TOWER else name) as refused:
             model.generate(IDS, images=pixels, attention_mask=MASK, reduction=settings_of(name), **greedy)
         assert "\n" not in str(refused.value)
