@@ -172,7 +172,7 @@ def test_every_method_that_a_model_takes_answers_in_batches_as_alone_and_from_pr
     checkpoint: str, load: Load
 ) -> None:
     loaded = load(f"families/{checkpoint}")
-    rows, numbers, tried = Rows(loaded), (0, 2, 3, 4), []
+    rows, numbers, tried = Rows(loaded), (2, 3, 4), []
     for name in available():
         try:  # a budget of its own schedule; some ask for more layers or files than the tiny models have
             method = resolve({"method": name, "retain": 90}, loaded.model.geometry_for(3))
@@ -184,7 +184,7 @@ def test_every_method_that_a_model_takes_answers_in_batches_as_alone_and_from_pr
         for row, own in enumerate(alone):
             assert torch.equal(together.sequences[row], own.sequences[0]), name
             torch.testing.assert_close(torch.stack(together.logits)[:, row], torch.stack(own.logits)[:, 0], **NEAR)
-        shown = [0, 3, 4]
+        shown = [3, 4]
         prompts = [rows.ids[number] for number in shown]
         prefixes = loaded.model.encode_prefixes(prompts, **rows.images(*shown), reduction=method)
         answers = loaded.model.ask(prefixes, prompts, **GREEDY)
