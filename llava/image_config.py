@@ -4,38 +4,63 @@ A key that is read as something else than it says changes pixels or tokens witho
 `image_aspect_ratio` would be a crop of the centre, an unknown `mm_patch_merge_type` another order of the tiles.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from llava.errors import InputError, shown
+from llava.merge_config import merge_of, most_of_grid, patch_merge_type
 from llava.pinpoints import parse_pinpoints
 
-ASPECT_RATIOS = (None, "square", "pad", "anyres")  # None and square: the processor alone, which crops the centre
-MERGE_TYPES = ("flat", "spatial", "spatial_unpad")
+# Of `anyres_max_N`, N is the number of views whose patches the tiles of a picture may have.
+ASPECT_RATIOS = ("square", "crop", "pad", "anyres")  # square and crop: the processor alone, which crops the centre
+NOT_BUILT = ("highres", "crop_split")
+ANYRES_MAX = re.compile(r"anyres_max_([1-9][0-9]{0,3})")
 FEATURES = ("patch", "cls_patch")
 
 
 def aspect_ratio(config: object) -> str | None:
-    """How pictures are made to fit: one of `ASPECT_RATIOS`.
+    """How pictures are made to fit: one of `ASPECT_RATIOS`, `anyres_max_N`, or None, which is as `square`.
 
     Raises:
-        InputError: for another; LLaVA-NeXT's `anyres_max_9`, `highres` and `crop_split` are not built here.
+        InputError: for another; LLaVA-NeXT's `highres` and `crop_split` are not built here.
     """
-    return _known(config, "image_aspect_ratio", ASPECT_RATIOS, None)
+    value: Any = getattr(config, "image_aspect_ratio", None)
+    if value is None or value in ASPECT_RATIOS or (isinstance(value, str) and ANYRES_MAX.fullmatch(value)):
+        return value
+    if value in NOT_BUILT:
+        raise InputError(
+            f"image_aspect_ratio '{value}' of LLaVA-NeXT's training is not built here, and no published checkpoint "
+            f"needs it: use one with pad, anyres or anyres_max_N"
+        )
+    raise InputError(
+        f"image_aspect_ratio must be known: got {shown(value)}, expected one of {', '.join(ASPECT_RATIOS)}, or "
+        f"anyres_max_N with a number N such as anyres_max_9; mend config.json or use another checkpoint"
+    )
 
 
-def patch_merge_type(config: object) -> str:
-    """How the views of a picture become its tokens: one of `MERGE_TYPES`, `flat` where the key is absent.
+def has_tiles(config: object) -> bool:
+    """True where a picture is seen whole and in tiles: `anyres` and `anyres_max_N`; InputError as `aspect_ratio`."""
+    return (aspect_ratio(config) or "").startswith("anyres")
 
-    Raises:
-        InputError: for another.
-    """
-    return _known(config, "mm_patch_merge_type", MERGE_TYPES, "flat")
+
+def most_tiles(config: object) -> int | None:
+    """N of `anyres_max_N`; None for any other aspect ratio; InputError as `aspect_ratio`."""
+    match = ANYRES_MAX.fullmatch(aspect_ratio(config) or "")
+    return int(match[1]) if match else None
 
 
 def select_feature(config: object) -> str:
     """Which tokens leave the vision encoder: one of `FEATURES`, `patch` where the key is absent; InputError else."""
-    return _known(config, "mm_vision_select_feature", FEATURES, "patch")
+    value: Any = getattr(config, "mm_vision_select_feature", None)
+    if value is None:
+        return "patch"
+    if value not in FEATURES:
+        raise InputError(
+            f"mm_vision_select_feature must be known: got {shown(value)}, expected one of {', '.join(FEATURES)}; mend "
+            f"config.json or use another checkpoint"
+        )
+    return value
 
 
 def max_length(config: object) -> int | None:
@@ -60,7 +85,7 @@ def grids(config: object, edge: int) -> list[tuple[int, int]]:
     Raises:
         InputError: for pinpoints that cannot be read or are no whole numbers of tiles.
     """
-    if aspect_ratio(config) != "anyres":
+    if not has_tiles(config):
         return []
     pinpoints = parse_pinpoints(getattr(config, "image_grid_pinpoints", None), edge)
     return [(width // edge, height // edge) for width, height in pinpoints]
@@ -80,10 +105,12 @@ def most_tokens(config: object, edge: int, side: int) -> int:
     """
     per_view = side * side + int(select_feature(config) == "cls_patch")
     possible: Sequence[tuple[int, int]] = grids(config, edge)
-    newlines = patch_merge_type(config) == "spatial_unpad"
+    merge, limit = merge_of(config), most_tiles(config)
     if not possible:
-        return per_view + int(newlines)
-    return max((1 + columns * rows) * per_view + newlines * rows * side for columns, rows in possible)
+        return per_view + int(merge.unpad)
+    if not merge.spatial:
+        return max((1 + columns * rows) * per_view for columns, rows in possible)
+    return max(most_of_grid(columns, rows, side, merge, limit) for columns, rows in possible)
 
 
 def check_image_config(config: object, image_size: int, hidden_size: int) -> None:
@@ -93,14 +120,10 @@ def check_image_config(config: object, image_size: int, hidden_size: int) -> Non
         image_size: edge of a view in pixels, as the vision tower takes it.
         hidden_size: width of the vision tower's features.
     """
-    check_merge(patch_merge_type(config), select_feature(config))
-    grids(config, image_size)
+    patch_merge_type(config), select_feature(config)
+    if grids(config, image_size):
+        check_tiles(config)
     max_length(config)
-    if getattr(config, "s2", False):
-        raise InputError(
-            "towers that see a picture at several scales are not built here: config.json has s2 true; use a checkpoint "
-            "without it"
-        )
     width = getattr(config, "mm_hidden_size", None)
     if width is not None and width != hidden_size:
         raise InputError(
@@ -109,24 +132,11 @@ def check_image_config(config: object, image_size: int, hidden_size: int) -> Non
         )
 
 
-def check_merge(merge: str, feature: str) -> None:
-    """Refuse [CLS] where patches are laid out as a picture (LLaVA asserts that it is not there)."""
-    if feature == "cls_patch" and merge != "flat":
+def check_tiles(config: object) -> None:
+    """Refuse [CLS] where the patches of tiles are laid out as a picture (LLaVA asserts that it is not there)."""
+    merge = patch_merge_type(config)
+    if select_feature(config) == "cls_patch" and merge != "flat":
         raise InputError(
-            f"mm_patch_merge_type '{merge}' lays patches out as a picture, in which [CLS] has no place: got "
-            f"mm_vision_select_feature 'cls_patch'; use 'patch', or mm_patch_merge_type 'flat'"
+            f"mm_patch_merge_type '{merge}' lays the patches of tiles out as a picture, in which [CLS] has no place: "
+            f"got mm_vision_select_feature 'cls_patch'; use 'patch', or mm_patch_merge_type 'flat'"
         )
-
-
-def _known(config: object, key: str, known: tuple[Any, ...], absent: Any) -> Any:
-    """A setting that is one of `known`; InputError for another."""
-    value = getattr(config, key, None)
-    if value is None:
-        return absent
-    if value not in known:
-        named = ", ".join(str(name) for name in known if name is not None)
-        raise InputError(
-            f"{key} must be known: got {shown(value)}, expected one of {named}; mend config.json or use another "
-            f"checkpoint"
-        )
-    return value

@@ -14,9 +14,9 @@ from llava.anyres import divide_to_patches, process_anyres_image, resize_and_pad
 from llava.constants import DEFAULT_IMAGE_TOKEN, IMAGE_TOKEN_INDEX
 from llava.errors import InputError, shown
 from llava.files.pictures import check_size, load_image_from_base64, open_image, to_rgb
-from llava.image_config import aspect_ratio
+from llava.image_config import aspect_ratio, most_tiles
 from llava.image_processor import ImageProcessor, check_resized
-from llava.pinpoints import get_anyres_image_grid_shape, select_best_resolution
+from llava.pinpoints import Pinpoints, get_anyres_image_grid_shape, select_best_resolution
 from llava.utils import get_model_name_from_path
 
 __all__ = [
@@ -29,6 +29,8 @@ __all__ = [
     "open_image",
     "process_anyres_image",
     "process_images",
+    "process_picture",
+    "process_prompt_images",
     "resize_and_pad_image",
     "select_best_resolution",
     "tokenizer_image_token",
@@ -55,21 +57,60 @@ def process_images(
 ) -> torch.Tensor | list[torch.Tensor]:
     """Turn images into pixel values the way the checkpoint was trained, `model_cfg.image_aspect_ratio`.
 
-    "pad": squared on the mean colour first. "anyres": a whole view and tiles (see `llava.anyres`), by
-    `model_cfg.image_grid_pinpoints`. "square" or absent: the processor alone, which crops the centre.
+    "pad": squared on the mean colour first. "anyres" and "anyres_max_9": a whole view and tiles (see `llava.anyres`),
+    by `model_cfg.image_grid_pinpoints`. "square", "crop" or absent: the processor alone, which crops the centre.
     Images that are not RGB are converted by dropping alpha, as LLaVA's processor did: that of transformers 5
     puts transparent images on white, and the mean colour means nothing in a palette.
 
     Returns:
-        (images, 3, 336, 336) float32 for CLIP-L/336, (images, 1 + tiles, 3, 336, 336) for "anyres" when all images
+        (images, 3, 336, 336) float32 for CLIP-L/336, (images, 1 + tiles, 3, 336, 336) for tiles when all images
         have as many tiles, else a list of (1 + tiles, 3, 336, 336).
     Raises:
         InputError: there is no image or one too large, `image_aspect_ratio` is not known, or pinpoints are missing or
             unusable.
     """
-    mode, pictures = aspect_ratio(model_cfg), _pictures(images)
+    mode, pinpoints = aspect_ratio(model_cfg), getattr(model_cfg, "image_grid_pinpoints", None)
+    return _processed(images, image_processor, mode, pinpoints)
+
+
+def process_prompt_images(
+    images: Sequence[Image.Image], image_processor: ImageProcessor, model_cfg: object
+) -> tuple[list[torch.Tensor], list[str]]:
+    """The pixels and the modality of each of the pictures of one prompt; see `process_picture`."""
+    pairs = [process_picture(image, image_processor, model_cfg, len(images) > 1) for image in images]
+    return [pixels for pixels, _ in pairs], [modality for _, modality in pairs]
+
+
+def process_picture(
+    image: Image.Image, image_processor: ImageProcessor, model_cfg: object, beside_others: bool = False
+) -> tuple[torch.Tensor, str]:
+    """`process_images` for one picture of a prompt, as LLaVA's evaluations prepare them.
+
+    Where a prompt has several and the checkpoint is one of `anyres_max_N` (OneVision), they are squared ("pad") and
+    seen as one view each: tiles are for a picture alone. Plain `anyres` gives each its tiles.
+
+    Args:
+        beside_others: the prompt has several pictures.
+
+    Returns:
+        (3, h, w) or (1 + tiles, 3, h, w), and its modality, as `generate` takes them: `view`, of one view, which LLaVA
+        gives no newline token, or `image`.
+    Raises:
+        InputError: as `process_images`.
+    """
+    mode, pinpoints = aspect_ratio(model_cfg), getattr(model_cfg, "image_grid_pinpoints", None)
+    if beside_others and most_tiles(model_cfg) is not None:
+        mode = "pad"
+    (pixels,) = _processed([image], image_processor, mode, pinpoints)
+    return pixels, "view" if pixels.ndim == 3 else "image"
+
+
+def _processed(
+    images: Sequence[Image.Image], image_processor: ImageProcessor, mode: str | None, pinpoints: Pinpoints
+) -> torch.Tensor | list[torch.Tensor]:
+    pictures = _pictures(images)
     try:
-        return _pixels(pictures, image_processor, model_cfg, mode)
+        return _pixels(pictures, image_processor, mode, pinpoints)
     except MemoryError:
         sizes = ", ".join(f"{picture.width} x {picture.height}" for picture in pictures[:5])
         raise InputError(f"pictures must fit into memory: {sizes} pixels do not; make them smaller") from None
@@ -92,10 +133,9 @@ def _pictures(images: Sequence[Image.Image]) -> list[Image.Image]:
 
 
 def _pixels(
-    pictures: list[Image.Image], image_processor: ImageProcessor, model_cfg: object, mode: str | None
+    pictures: list[Image.Image], image_processor: ImageProcessor, mode: str | None, pinpoints: Pinpoints
 ) -> torch.Tensor | list[torch.Tensor]:
-    if mode == "anyres":
-        pinpoints = getattr(model_cfg, "image_grid_pinpoints", None)
+    if mode is not None and mode.startswith("anyres"):
         views = [process_anyres_image(picture, image_processor, pinpoints) for picture in pictures]
         return torch.stack(views) if len({view.shape for view in views}) == 1 else views
     if mode == "pad":
@@ -139,10 +179,12 @@ def tokenizer_image_token(
     if return_tensors not in (None, "pt"):
         raise InputError(f"return_tensors must be None (a list) or 'pt' (a torch tensor): got {return_tensors!r}")
     pieces = [list(tokenizer(text).input_ids) for text in prompt.split(DEFAULT_IMAGE_TOKEN)]
-    bos = pieces[0][:1] if pieces[0][:1] == [tokenizer.bos_token_id] else []
-    ids = bos + pieces[0][len(bos) :]
+    bos = [tokenizer.bos_token_id]
+    ids = pieces[0]
     for piece in pieces[1:]:
-        ids += [image_token_index, *piece[len(bos) :]]
+        # Only where it is one: a tokenizer without BOS does not put it before a text, though the prompt may begin so.
+        added = pieces[0][:1] == bos and piece[:1] == bos
+        ids += [image_token_index, *piece[added:]]
     return ids if return_tensors is None else torch.tensor(ids, dtype=torch.long)
 
 

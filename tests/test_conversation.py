@@ -35,6 +35,12 @@ LLAMA_2 = (
     "If you don't know the answer to a question, please don't share false information."
 )
 CHAT = "A conversation between a user and an LLM-based AI assistant. The assistant gives helpful and honest answers."
+SIMPLE = "Answer the questions about the visual content that the user provides."
+SIMPLE_MMTAG = SIMPLE + "The visual content will be provided with the following format: <Image>visual content</Image>."
+ORCA = (
+    "You are MistralOrca, a large language model trained by Alignment Lab AI. "
+    "Write out your reasoning step-by-step to be sure you get the right answers!"
+)
 SHOT = f"###Human: {EXAMPLE[0][1]}###Assistant: {EXAMPLE[1][1]}###Human: "
 
 # One question, waiting for its answer; then the same after the answer "A" and a second question "R".
@@ -52,6 +58,15 @@ ONE = {
     "mpt": f"<|im_start|>system\n{CHAT}<|im_end|><|im_start|>user\n<image>\nQ<|im_end|><|im_start|>assistant\n",
     "chatml_direct": "<|im_start|>system\nAnswer the questions.<|im_end|>"
     "<|im_start|>user\n<image>\nQ<|im_end|><|im_start|>assistant\n",
+    "qwen_1_5": "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+    "<|im_start|>user\n<image>\nQ<|im_end|>\n<|im_start|>assistant\n",
+    "llava_llama_3": f"<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n{VISION}<|eot_id|>"
+    "<|start_header_id|>user<|end_header_id|>\n\n<image>\nQ<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+    "llava_llama_2_simple": f"[INST] <<SYS>>\n{SIMPLE}\n<</SYS>>\n\n<image>\nQ [/INST]",
+    "llava_llama_2_mmtag": f"[INST] <<SYS>>\n{SIMPLE_MMTAG}\n<</SYS>>\n\n<image>\nQ [/INST]",
+    "mistral_orca": f"<|im_start|>system\n{ORCA}<|im_end|>"
+    "<|im_start|>user\n<image>\nQ<|im_end|><|im_start|>assistant\n",
+    "mistral_zephyr": "<|system|>\nYou are a helpful AI assistant.</s><|user|>\n<image>\nQ</s><|assistant|>\n",
 }
 MORE = {
     "v1": " A</s>USER: R ASSISTANT:",
@@ -65,8 +80,26 @@ MORE = {
     "mistral_instruct": " A </s>[INST] R [/INST]",
     "mpt": "A<|im_end|><|im_start|>user\nR<|im_end|><|im_start|>assistant\n",
     "chatml_direct": "A<|im_end|><|im_start|>user\nR<|im_end|><|im_start|>assistant\n",
+    "qwen_1_5": "A<|im_end|>\n<|im_start|>user\nR<|im_end|>\n<|im_start|>assistant\n",
+    "llava_llama_3": "A<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nR<|eot_id|>"
+    "<|start_header_id|>assistant<|end_header_id|>\n\n",
+    "llava_llama_2_simple": " A </s><s>[INST] R [/INST]",
+    "llava_llama_2_mmtag": " A </s><s>[INST] R [/INST]",
+    "mistral_orca": "A<|im_end|><|im_start|>user\nR<|im_end|><|im_start|>assistant\n",
+    "mistral_zephyr": "A</s><|user|>\nR</s><|assistant|>\n",
 }
-SAME = {"vicuna_v1": "v1", "default": "v0", "v0_plain": "plain", "mistral_direct": "chatml_direct"}
+SAME = {
+    **{"vicuna_v1": "v1", "default": "v0", "v0_plain": "plain", "mistral_direct": "chatml_direct"},
+    **{"llava_v0_mmtag": "v0_mmtag", "llava_v1_mmtag": "v1_mmtag", "llava_mistral_instruct": "mistral_instruct"},
+    **{"llama_3": "llava_llama_3", "qwen_2": "qwen_1_5"},
+}
+END_MARKS = {
+    **dict.fromkeys(("v1", "llava_v1", "v1_mmtag", "llava_llama_2", "llama_2", "mistral_instruct"), "</s>"),
+    **dict.fromkeys(("llava_llama_2_simple", "llava_llama_2_mmtag", "mistral_zephyr"), "</s>"),
+    **dict.fromkeys(("llava_v0", "v0_mmtag", "v0"), "###"),
+    **dict.fromkeys(("mpt", "chatml_direct", "qwen_1_5", "mistral_orca"), "<|im_end|>"),
+    **{"llava_llama_3": "<|eot_id|>", "plain": "\n"},
+}
 
 
 def chat(name: str, *messages: str | tuple[str, ...] | None) -> Conversation:
@@ -117,10 +150,42 @@ def test_vicuna_v1_in_full() -> None:
         ("mistral_instruct", "llama_v2"),
         ("mpt", "mpt"),
         ("mistral_direct", "mpt"),
+        ("qwen_2", "qwen"),
+        ("llama_3", "llama_v3"),
+        ("llava_llama_2_mmtag", "llama_v2_mmtag"),
     ],
 )
 def test_versions(name: str, version: str) -> None:
     assert conv_templates[name].version == version
+
+
+@pytest.mark.parametrize("name", sorted(conv_templates))
+def test_end_marks(name: str) -> None:
+    assert conv_templates[name].end_mark == END_MARKS[SAME.get(name, name)]
+
+
+def test_llama_3_trims_what_is_said() -> None:
+    wanted = chat("llama_3", "<image>\nQ", "A", "R", None).get_prompt()
+    assert chat("llama_3", " <image>\nQ \n", "\nA", " R", "").get_prompt() == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("vicuna_v1", "Be brief. USER: Q"),
+        ("llava_v0", "Be brief.###Human: Q"),
+        ("llava_llama_2", "[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nQ"),
+        ("mistral_instruct", "[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nQ"),
+        ("mpt", "<|im_start|>system\nBe brief.<|im_end|><|im_start|>user\nQ"),
+        ("qwen_1_5", "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nQ"),
+        ("mistral_zephyr", "<|system|>\nBe brief.</s><|user|>\nQ"),
+        ("llava_llama_3", "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>"),
+    ],
+)
+def test_another_system_text_keeps_the_marks_around_it(name: str, head: str) -> None:
+    conv = chat(name, "Q", None)
+    conv.set_system("Be brief.")
+    assert conv.get_prompt().startswith(head)
 
 
 def test_only_the_one_shot_templates_start_with_an_exchange() -> None:
@@ -143,6 +208,21 @@ def test_a_tuple_moves_the_image_to_the_front(name: str, said: str) -> None:
     conv = chat(name, ("Q\n<image>", "picture", "Default"), "A", ("R", "same picture", "Default"), None)
     assert conv.get_prompt() == conv.system + conv.sep + said
     assert conv.messages[0][1] == ("Q\n<image>", "picture", "Default"), "rendering must not change the conversation"
+
+
+@pytest.mark.parametrize(
+    ("text", "placed"),
+    [
+        ("Q", "<image>\nQ"),
+        ("<image>\n<image>\nQ", "<image>\n<image>\nQ"),
+        ("<image>\nand <image>\nQ", "<image>\nand <image>\nQ"),
+        ("Q <image> <image>", "<image>\n<image>\nQ"),
+    ],
+)
+def test_a_tuple_keeps_as_many_images_as_it_has(text: str, placed: str) -> None:
+    said = (text, ["one", "two"], "Default")
+    assert chat("qwen_1_5", said, None).get_prompt() == chat("qwen_1_5", placed, None).get_prompt()
+    assert chat("v1_mmtag", said, None).get_prompt().count("<image>") == max(1, text.count("<image>"))
 
 
 def test_a_copy_grows_alone() -> None:

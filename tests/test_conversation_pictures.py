@@ -114,6 +114,8 @@ def test_styles_have_llavas_numbers() -> None:
         ("MPT", 3),
         ("PLAIN", 4),
         ("LLAMA_2", 5),
+        ("CHATML", 6),
+        ("LLAMA_3", 7),
     ]
 
 
@@ -125,10 +127,16 @@ VARIABLES = {
     "conv_mpt": ["mpt"],
     "conv_llava_plain": ["plain", "v0_plain"],
     "conv_llava_v0": ["llava_v0"],
-    "conv_llava_v0_mmtag": ["v0_mmtag"],
+    "conv_llava_v0_mmtag": ["v0_mmtag", "llava_v0_mmtag"],
     "conv_llava_v1": ["llava_v1"],
-    "conv_llava_v1_mmtag": ["v1_mmtag"],
-    "conv_mistral_instruct": ["mistral_instruct"],
+    "conv_llava_v1_mmtag": ["v1_mmtag", "llava_v1_mmtag"],
+    "conv_llava_llama_2_simple": ["llava_llama_2_simple"],
+    "conv_llava_llama_2_mmtag": ["llava_llama_2_mmtag"],
+    "conv_llava_llama_3": ["llama_3", "llava_llama_3"],
+    "conv_mistral_instruct": ["mistral_instruct", "llava_mistral_instruct"],
+    "conv_mistral_orca": ["mistral_orca"],
+    "conv_mistral_zephyr": ["mistral_zephyr"],
+    "conv_qwen": ["qwen_1_5", "qwen_2"],
     "conv_chatml_direct": ["chatml_direct", "mistral_direct"],
 }
 

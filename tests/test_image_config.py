@@ -16,18 +16,28 @@ def config(**keys: Any) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize(
-    "ratio", ["Pad", "paad", "crop", "", "anyres_max_9", "highres", "crop_split", ["pad"], 1, True]
+    "ratio",
+    ["Pad", "paad", "", "anyres_max", "anyres_max_", "anyres_max_0", "anyres_max_9x", "anyres_9", ["pad"], 1, True],
 )
 def test_an_unknown_aspect_ratio_is_no_crop_of_the_centre(ratio: Any) -> None:
     with pytest.raises(
-        InputError, match="image_aspect_ratio must be known: got .*, expected one of square, pad, anyres;"
+        InputError, match="image_aspect_ratio must be known: got .*, expected one of square, crop, pad, anyres, or"
     ):
         aspect_ratio(config(image_aspect_ratio=ratio))
 
 
-@pytest.mark.parametrize("merge", ["Flat", "spatial_maxpool2x2", "spatial_unpad_nobase", "unpad", "", 0, ["flat"]])
+@pytest.mark.parametrize("ratio", ["highres", "crop_split"])
+def test_forms_of_training_are_refused_by_name(ratio: str) -> None:
+    with pytest.raises(InputError, match=f"^image_aspect_ratio '{ratio}' of LLaVA-NeXT's training is not built here"):
+        aspect_ratio(config(image_aspect_ratio=ratio))
+
+
+@pytest.mark.parametrize(
+    "merge",
+    ["Flat", "flat_unpad", "spatial_", "spatialunpad", "spatial_pad", "spatial_unpad_unpad", "unpad", "", 0, ["flat"]],
+)
 def test_an_unknown_merge_type_is_refused(merge: Any) -> None:
-    with pytest.raises(InputError, match="mm_patch_merge_type must be known: .* one of flat, spatial, spatial_unpad;"):
+    with pytest.raises(InputError, match="mm_patch_merge_type must be known: .* expected flat, spatial, spatial_unp"):
         patch_merge_type(config(mm_patch_merge_type=merge))
 
 
@@ -37,7 +47,11 @@ def test_what_is_absent_or_null_is_llavas_default() -> None:
         config(image_aspect_ratio=None, mm_patch_merge_type=None, tokenizer_model_max_length=None),
     ):
         assert (aspect_ratio(settings), patch_merge_type(settings), max_length(settings)) == (None, "flat", None)
-    assert [aspect_ratio(config(image_aspect_ratio=known)) for known in ("square", "pad")] == ["square", "pad"]
+    assert [aspect_ratio(config(image_aspect_ratio=known)) for known in ("crop", "pad", "anyres_max_9")] == [
+        "crop",
+        "pad",
+        "anyres_max_9",
+    ]
 
 
 def test_the_length_at_which_prompts_are_cut() -> None:
@@ -79,15 +93,19 @@ def test_other_aspect_ratios_have_one_view_whatever_pinpoints_say() -> None:
     [
         ({"image_aspect_ratio": "anyres"}, "image_grid_pinpoints must list .* got None"),
         ({"image_aspect_ratio": "anyres", "image_grid_pinpoints": [[224, 448]]}, "got 224 x 448 .* tower's 336"),
-        ({"image_aspect_ratio": "anyres_max_9"}, "image_aspect_ratio must be known: got 'anyres_max_9'"),
+        ({"image_aspect_ratio": "anyres_max_9"}, "image_grid_pinpoints must list .* got None"),
         ({"mm_patch_merge_type": "maxpool2x2"}, "mm_patch_merge_type must be known: got 'maxpool2x2'"),
         ({"mm_vision_select_feature": "cls"}, "mm_vision_select_feature must be known: got 'cls', .* patch, cls_patch"),
         (
-            {"mm_vision_select_feature": "cls_patch", "mm_patch_merge_type": "spatial"},
-            r"'spatial' lays patches out .* in which \[CLS\] has no place",
+            {
+                "mm_vision_select_feature": "cls_patch",
+                "mm_patch_merge_type": "spatial",
+                "image_aspect_ratio": "anyres",
+                "image_grid_pinpoints": PINPOINTS,
+            },
+            r"'spatial' lays the patches of tiles out .* in which \[CLS\] has no place",
         ),
         ({"tokenizer_model_max_length": 0}, "tokenizer_model_max_length must be"),
-        ({"s2": True}, "several scales"),
         ({"mm_hidden_size": 3072}, "mm_hidden_size must be the width of the vision tower: got 3072, expected 1024"),
     ],
 )
@@ -101,4 +119,7 @@ def test_published_configurations_pass() -> None:
     check_image_config(config(image_aspect_ratio="pad", mm_hidden_size=1024, s2=False), 336, 1024)
     anyres = {"image_aspect_ratio": "anyres", "image_grid_pinpoints": PINPOINTS, "mm_patch_merge_type": "spatial_unpad"}
     check_image_config(config(**anyres, tokenizer_model_max_length=4096), 336, 1024)
-    check_image_config(config(mm_vision_select_feature="cls_patch"), 336, 1024)
+    for merge in ("flat", "spatial", "spatial_unpad"):  # one view: [CLS] is one token more
+        one_view = config(mm_vision_select_feature="cls_patch", mm_patch_merge_type=merge)
+        check_image_config(one_view, 336, 1024)
+        assert most_tokens(one_view, 336, 24) == 577 + (merge == "spatial_unpad")

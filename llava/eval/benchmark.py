@@ -26,7 +26,7 @@ from llava.eval.speed.paper import on_paper, paper_table
 from llava.eval.speed.random_model import PRESETS, Shape, machine, random_model
 from llava.eval.speed.report import draw, latency_table, parts_table, throughput_table
 from llava.eval.speed.throughput import WORKLOADS, Questions, measure_throughput
-from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
+from llava.model.language_model.llava_causal_lm import LlavaCausalLM
 from llava.reduction import Reduction, method_class
 
 COUNT = at_least(1, 2**20)  # more of anything than a run ends with
@@ -67,9 +67,10 @@ def shape_from(args: argparse.Namespace) -> Shape:
     )
 
 
-def about(args: argparse.Namespace, shape: Shape, model: LlavaLlamaForCausalLM) -> dict[str, Any]:
+def about(args: argparse.Namespace, shape: Shape, model: LlavaCausalLM) -> dict[str, Any]:
     """What a result must be read with: machine, sizes and command."""
-    dtype, parameters = str(model.dtype).removeprefix("torch."), sum(p.numel() for p in model.model.layers.parameters())
+    dtype = str(model.dtype).removeprefix("torch.")
+    parameters = sum(p.numel() for p in model.get_model().layers.parameters())
     return {
         "about": (
             f"{machine(model.device.type)}; {dtype}, {args.clock} time\n"

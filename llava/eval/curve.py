@@ -9,6 +9,7 @@ float32 on a CPU and with as many threads, the numbers come out the same each ti
 """
 
 import argparse
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,6 +22,7 @@ from llava.eval.eval_shapes import is_right
 from llava.eval.model_vqa_loader import read_questions
 from llava.eval.requirements import require
 from llava.eval.runs.command import Parser, at_least, between, run
+from llava.eval.runs.conv_mode import add_conv_mode
 from llava.eval.runs.loading import TRAINED, check_trained, load_model
 from llava.eval.runs.options import MOST_NEW_TOKENS, MOST_ROWS, add_model_options, conversation_from
 from llava.eval.runs.questions import Question, check_questions
@@ -65,7 +67,7 @@ def build_parser() -> Parser:
     parser.add_argument("--question-file", default=f"{FOLDER}/questions.jsonl", help="LLaVA's question file")
     parser.add_argument("--annotation-file", default=f"{FOLDER}/answers.jsonl", help="the right answers")
     parser.add_argument("--image-folder", default=f"{FOLDER}/images", help="what image names are relative to")
-    parser.add_argument("--conv-mode", default="vicuna_v1", help="conversation template")
+    add_conv_mode(parser, "vicuna_v1")
     parser.add_argument("--methods", nargs="+", default=all_methods(), choices=available(), help="what to compare")
     parser.add_argument(
         "--divisors",
@@ -89,6 +91,7 @@ def measure(args: argparse.Namespace) -> None:
     conv_mode = conversation_from(args)
     questions, records = read_benchmark(args)
     loaded = load_model(args)
+    print(loaded.about(args), file=sys.stderr)
     runs, unreached = plan_runs(loaded.model.geometry, dict.fromkeys(args.methods), args.divisors, args.seeds)
     data = loaded.prepare(questions, conv_mode)
     texts = answer_all(loaded, data, runs, args.batch_size, args.max_new_tokens)

@@ -9,6 +9,7 @@ Scores and similarities are float32 in any case; what enters them is not. Checkp
 
 import argparse
 import json
+import sys
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ import torch
 from llava.errors import InputError
 from llava.eval.model_vqa_loader import read_questions
 from llava.eval.runs.command import Parser, at_least, run
+from llava.eval.runs.conv_mode import add_conv_mode
 from llava.eval.runs.loading import load_model
 from llava.eval.runs.options import (
     add_method_options,
@@ -45,7 +47,7 @@ def choices(trace: Trace) -> list[list[object]]:
     kept: list[list[object]] = []
     names: list[object] = []
     if first is not None:
-        kept.append(list(first.kept[0].tolist()))
+        kept.append(list(first.kept[0, : first.kept_counts[0]].tolist()))
         merged = range(first.merged.counts[0]) if first.merged is not None else ()
         names = (["cls"] if first.keeps_cls else []) + kept[0] + [("encoder", at) for at in merged]
     for stage in trace.stages:
@@ -59,13 +61,16 @@ def choices(trace: Trace) -> list[list[object]]:
 
 def agreement(exact: list[list[object]], other: list[list[object]]) -> list[float]:
     """For each stage the share of the exact choice that the other has too; all of it where nothing is chosen."""
-    return [len(set(one) & set(two)) / len(one) if one else 1.0 for one, two in zip(exact, other, strict=True)]
+    pairs = ((set(one), set(two)) for one, two in zip(exact, other, strict=True))
+    return [len(one & two) / len(one) if one else 1.0 for one, two in pairs]
 
 
 @torch.no_grad()
 def choices_of_all(args: argparse.Namespace, dtype: str, questions: list[Question], method: Reduction) -> list:
     """`choices` about every question, of the model loaded in a dtype."""
     loaded = load_model(argparse.Namespace(**vars(args) | {"dtype": dtype}))
+    if dtype not in HALVES:  # the same model again otherwise
+        print(loaded.about(args, method), file=sys.stderr)
     data = loaded.prepare(questions, args.conv_mode)
     found = []
     for number in range(len(data)):
@@ -150,12 +155,12 @@ def main() -> None:
     add_model_options(parser)
     parser.add_argument("--image-folder", default="", help="what the questions' image names are relative to")
     parser.add_argument("--question-file", required=True, help="JSON Lines with question_id, image and text")
-    parser.add_argument("--conv-mode", default="vicuna_v1", help="conversation template")
+    add_conv_mode(parser, "vicuna_v1")
     parser.add_argument("--pictures", type=at_least(1), default=500, help="most pictures to look at, one question each")
     parser.add_argument("--json", help="also write the shares here")
     add_method_options(parser)
     args = parser.parse_args()
-    conversation_from(args)
+    args.conv_mode = conversation_from(args)
     result = measure(args)
     print(f"{result['model']}, {result['method']} {result['settings']}, {result['pictures']} pictures\n")
     print(report(result))

@@ -8,6 +8,7 @@ for every stage: the scores that the stage went by, and what it left.
 """
 
 import argparse
+import sys
 import textwrap
 
 import torch
@@ -19,6 +20,7 @@ from llava.eval.pictures.kept_figure import MethodRow, draw
 from llava.eval.pictures.kept_tokens import stages_of
 from llava.eval.results.table import UNREDUCED
 from llava.eval.runs.command import Parser, at_least, run
+from llava.eval.runs.conv_mode import add_conv_mode
 from llava.eval.runs.inputs import collate
 from llava.eval.runs.loading import TRAINED, Loaded, check_trained, load_model
 from llava.eval.runs.options import (
@@ -70,11 +72,13 @@ def row_of(loaded: Loaded, picture: Image.Image, method: Reduction, args: argpar
     ids, pixels, size = loaded.prepare([asked], args.conv_mode)[0]
     inputs = collate([(ids, pixels, size)])
     inputs["input_ids"] = inputs["input_ids"].to(model.device)
+    stops = loaded.stops(args.conv_mode)
     output = model.generate(
         **inputs, reduction=method, trace=trace, do_sample=False, temperature=None, top_p=None, top_k=None,
         max_new_tokens=args.max_new_tokens, pad_token_id=loaded.padding,
+        **stops.arguments(loaded.tokenizer),
     )  # fmt: skip
-    text = loaded.tokenizer.batch_decode(output, skip_special_tokens=True)[0].strip()
+    text = stops.cut(loaded.tokenizer.batch_decode(output, skip_special_tokens=True)[0])
     answer = "".join(letter if letter.isprintable() else "?" for letter in text)
     tower, views = model.get_vision_tower(), len(pixels) if pixels.ndim == 4 else 1
     stages = stages_of(trace, views, tower.num_patches, tower.select_feature == "cls_patch")
@@ -96,7 +100,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--output", required=True, help="the PNG to write")
     parser.add_argument("--compare", help="further methods, with commas between, at the same --retain")
-    parser.add_argument("--conv-mode", default="vicuna_v1", help="conversation template")
+    add_conv_mode(parser, "vicuna_v1")
     parser.add_argument("--max_new_tokens", type=at_least(1, MOST_NEW_TOKENS), default=16, help="limit of the answer")
     parser.add_argument("--seed", type=at_least(-MOST_SEED, MOST_SEED), default=0, help="of the method random")
     add_method_options(parser)
@@ -114,6 +118,7 @@ def main() -> None:
     methods = [choice.build(model_geometry(config)) for choice in choices]
 
     loaded = load_model(args)
+    print(loaded.about(args), file=sys.stderr)
     rows = [row_of(loaded, picture, method, args) for method in methods]
     canvas = canvas_of(picture.size, loaded.model.config, loaded.processor)
     side = loaded.model.get_vision_tower().num_patches_per_side

@@ -8,6 +8,7 @@ import base64
 import io
 import os
 import re
+import struct
 from typing import Any
 
 from PIL import Image
@@ -19,9 +20,9 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # JPEG covers MP
 # Pillow's own limit, for the picture itself and for the square it is padded to: 512 MiB of RGB.
 MOST_PIXELS = 178_956_970
 # What Pillow raises on damaged files; found by feeding it cut and altered ones of 19 formats.
-_DECODING_ERRORS = (
+DECODING_ERRORS = (
     *(OSError, ValueError, SyntaxError, RuntimeError, EOFError, MemoryError, OverflowError),
-    *(TypeError, KeyError, IndexError, Image.DecompressionBombError),
+    *(TypeError, KeyError, IndexError, struct.error, Image.DecompressionBombError),
 )
 
 
@@ -31,12 +32,12 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     Raises:
         InputError: the file is missing, cut short, too large, or not an image of `FORMATS`; the message names it.
     """
-    label = f"image file {shown(os.fspath(path), 300)}"
-    if not os.path.lexists(path):
-        refuse_address(os.fspath(path))
-        raise InputError(f"{label} does not exist; check the folder of images and the name in the questions")
-    check_regular(path, "an image")
-    return _decoded(path, label)
+    return _decoded(path, _label(path))
+
+
+def check_image(path: str | os.PathLike[str]) -> None:
+    """Refuse what `open_image` would, as far as the beginning of the file shows it: no pixel is read."""
+    _decoded(path, _label(path), pixels=False)
 
 
 def load_image_from_base64(image: str | bytes) -> Image.Image:
@@ -79,7 +80,7 @@ def to_rgb(picture: Image.Image, label: str = "the image") -> Image.Image:
     return picture.convert({"La": "LA", "RGBa": "RGBA"}.get(picture.mode, picture.mode)).convert("RGB")
 
 
-def refuse_address(path: str | bytes) -> None:
+def refuse_address(path: str | bytes, what: str = "an image file") -> None:
     """Raise an InputError where a path that leads nowhere is an address or a picture written out as text."""
     text = os.fsdecode(path)
     scheme = re.match(r"(data:)|[A-Za-z][A-Za-z0-9+.-]+:/", text)
@@ -87,20 +88,31 @@ def refuse_address(path: str | bytes) -> None:
         return
     if scheme[1]:
         raise InputError(
-            f"an image file must be a path: got a data URL, {shown(text)}; give what follows its comma to "
+            f"{what} must be a path: got a data URL, {shown(text)}; give what follows its comma to "
             f"load_image_from_base64"
         )
     raise InputError(
-        f"an image file must be a path: got an address (URL), {shown(text, 300)}; download it first, or open it with "
-        f"llava.eval.run_llava.load_image"
+        f"{what} must be a path: got an address (URL), {shown(text, 300)}; download it first, or open a picture "
+        f"with llava.eval.run_llava.load_image"
     )
 
 
-def _decoded(source: Any, label: str) -> Image.Image:
+def _label(path: str | os.PathLike[str]) -> str:
+    """How an error names a file; InputError where there is none."""
+    label = f"image file {shown(os.fspath(path), 300)}"
+    if not os.path.lexists(path):
+        refuse_address(os.fspath(path))
+        raise InputError(f"{label} does not exist; check the folder of images and the name in the questions")
+    check_regular(path, "an image")
+    return label
+
+
+def _decoded(source: Any, label: str, pixels: bool = True) -> Image.Image:
     try:
         with Image.open(source, formats=FORMATS) as picture:
             check_size(*picture.size, label)
-            return to_rgb(picture, label)  # reads every pixel, so that a file cut short is found here
+            # Reads every pixel, so that a file cut short is found here.
+            return to_rgb(picture, label) if pixels else picture
     except InputError:
         raise
     except Image.UnidentifiedImageError:
@@ -108,6 +120,6 @@ def _decoded(source: Any, label: str) -> Image.Image:
             f"{label} must be a complete image that Pillow reads as one of {', '.join(FORMATS)}: it is none; fetch or "
             f"convert it"
         ) from None
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         reason = one_line(error) or type(error).__name__
         raise InputError(f"{label} must be a complete image that Pillow reads: {reason}; fetch it again") from error

@@ -1,62 +1,105 @@
-"""From the features of views to the tokens of images (LLaVA-NeXT's tiles, VisionZip's order of them).
+"""From the features of views to the tokens of images where nothing was dropped: tiles, newlines, pooled frames.
 
-An image is one view (LLaVA-1.5), or a base view and tiles (LLaVA-NeXT). Everything here is index arithmetic; features
-are moved by one gather.
+The order is index arithmetic, done once for every form of image; features are moved by one gather. What is made of
+several patches (a map that `anyres_max_N` shrinks, a pooled frame) is blended first and takes part in the gather.
 """
 
 import functools
-import itertools
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
+from torch.nn import functional
 
-from llava.errors import InputError
-from llava.reduction.selection import Selection
+from llava.merge_config import shrunk
+from llava.model.forms import Form, Rules
+from llava.video_config import STRIDE, pooled_side
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Tokens of which each is made of several patches.
+
+    Attributes:
+        source: (m, h, w) int64, m maps of an image's patches, by their numbers.
+        mode: `bilinear` to `size`, or the `average` or `max` of two by two, what is left over at the ends cut off.
+        size: (h', w') of each map afterwards.
+    """
+
+    source: torch.Tensor
+    mode: str
+    size: tuple[int, int]
+
+    def __call__(self, patches: torch.Tensor) -> torch.Tensor:
+        """(n, D) patches of the image -> (m * h' * w', D), row by row."""
+        maps = patches[self.source.to(patches.device, non_blocking=True)].permute(0, 3, 1, 2)
+        if self.mode == "bilinear":
+            maps = functional.interpolate(maps, size=self.size, mode="bilinear", align_corners=False)
+        else:
+            maps = (functional.avg_pool2d if self.mode == "average" else functional.max_pool2d)(maps, STRIDE)
+        return maps.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+@dataclass(frozen=True)
+class Order:
+    """The tokens of one image.
+
+    Attributes:
+        tokens: (n,) int64: a patch by its number among those of all views, one after the other; their number for the
+            newline token; numbers beyond it for what `blend` gives.
+        blend: what is made of several patches; None: nothing is.
+    """
+
+    tokens: torch.Tensor
+    blend: Blend | None = None
 
 
 @functools.lru_cache(maxsize=256)
-def unreduced_order(
-    rows: int, cols: int, side: int, image_size: tuple[int, int], unpad: bool
-) -> tuple[torch.Tensor, int]:
-    """Order of an image's tokens where nothing was dropped and the patch merge type is `spatial` or `spatial_unpad`.
-
-    Args:
-        rows, cols: tiles of the grid; 0 x 0 for an image of one view.
-        side: patches along one side of a view.
-        image_size: (width, height) of the picture in pixels, for cutting off padding.
-        unpad: cut the padding off and end every row of patches with the newline token.
-
-    Returns:
-        (n,) int64 indices into the image's views one after the other, (1 + rows * cols) * side^2 standing for the
-        newline token; and n. The base view comes first, then the tiles as one picture, row by row.
-    """
-    patches = side * side
-    newline = (1 + rows * cols) * patches
-    base = torch.arange(patches)
+def order_of(form: Form, rules: Rules) -> Order:
+    """The tokens of an image of this form: the base view, then the tiles as one picture, row by row; or the frames."""
+    if form.modality == "video":
+        return _of_video(form.views, rules)
+    count, (rows, cols) = form.views * rules.per_view, form.grid
+    newline = torch.tensor([count])
     if rows * cols == 0:
-        order = torch.cat([base, torch.tensor([newline])]) if unpad else base
-        return order, len(order)
-    tiles = patches + torch.arange(rows * cols * patches).view(rows, cols, side, side)
-    if not unpad:
-        order = torch.cat([base, tiles.permute(0, 2, 1, 3).flatten()])
-        return order, len(order)
-    picture = _without_padding(tiles.permute(0, 2, 1, 3).reshape(rows * side, cols * side), image_size)
-    with_newlines = torch.nn.functional.pad(picture, (0, 1), value=newline)
-    order = torch.cat([base, with_newlines.flatten()])
-    return order, len(order)
+        ends = rules.merge.unpad and form.modality == "image"
+        return Order(torch.cat([torch.arange(count), newline]) if ends else torch.arange(count))
+    base = torch.arange(0 if rules.merge.nobase else rules.per_view)
+    tiles = torch.arange(rules.per_view, count).view(rows, cols, rules.side, rules.side).permute(0, 2, 1, 3)
+    picture, blend = tiles.reshape(rows * rules.side, cols * rules.side), None
+    if rules.merge.maxpool:
+        blend = Blend(picture[None], "max", (picture.shape[0] // STRIDE, picture.shape[1] // STRIDE))
+    elif rules.merge.unpad:
+        picture = unpad_image(picture[None], form.size)[0]
+        size = shrunk(picture.shape[0], picture.shape[1], rules.side, rules.most_tiles)
+        blend = Blend(picture[None], "bilinear", size) if size != picture.shape else None
+    if blend is not None:
+        picture = count + 1 + torch.arange(blend.size[0] * blend.size[1]).view(blend.size)
+    if rules.merge.unpad and not rules.merge.maxpool:
+        picture = functional.pad(picture, (0, 1), value=count)
+    return Order(torch.cat([base, picture.flatten()]), blend)
 
 
-def _without_padding(picture: torch.Tensor, image_size: tuple[int, int]) -> torch.Tensor:
-    """Cut off what resizing with kept proportions left empty: (h, w) patches to the middle part of them.
-
-    As in LLaVA: the same whole number is cut on both sides, so one patch of padding may remain.
-    """
-    return unpad_image(picture[None], image_size)[0]
+def _of_video(frames: int, rules: Rules) -> Order:
+    """Pooled frames, one after the other, with newlines where the configuration wants them."""
+    side, count = pooled_side(rules.side, rules.pool), frames * rules.side**2
+    blend = Blend(torch.arange(count).view(frames, rules.side, rules.side), rules.pool, (side, side))
+    pooled = count + 1 + torch.arange(frames * side * side)
+    if not rules.merge.spatial:
+        return Order(pooled, blend)
+    if rules.newlines == "frame":
+        return Order(functional.pad(pooled.view(frames, -1), (0, 1), value=count).flatten(), blend)
+    if rules.newlines == "grid":
+        return Order(functional.pad(pooled.view(-1, side), (0, 1), value=count).flatten(), blend)
+    ends = rules.newlines == "one_token" and rules.merge.unpad
+    return Order(torch.cat([pooled, torch.tensor([count])]) if ends else pooled, blend)
 
 
 def unpad_image(tensor: torch.Tensor, original_size: Sequence[int]) -> torch.Tensor:
-    """LLaVA's function: (C, h, w) -> (C, h', w'), without what lies around a picture of `original_size`."""
+    """LLaVA's function: (C, h, w) -> (C, h', w'), without what lies around a picture of `original_size`.
+
+    The same whole number of rows or columns is cut on both sides, so one of padding may remain.
+    """
     height, width = tensor.shape[1:]
     image_width, image_height = original_size
     if image_width / image_height > width / height:
@@ -66,104 +109,30 @@ def unpad_image(tensor: torch.Tensor, original_size: Sequence[int]) -> torch.Ten
     return tensor[:, :, cut : width - cut]
 
 
-def reduced_order(
-    kept: torch.Tensor, keeps_cls: bool, contextual: int, rows: int, cols: int, side: int
-) -> torch.Tensor:
-    """VisionZip's order of the tokens of images with a base view and tiles, for images of the same grid.
-
-    Base view as it is; then the tiles' dominant patches, row by row over the whole picture; then each tile's [CLS];
-    then the tiles' contextual tokens. No newline, no cutting of padding.
-
-    Args:
-        kept: (I, 1 + rows * cols, k) int64, the dominant patches of each view, every view keeping [CLS] before them
-            with `keeps_cls`, and `contextual` tokens after them.
-
-    Returns:
-        (I, n) int64 indices into the image's views one after the other, each of [1 +] k + contextual tokens.
-    """
-    images, views, count = kept.shape
-    lead, device = int(keeps_cls), kept.device
-    per_view = lead + count + contextual
-    tile = torch.arange(views - 1, device=device)
-    first = (1 + tile) * per_view
-    patch = kept[:, 1:]
-    line = (tile // cols)[:, None] * side + patch // side
-    place = line * (cols * side) + (tile % cols)[:, None] * side + patch % side
-    by_place = place.flatten(1).argsort(dim=1)
-    dominant = (first[:, None] + lead + torch.arange(count, device=device)).flatten()[by_place]
-    folded = (first[:, None] + lead + count + torch.arange(contextual, device=device)).flatten()
-    base = torch.arange(per_view, device=device)
-    last = torch.cat([first, folded]) if keeps_cls else folded
-    return torch.cat([base.expand(images, -1), dominant, last.expand(images, -1)], dim=1)
-
-
 def unreduced_tokens(
-    grids: list[tuple[int, int]], side: int, image_sizes: list[tuple[int, int]], unpad: bool
-) -> tuple[torch.Tensor, list[int]]:
-    """`unreduced_order` of several images.
+    features: torch.Tensor, forms: Sequence[Form], rules: Rules, newline: torch.Tensor | None
+) -> tuple[torch.Tensor, list[int], torch.Tensor]:
+    """The tokens of several images.
 
     Args:
-        grids: rows and columns of each image's tiles, as `grid_of` gives them.
+        features: (V, n, D), all n tokens of all views of all images, one after the other.
+        newline: (D,), the newline token; None: the model has none.
 
     Returns:
-        (total,) int64 indices into the patches of all views of all images, one after the other, their number standing
-        for the newline token; and the number of tokens of each image.
+        (total, D) tokens; the number of tokens of each image; and (total,) int64, on the CPU, the number of each
+        token's patch among those of all views, their number for the newline token, or one beyond it for a blend.
     """
-    patches = side * side
-    firsts = _first_views(grids)
-    orders, lengths = [], []
-    for first, (rows, cols), size in zip(firsts, grids, image_sizes):
-        order, length = unreduced_order(rows, cols, side, tuple(size), unpad)
-        own_newline = (1 + rows * cols) * patches
-        orders.append(torch.where(order == own_newline, firsts[-1] * patches, order + first * patches))
-        lengths.append(length)
-    return torch.cat(orders), lengths
-
-
-def reduced_tokens(
-    selection: Selection, per_view: int, grids: list[tuple[int, int]], side: int
-) -> tuple[torch.Tensor, list[int]]:
-    """`reduced_order` of several images, of which those of the same grid are put in order together.
-
-    Args:
-        selection: what was kept of all views of all images, one after the other.
-        per_view: tokens of each view.
-
-    Returns:
-        (total,) int64 indices into the tokens of all views; and the number of tokens of each image.
-    """
-    kept, firsts = selection.kept, _first_views(grids)
-    contextual = per_view - int(selection.keeps_cls) - kept.shape[1]
-    pieces: list[torch.Tensor] = [kept] * len(grids)
-    alike: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for number, grid in enumerate(grids):
-        alike[grid].append(number)
-    for (rows, cols), numbers in alike.items():
-        chosen = torch.tensor([firsts[number] for number in numbers], device=kept.device)
-        members = chosen[:, None] + torch.arange(1 + rows * cols, device=kept.device)
-        order = reduced_order(kept[members], selection.keeps_cls, contextual, rows, max(cols, 1), side)
-        for number, own in zip(numbers, order + chosen[:, None] * per_view):
-            pieces[number] = own
-    return torch.cat(pieces), [len(piece) for piece in pieces]
-
-
-def _first_views(grids: list[tuple[int, int]]) -> list[int]:
-    """The number of each image's base view among the views of all images, and the number of views."""
-    return [0, *itertools.accumulate(1 + rows * cols for rows, cols in grids)]
-
-
-def grid_of(views: int, shape: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of tiles of an image of `views` views whose grid is `shape` (columns, rows).
-
-    Raises:
-        InputError: when the views are not the base view and one per tile.
-    """
-    cols, rows = shape
-    if views == 1:
-        return 0, 0
-    if views != 1 + rows * cols:
-        raise InputError(
-            f"an anyres image needs a base view and one view per tile: got {views} views, expected {1 + rows * cols} "
-            f"for its size; prepare it with llava.mm_utils.process_images and pass its image_sizes"
-        )
-    return rows, cols
+    assert features.shape[1] == rules.per_view, (features.shape, rules)
+    flat = features.flatten(0, 1)
+    first, beyond, newline_at = 0, len(flat) + 1, len(flat)
+    pool, orders = [flat, flat.new_zeros(1, flat.shape[1]) if newline is None else newline[None].to(flat)], []
+    for form in forms:
+        own, count = order_of(form, rules), form.views * rules.per_view
+        placed = torch.where(own.tokens > count, own.tokens - count - 1 + beyond, own.tokens + first)
+        orders.append(placed.masked_fill(own.tokens == count, newline_at))
+        if own.blend is not None:
+            pool.append(own.blend(flat[first : first + count]))
+            beyond += len(pool[-1])
+        first += count
+    order = torch.cat(orders)
+    return torch.cat(pool)[order.to(flat.device, non_blocking=True)], [len(own) for own in orders], order

@@ -14,15 +14,18 @@ from llava.model.checkpoint.generation import read_generation_config
 from llava.model.checkpoint.quantized import quantization
 from llava.model.checkpoint.tensors import State, dtype_of
 from llava.model.geometry import geometry_of
-from llava.model.language_model.llava_llama import LlavaConfig, LlavaLlamaForCausalLM
+from llava.model.language_model.families import class_of
+from llava.model.language_model.llava_causal_lm import LlavaCausalLM
 from llava.model.loading.arguments import Arguments, configured
 from llava.model.loading.extras import FULL, LORA, kind_of, make_merged, read_beside
 from llava.model.loading.making import make_model
 from llava.model.loading.placement import device_map_for, dtype_for, runs_on_cpu
 from llava.model.loading.pretrained import finish, prepare_tower
-from llava.model.loading.state import check_state, grow_vocabulary, read_state
+from llava.model.loading.state import check_state, fit_vocabulary, read_state
 from llava.model.multimodal_encoder.image_processor import build_image_processor
+from llava.model.multimodal_encoder.scales import feature_width, view_size
 from llava.model.multimodal_encoder.source import tower_config
+from llava.model.question import give_tokenizer
 from llava.model.tokenizer import load_tokenizer
 from llava.reduction import Geometry, Method, resolve
 
@@ -46,7 +49,7 @@ def load_pretrained_model(
     customized_config: Any = None,
     use_flash_attention_2: bool = False,
     **kwargs: Any,
-) -> tuple[PreTrainedTokenizerBase, LlavaLlamaForCausalLM, Any, int]:
+) -> tuple[PreTrainedTokenizerBase, LlavaCausalLM, Any, int]:
     """LLaVA's loader.
 
     Args:
@@ -82,9 +85,10 @@ def load_pretrained_model(
     config = configured(folder, customized_config, {**arguments.settings, **(overwrite_config or {})})
     kind = kind_of(folder, base)
     source = prepare_tower(config, folder)
-    processor = build_image_processor(source)
-    check_image_config(config, source.config.image_size, source.config.hidden_size)
-    check_view_edge(processor, source.config.image_size)
+    edge = view_size(config, source.config)
+    processor = build_image_processor(source, edge)
+    check_image_config(config, edge, feature_width(config, source.config))
+    check_view_edge(processor, edge)
     method = resolve(reduction, model_geometry(config))
     if base is not None and getattr(config, "quantization_config", None) is not None:
         del config.quantization_config  # it is about how the adapter was trained; the base is read as its files are
@@ -104,18 +108,20 @@ def load_pretrained_model(
         quantization_config=bits,
         **arguments.placement,
     )
-    check_state(state, config, LlavaLlamaForCausalLM, weights.path)
+    kind_of_model = class_of(config)
+    check_state(state, config, kind_of_model, weights.path)
     _fit_vocabulary(state, config, tokenizer)
     if adapter is not None:
-        model = make_merged(LlavaLlamaForCausalLM, state, config, adapter, **settings)
+        model = make_merged(kind_of_model, state, config, adapter, **settings)
     else:
-        model = make_model(LlavaLlamaForCausalLM, state, config, weights.path, **settings)
+        model = make_model(kind_of_model, state, config, weights.path, **settings)
     finish(model, source, processor, generation, folder.path)
+    give_tokenizer(model, tokenizer)
     model.reduction = method
     return tokenizer, model.eval(), processor, getattr(config, "max_sequence_length", 2048)
 
 
-def model_geometry(config: LlavaConfig) -> Geometry:
+def model_geometry(config: Any) -> Geometry:
     """What a method must fit into, known from a prepared configuration alone."""
     return geometry_of(config, tower_config(config.mm_vision_config, "mm_vision_config", "a configuration"))
 
@@ -124,11 +130,12 @@ def _attention(flash: bool) -> str:
     return "flash_attention_2" if flash else "sdpa"
 
 
-def _fit_vocabulary(state: State, config: LlavaConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+def _fit_vocabulary(state: State, config: Any, tokenizer: PreTrainedTokenizerBase) -> None:
     """Add LLaVA's own tokens where the configuration asks for them (by default it does for <im_patch>)."""
     wanted = [DEFAULT_IMAGE_PATCH_TOKEN] if getattr(config, "mm_use_im_patch_token", True) else []
     if getattr(config, "mm_use_im_start_end", False):
         wanted += [DEFAULT_IM_START_TOKEN, DEFAULT_IM_END_TOKEN]
     if wanted:
         tokenizer.add_tokens(wanted, special_tokens=True)
-    grow_vocabulary(state, config, len(tokenizer))
+    # Ids may have gaps; every one that a text can have needs its row.
+    fit_vocabulary(state, config, max([len(tokenizer), *(number + 1 for number in tokenizer.added_tokens_decoder)]))

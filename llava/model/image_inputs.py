@@ -4,20 +4,43 @@ Everything here is about counts and shapes: no pixel is read, nothing is asked o
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from llava.constants import IMAGE_TOKEN_INDEX
 from llava.errors import InputError, shown
+from llava.model.image_entries import Sizes, as_views, read_entries, read_modalities, read_sizes
 
-Sizes = list[tuple[int, int]]
+
+class Images(NamedTuple):
+    """Images in the order of the prompts' <image>.
+
+    Attributes:
+        views: (v, 3, h, w) pixels of each image.
+        sizes: (width, height) of each in pixels, None for a video; None: they were not given.
+        modalities: of each, one of `image_entries.MODALITIES`; None: all are `image`.
+    """
+
+    views: list[torch.Tensor]
+    sizes: Sizes | None
+    modalities: list[str] | None
+
+    def part(self, which: slice) -> "Images":
+        """Some of them."""
+        sizes = self.sizes[which] if self.sizes is not None else None
+        return Images(self.views[which], sizes, self.modalities[which] if self.modalities is not None else None)
+
+    @property
+    def frames(self) -> int:
+        """Of the longest video; 0 where there is none."""
+        return max((len(view) for view, kind in zip(self.views, self.modalities or ()) if kind == "video"), default=0)
 
 
 def sort_images(
-    ids: torch.Tensor, images: Any, image_sizes: Any, mask: torch.Tensor | None = None
-) -> tuple[list[torch.Tensor], Sizes | None]:
-    """Images as a list of (views, 3, h, w) tensors and their sizes, one for each <image> of the prompts.
+    ids: torch.Tensor, images: Any, image_sizes: Any, mask: torch.Tensor | None = None, modalities: Any = None
+) -> Images:
+    """Images, their sizes and modalities, one for each <image> of the prompts.
 
     Args:
         ids: (B, L) int64, -200 where an image goes.
@@ -26,25 +49,57 @@ def sort_images(
             stacked: where there are as many entries as that makes, those are passed over.
         image_sizes: (width, height) of each entry in pixels; None: not known.
         mask: (B, L), 0 at padding; None: there is none.
+        modalities: of the entries, see `llava.model.image_entries.read_modalities`.
 
     Raises:
-        InputError: for images and sizes that do not match the prompts, or are none.
+        InputError: for images, sizes and modalities that do not match the prompts, or are none.
     """
     wanted = images_per_row(ids, mask)
     if images is None:
         if sum(wanted):
             raise mismatch(0, wanted)
-        return [], None
-    entries = _entries(images)
-    sizes = read_sizes(image_sizes, entries) if image_sizes is not None else [None] * len(entries)
-    pairs = list(zip(entries, sizes, strict=True))
-    if len(pairs) != sum(wanted) and len(pairs) == sum(max(1, count) for count in wanted):
-        pairs = _without_fillers(pairs, wanted)
-    given = [(entry, size) for entry, size in pairs if entry is not None]
+        return Images([], None, None)
+    listed = list_entries(images, image_sizes, modalities)
+    if len(listed) != sum(wanted) and len(listed) == _with_fillers(wanted):
+        listed = _without_fillers(listed, wanted)
+    given = [entry for entry in listed if entry[0] is not None]
     if len(given) != sum(wanted):
-        raise mismatch(len(given), wanted)
-    views = [_views(entry) for entry, _ in given]
-    return views, [size for _, size in given if size is not None] if image_sizes is not None else None
+        raise mismatch(len(given), wanted, any(kind == "video" for _, _, kind in listed))
+    return _images(given, image_sizes is not None)
+
+
+def list_images(images: Any, image_sizes: Any, modalities: Any) -> Images:
+    """The same without prompts: entries that are None are passed over."""
+    given = [entry for entry in list_entries(images, image_sizes, modalities) if entry[0] is not None]
+    return _images(given, image_sizes is not None)
+
+
+def longest_video(images: Any, modalities: Any) -> int:
+    """Frames of the longest video; 0 where there is none; InputError for what are no images."""
+    if images is None or not modalities:
+        return 0
+    return list_images(images, None, modalities).frames
+
+
+def list_entries(images: Any, image_sizes: Any, modalities: Any) -> list[tuple[Any, tuple[int, int] | None, str]]:
+    """(pixels or None, size or None, modality) of each entry, as they were given."""
+    entries = read_entries(images)
+    kinds = read_modalities(modalities, entries)
+    if isinstance(images, torch.Tensor) and images.ndim == 4:
+        kinds = ["view" if kind == "image" else kind for kind in kinds]
+    sizes: Sizes = [None] * len(entries)
+    if image_sizes is not None and not all(kind == "video" for kind in kinds):
+        sizes = read_sizes(image_sizes, [None if kind == "video" else entry for entry, kind in zip(entries, kinds)])
+    return list(zip(entries, sizes, kinds))
+
+
+def _images(given: list[tuple[Any, tuple[int, int] | None, str]], sized: bool) -> Images:
+    kinds = [kind for _, _, kind in given]
+    return Images(
+        [as_views(entry) for entry, _, _ in given],
+        [size for _, size, _ in given] if sized else None,
+        kinds if set(kinds) - {"image"} else None,
+    )
 
 
 def images_per_row(ids: torch.Tensor, mask: torch.Tensor | None = None) -> list[int]:
@@ -53,90 +108,34 @@ def images_per_row(ids: torch.Tensor, mask: torch.Tensor | None = None) -> list[
     return (is_image if mask is None else is_image & mask.bool()).sum(dim=1).tolist()
 
 
-def mismatch(images: int, wanted: Sequence[int]) -> InputError:
-    """What to say where there are not as many images as <image> tokens; `wanted`: how many each prompt has."""
+def one_for_each(images: Any, wanted: Sequence[int]) -> bool:
+    """Whether there are as many images as prompts name, LLaVA's fillers counted where they are."""
+    given = sum(image is not None for image in images)
+    return given == sum(wanted) or len(images) == _with_fillers(wanted)
+
+
+def _with_fillers(wanted: Sequence[int]) -> int:
+    """How many images there are where each prompt that names none is given one too."""
+    return sum(max(1, count) for count in wanted)
+
+
+def mismatch(images: int, wanted: Sequence[int], video: bool = False) -> InputError:
+    """What to say where there are not as many images as <image> tokens.
+
+    Args:
+        wanted: how many each prompt has.
+        video: one of the images is a video.
+    """
     several = next((row for row, count in enumerate(wanted) if count > 1), None)
     hint = (
         "" if several is None else f" (row {several} has {wanted[several]}; the text <image> in a question is one too)"
     )
     rows = f", {shown(list(wanted))} in rows 0 to {len(wanted) - 1}" if len(wanted) > 1 else ""
+    hint += "; the frames of a video are one image, images=[frames]" if video else ""
     return InputError(
         f"prompts and images must match: got {images} images, expected {sum(wanted)}, one per <image>{rows}{hint}; add "
         f"or remove images or <image> tokens"
     )
-
-
-def read_sizes(image_sizes: Any, entries: Sequence[Any]) -> list[tuple[int, int] | None]:
-    """Sizes in whatever form they come (tensor, array, lists) as (width, height) of whole numbers, one for each entry.
-
-    The size of an entry that is None may be None.
-
-    Raises:
-        InputError: for another number of sizes, or what is no size of a picture.
-    """
-    listed = image_sizes.tolist() if hasattr(image_sizes, "tolist") else image_sizes
-    if not isinstance(listed, list | tuple) or len(listed) != len(entries):
-        got = len(listed) if isinstance(listed, list | tuple) else shown(listed)
-        raise InputError(
-            f"image_sizes must name every image: got {got}, expected {len(entries)} (width, height) pairs; write "
-            f"[image.size] for one image"
-        )
-    return [None if size is None and entry is None else _size(size) for size, entry in zip(listed, entries)]
-
-
-def _size(given: Any) -> tuple[int, int]:
-    pair = given.tolist() if hasattr(given, "tolist") else given
-    numbers = [_whole(number) for number in pair] if isinstance(pair, list | tuple) else []
-    if len(numbers) != 2 or not all(number > 0 for number in numbers):
-        raise InputError(
-            f"an image size must be (width, height) in whole pixels of at least 1: got {shown(pair)}; pass the size "
-            f"of the picture before process_images, image.size"
-        )
-    return numbers[0], numbers[1]
-
-
-def _whole(number: Any) -> int:
-    """A whole number as int; 0, which no size is, for anything else."""
-    value = number.tolist() if hasattr(number, "tolist") else number
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
-        return 0
-    return int(value)
-
-
-def _entries(images: Any) -> list[Any]:
-    """The images one by one: (3, h, w) or (v, 3, h, w) tensors or None."""
-    stacked = isinstance(images, torch.Tensor)
-    if images.ndim not in (4, 5) if stacked else not isinstance(images, list | tuple):
-        kind = tuple(images.shape) if stacked else f"a {type(images).__name__}"
-        raise InputError(
-            f"images must be a tensor (images, 3, height, width) or (images, views, 3, height, width), or a list of "
-            f"tensors: got {kind}; prepare them with llava.mm_utils.process_images"
-        )
-    entries = list(images)
-    for entry in entries:
-        _check_image(entry)
-    return entries
-
-
-def _check_image(entry: Any) -> None:
-    if entry is None:
-        return
-    if not isinstance(entry, torch.Tensor):
-        problem = f"a {type(entry).__name__}"
-    elif entry.ndim not in (3, 4) or entry.shape[-3] != 3 or 0 in entry.shape:
-        problem = str(tuple(entry.shape))
-    elif not entry.is_floating_point():
-        problem = f"numbers of {entry.dtype}, which are not normalised"
-    else:
-        return
-    raise InputError(
-        f"an image must be (3, height, width) or (views, 3, height, width), of floating-point numbers: got {problem}; "
-        f"prepare it with llava.mm_utils.process_images"
-    )
-
-
-def _views(entry: torch.Tensor) -> torch.Tensor:
-    return entry if entry.ndim == 4 else entry[None]
 
 
 def _without_fillers(pairs: list[Any], wanted: Sequence[int]) -> list[Any]:

@@ -10,13 +10,16 @@ from llava.errors import InputError
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.call_checks import check_cache, check_positions, check_text
 from llava.model.fusion import Plan, fuse_labels
-from llava.model.geometry import geometry_of
+from llava.model.geometry import drops_inside, geometry_of, video_geometry_of
+from llava.model.image_inputs import longest_video
 from llava.model.layout import Layout
 from llava.model.realign import Realigned, realign
 from llava.model.targets import without_first
 from llava.model.trace import Trace
 from llava.model.wrapper import reduction_of_wrapper
 from llava.reduction import Geometry, Method, Reduction, resolve
+
+MANY_FRAMES = 10**6  # more than any video of one call has
 
 
 @dataclass(frozen=True)
@@ -43,24 +46,41 @@ class LlavaForward:
 
     @reduction.setter
     def reduction(self, method: Method) -> None:
-        self._reduction = resolve(method, self.geometry)
+        self.set_reduction(method)
 
-    def method_of(self, named: Method, checked: bool = False) -> Reduction:
+    def set_reduction(self, method: Method, frames: int = 0) -> None:
+        """Assign `reduction`; with `frames`, one that is made for videos of that many."""
+        self._reduction = resolve(method, self.geometry_for(frames))
+
+    def method_of(self, named: Method, checked: bool = False, frames: int = 0) -> Reduction:
         """The method of a call: what it names, what a wrapper such as PEFT's was given, or the model's.
 
-        With `checked`, a `Reduction` is taken as it is: it was checked when its request began.
+        Args:
+            checked: a `Reduction` is taken as it is: it was checked when its request began.
+            frames: of the longest video of the call, for which a name or a budget is made; 0: pictures. A `Reduction`
+                may be one for longer videos: it is checked for what would fit no video.
         """
         if named is None:
             named = reduction_of_wrapper(self)
         if named is None:
             return self.reduction
-        return named if checked and isinstance(named, Reduction) else resolve(named, self.geometry)
+        if isinstance(named, Reduction):
+            return named if checked else resolve(named, self.geometry_for(MANY_FRAMES if frames else 0))
+        return resolve(named, self.geometry_for(frames))
 
     @property
     def geometry(self) -> Geometry:
-        """What a method must fit into."""
+        """What a method must fit into, for pictures."""
+        return self.geometry_for(0)
+
+    def geometry_for(self, frames: int) -> Geometry:
+        """What a method must fit into: for a video of so many frames, or for pictures (0)."""
         tower = self.get_vision_tower()
-        return Geometry(self.config.num_hidden_layers, 0) if tower is None else geometry_of(self.config, tower.config)
+        if tower is None:
+            return Geometry(self.config.num_hidden_layers, 0, stages=drops_inside(self.config))
+        if frames:
+            return video_geometry_of(self.config, tower.config, frames)
+        return geometry_of(self.config, tower.config)
 
     def forward(
         self,
@@ -81,6 +101,7 @@ class LlavaForward:
         trace: Trace | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         num_items_in_batch: torch.Tensor | int | None = None,
+        modalities: Any = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast | tuple:
         """One pass over prompts with images, over embeddings, or over new tokens of a cached request.
@@ -91,7 +112,7 @@ class LlavaForward:
             attention_mask: (B, L), 0 at padding, on any side.
             position_ids: (1 or B, L), of text; tokens around images are numbered anew, as LLaVA does.
             labels: (B, L) int64, -100 where there is no loss. They follow the text where image tokens are dropped.
-            images, image_sizes: as in `generate`.
+            images, image_sizes, modalities: as in `generate`.
             layout: from `Layout.to_tensor`, with `inputs_embeds` that are already fused and padded on the left.
             reduction: the method, or its name (see `llava.reduction.resolve`); None: the model's.
             num_items_in_batch: what the loss is divided by, from a trainer that adds up several calls; None: the
@@ -111,7 +132,8 @@ class LlavaForward:
                 f"a method that masks image tokens chooses again for one new token at a time: got "
                 f"{tokens.shape[1]}; run the whole prompt without past_key_values"
             )
-        method = None if started else self.method_of(reduction, checked=layout is not None)
+        checked, frames = layout is not None, longest_video(images, modalities)
+        method = None if started else self.method_of(reduction, checked, frames)
         given = DecoderInputs(input_ids, inputs_embeds, None, labels, position_ids)
         if layout is not None and inputs_embeds is not None:
             known = Layout.from_tensor(layout)
@@ -121,10 +143,12 @@ class LlavaForward:
             check_text(input_ids, inputs_embeds, images, method if reduction is not None else None)
             given = self._without_padding(given, attention_mask, started)
         else:
-            embeds, plan = self.prepare_inputs(input_ids, attention_mask, images, image_sizes, method, trace)
+            embeds, plan = self.prepare_inputs(
+                input_ids, attention_mask, images, image_sizes, method, trace, modalities=modalities
+            )
             given = from_plan(embeds, plan, labels, position_ids)
         recorded = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        outputs = self.model(
+        outputs = self.get_model()(
             input_ids=given.input_ids,
             inputs_embeds=given.embeds,
             position_ids=given.position_ids,

@@ -6,6 +6,7 @@ import torch
 
 from llava.errors import InputError
 from llava.model.fusion import fuse_labels
+from llava.model.image_inputs import longest_video
 from llava.model.realign import pad_right
 
 
@@ -21,8 +22,13 @@ class LlavaInputs:
         labels: torch.Tensor | None,
         images: Any,
         image_sizes: Any = None,
+        modalities: Any = None,
     ) -> tuple[Any, Any, Any, Any, Any, Any]:
         """LLaVA's call, for programs that run the decoder themselves; the model's own `forward` needs no such step.
+
+        Args:
+            image_sizes, modalities: as in `generate`. LLaVA-NeXT's call has them the other way round; names in the
+                place of sizes are taken for the modalities.
 
         Returns:
             None, position_ids, attention_mask, past_key_values, inputs_embeds (B, T, D), labels: padded on the side
@@ -34,13 +40,17 @@ class LlavaInputs:
         """
         if self.get_vision_tower() is None or images is None or input_ids.shape[1] == 1:
             return input_ids, position_ids, attention_mask, past_key_values, None, labels
-        method = self.method_of(None)
+        if _are_names(image_sizes):
+            image_sizes, modalities = modalities, image_sizes
+        method = self.method_of(None, frames=longest_video(images, modalities))
         if method.layers:
             raise InputError(
                 f"embeddings do not say where images are: got a method that drops image tokens after layers "
                 f"{method.layers}; call forward or generate with input_ids and images, or take a method of the encoder"
             )
-        embeds, plan = self.prepare_inputs(input_ids, attention_mask, images, image_sizes, method)
+        embeds, plan = self.prepare_inputs(
+            input_ids, attention_mask, images, image_sizes, method, modalities=modalities
+        )
         labels = fuse_labels(labels, plan) if labels is not None else None
         layout, device = plan.layout, embeds.device
         real = torch.arange(layout.width, device=device) >= layout.padding(device)
@@ -52,3 +62,7 @@ class LlavaInputs:
             position_ids = (real.cumsum(dim=1) - 1).clamp(min=0).masked_fill(~real, 0)
         mask = real.to(attention_mask.dtype) if attention_mask is not None else None
         return None, position_ids, mask, past_key_values, embeds, labels
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list | tuple) and any(isinstance(one, str) for one in value))

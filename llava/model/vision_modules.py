@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_PATCH_TOKEN
 from llava.errors import InputError
 from llava.model.checkpoint.tensors import State, read_file
-from llava.model.loading.names import compare
+from llava.model.loading.names import VOCABULARY, compare
 from llava.model.multimodal_encoder.builder import build_vision_tower
 from llava.model.multimodal_projector.builder import build_vision_projector
 
@@ -23,7 +23,7 @@ class VisionModules:
 
         Args:
             model_args: `vision_tower`, `mm_vision_select_layer`, `mm_vision_select_feature`, `pretrain_mm_mlp_adapter`
-                (a file of projector weights, or None), `mm_patch_merge_type`, `mm_projector_type`.
+                (a file of projector weights, or None), `mm_patch_merge_type`, `mm_projector_type`, `s2`, `s2_scales`.
             fsdp: LLaVA hides the tower in a list where it is set; not needed here, and without effect.
 
         Raises:
@@ -36,12 +36,15 @@ class VisionModules:
             self.vision_tower = tower
         else:
             tower.load_model()
+        for key in ("s2", "s2_scales"):  # what the tower was built by, so that it is built again
+            if getattr(model_args, key, None) is not None:
+                setattr(config, key, getattr(model_args, key))
         config.mm_vision_config = tower.config.to_diff_dict()
         config.use_mm_proj = True
         config.mm_projector_type = getattr(model_args, "mm_projector_type", "linear")
         config.mm_hidden_size = tower.hidden_size
         config.mm_vision_select_layer = model_args.mm_vision_select_layer
-        config.mm_vision_select_feature = model_args.mm_vision_select_feature
+        config.mm_vision_select_feature = tower.select_feature
         config.mm_patch_merge_type = getattr(model_args, "mm_patch_merge_type", None) or "flat"
         if getattr(self, "mm_projector", None) is None:
             self.mm_projector = build_vision_projector(config)
@@ -103,7 +106,7 @@ def load_projector(projector: nn.Module, path: str | Path) -> None:
 
 def _take_rows(table: torch.Tensor, held: State, new: int, origin: str) -> None:
     """The newest rows of an embedding, from a whole one of that size or from those rows alone."""
-    name = "model.embed_tokens.weight"
+    name = next((name for name in VOCABULARY[:-1] if name in held), VOCABULARY[0])
     rows = held[name][...] if name in held else None
     if rows is None or rows.shape[1:] != table.shape[1:] or len(rows) not in (new, len(table)):
         got = "none" if rows is None else f"{tuple(rows.shape)}"

@@ -119,3 +119,45 @@ def check_patches(name: str, count: int, geometry: Geometry) -> None:
         raise InputError(
             f"{name} must not exceed what the encoder has: got {count}, expected at most {geometry.patches}; lower it"
         )
+
+
+def check_image(name: str, count: int, geometry: Geometry) -> None:
+    """Refuse to keep more patches of an image than all its views have."""
+    most = geometry.patches * geometry.views
+    if count > most:
+        raise InputError(
+            f"{name} must not exceed what an image has: got {shown(count)}, expected at most {most}; lower it"
+        )
+
+
+def check_room(name: str, method: str, geometry: Geometry, layer: int) -> None:
+    """Refuse a layer of the vision encoder that it does not have; `layer` is counted from 1."""
+    if layer > geometry.encoder_layers:
+        raise InputError(
+            f"{name} of {method} must be a layer of the vision encoder: got {layer}, expected at most "
+            f"{geometry.encoder_layers}; lower it"
+        )
+
+
+def check_cls(method: str, geometry: Geometry) -> None:
+    """Refuse an encoder without [CLS], which is no CLIP, for a method that cannot do without."""
+    if not geometry.has_cls:
+        raise InputError(
+            f"{method} needs a vision encoder with a [CLS] token, CLIP's: this one (such as SigLIP) has none; choose "
+            f"another method"
+        )
+
+
+def integer(name: str, value: object) -> None:
+    """Refuse anything but a whole number."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(f"{name} must be a whole number: got {shown(value)}; write it like 0")
+
+
+def check_grid(rows: int, cols: int, geometry: Geometry) -> None:
+    """Refuse a grid that is finer than a view's patches."""
+    if max(rows, cols) > geometry.side:
+        raise InputError(
+            f"rows and cols must not exceed a view's patches on a side: got {rows} x {cols}, expected at most "
+            f"{geometry.side}; lower them"
+        )

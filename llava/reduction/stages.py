@@ -21,7 +21,16 @@ def at_most(evidence: Evidence, count: int) -> tuple[int, ...]:
 
 def patch_scores(evidence: Evidence) -> torch.Tensor:
     """(I, n) float32: what [CLS] gives to each patch, or what it receives where there is no [CLS]; mean over heads."""
-    return mean_received(evidence.attention_from_cls() if evidence.has_cls else evidence.attention_from_image())
+    return mean_received(evidence.attention_from_cls()) if evidence.has_cls else received(evidence)
+
+
+def received(evidence: Evidence) -> torch.Tensor:
+    """(I, n) float32: what each patch receives from all patches of its view; mean over heads and queries.
+
+    An encoder adds it up view by view (`attention_received`): the whole matrices of a batch would fill the memory.
+    """
+    added_up = getattr(evidence, "attention_received", None)
+    return mean_received(evidence.attention_from_image()) if added_up is None else added_up()
 
 
 def own_counts(evidence: Evidence, count: int) -> tuple[int, ...]:
@@ -72,9 +81,24 @@ def encoder_stage(evidence: Evidence, dominant: int, contextual: int) -> Selecti
     Without a [CLS] (SigLIP), patches are ranked by the attention they receive and all `dominant` are patches.
     """
     if not evidence.has_cls:
-        return keep_and_merge(evidence, mean_received(evidence.attention_from_image()), dominant, contextual)
+        return keep_and_merge(evidence, received(evidence), dominant, contextual)
     picked = keep_and_merge(evidence, summed_over_heads(evidence.attention_from_cls()), dominant - 1, contextual)
     return Selection(picked.kept, picked.kept_counts, picked.scores, picked.merged, keeps_cls=True)
+
+
+def order_scores(order: torch.Tensor, counts: tuple[int, ...], valid: torch.Tensor) -> torch.Tensor:
+    """A score for choices made one by one: 1 for the first of a row, falling evenly; 0 for what was not chosen.
+
+    Args:
+        order: (I, k) int64, filled up with n; valid: (I, n) bool.
+
+    Returns:
+        (I, n) float32, -inf where there is no token.
+    """
+    widest = order.shape[1]
+    falling = 1 - torch.arange(widest, device=order.device) / max(1, widest)
+    scores = torch.zeros(len(order), valid.shape[1] + 1, device=order.device)
+    return scores.scatter(1, order, falling.expand_as(order))[:, :-1].masked_fill(~valid, -torch.inf)
 
 
 def image_scores(evidence: Evidence) -> torch.Tensor:

@@ -12,7 +12,7 @@ from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAUL
 from llava.conversation import Conversation, get_conv_template
 from llava.errors import InputError
 from llava.eval.runs.loading import Loaded
-from llava.mm_utils import process_images, tokenizer_image_token
+from llava.mm_utils import process_prompt_images, tokenizer_image_token
 from llava.model.trace import Trace
 from llava.reduction import Reduction
 
@@ -56,6 +56,7 @@ class Chat:
     trace: Trace = field(default_factory=Trace)
 
     def __post_init__(self) -> None:
+        self.stops = self.loaded.stops(self.conv_mode)
         self.forget()
 
     def forget(self) -> None:
@@ -63,6 +64,7 @@ class Chat:
         self.conversation: Conversation = get_conv_template(self.conv_mode)
         self.pictures: list[Image.Image] = []
         self.pixels: list[torch.Tensor] = []
+        self.modalities: list[str] = []
         self.last_message = ""
         self._fresh = 0
         self._drop_cache()
@@ -75,8 +77,11 @@ class Chat:
 
     def show(self, picture: Image.Image) -> None:
         """Put a picture before the next message."""
-        self.pixels.append(process_images([picture], self.loaded.processor, self.loaded.model.config)[0])
-        self.pictures.append(picture)
+        pictures = [*self.pictures, picture]
+        pixels, modalities = process_prompt_images(pictures, self.loaded.processor, self.loaded.model.config)
+        if any(old.shape != new.shape for old, new in zip(self.pixels, pixels)):
+            self._drop_cache()  # a picture that was alone had tiles
+        self.pictures, self.pixels, self.modalities = pictures, pixels, modalities
         self._fresh += 1
 
     def ask(self, message: str, streamer: Any = None, stopped: Callable[[], bool] = lambda: False) -> Turn:
@@ -121,25 +126,24 @@ class Chat:
         cached = cached and not (self._fresh and self.reduction.layers) and not self.reduction.chooses_again
         if not cached:
             self._drop_cache()
+        ending = self.stops.arguments(tokenizer)
         output = model.generate(
             ids[None].to(model.device),
             images=self.pixels or None,
             image_sizes=[picture.size for picture in self.pictures] or None,
+            modalities=self.modalities or None,
             past_key_values=self._cache,
             reduction=self.reduction,
             trace=None if cached and not self._fresh else self.trace,
             streamer=streamer,
-            stopping_criteria=[_Stop(stopped)],
             return_dict_in_generate=True,
             pad_token_id=self.loaded.padding,
-            **self.generation,
+            **self.generation | ending | {"stopping_criteria": [_Stop(stopped), *ending["stopping_criteria"]]},
         )
         new = output.sequences[0]
-        ends = model.generation_config.eos_token_id
-        ended = len(new) >= self.generation["max_new_tokens"] or int(new[-1]) in (
-            ends if isinstance(ends, list) else [ends]
-        )
-        text = tokenizer.decode(new, skip_special_tokens=True).strip()
+        written = tokenizer.decode(new, skip_special_tokens=True).strip()
+        text = self.stops.cut(written)
+        ended = len(new) >= self.generation["max_new_tokens"] or int(new[-1]) in self.stops.ids or text != written
         return Turn(text, bool(ended), len(ids) - (known if cached else 0), cached), ids, output
 
     def _drop_cache(self) -> None:

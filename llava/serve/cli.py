@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from transformers import TextStreamer
+import torch
+from transformers.generation.streamers import BaseStreamer
 
 from llava.errors import InputError, one_line
 from llava.eval.runs.command import Parser, run
+from llava.eval.runs.conv_mode import add_conv_mode
 from llava.eval.runs.loading import TRAINED, check_trained, load_model
 from llava.eval.runs.options import (
     add_method_options,
@@ -34,17 +36,30 @@ from llava.reduction import Reduction, resolve
 from llava.reduction.schedule import describe
 from llava.serve.chat import Chat
 from llava.serve.conv_mode import conv_mode_of
+from llava.serve.engine.text import Growing
 from llava.serve.kept import write_kept
 from llava.serve.words import HELP, read_line, tokens_of
 
 PROMPT = "you: "
 
 
-class Printer(TextStreamer):
-    """Writes an answer's words to stdout as they come."""
+class Printer(BaseStreamer):
+    """Writes an answer's words to stdout as they come, nothing of its end mark and nothing behind it."""
 
-    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-        """One piece of the answer."""
+    def __init__(self, chat: Chat) -> None:
+        self._answer = Growing(chat.loaded.tokenizer, chat.stops.texts)
+
+    def put(self, value: torch.Tensor) -> None:
+        """Ids (n,) or (1, n) int64 of the answer."""
+        for token in value.flatten().tolist():
+            if not self._answer.ended:
+                self._print(self._answer.add(token))
+
+    def end(self) -> None:
+        """No token follows."""
+        self._print(self._answer.finish())
+
+    def _print(self, text: str) -> None:
         print("".join(sign if sign.isprintable() or sign == "\n" else " " for sign in text), end="", flush=True)
 
 
@@ -111,7 +126,7 @@ def obey(command: str, words: tuple[str, ...], chat: Chat) -> None:
 def answer(chat: Chat, message: str) -> None:
     """Ask, and write the answer as it comes."""
     with interruptible() as stopped:
-        turn = chat.ask(message, Printer(chat.loaded.tokenizer, skip_special_tokens=True), stopped)
+        turn = chat.ask(message, Printer(chat), stopped)
     print("" if turn.complete else " [stopped]", flush=True)
 
 
@@ -140,7 +155,7 @@ def build_parser() -> Parser:
     add_model_options(parser)
     parser.set_defaults(model_path=TRAINED)
     parser.add_argument("--image-file", action="append", default=[], help="a picture to begin with; may be repeated")
-    parser.add_argument("--conv-mode", help="conversation template; unset: by the model's name")
+    add_conv_mode(parser)
     add_sampling_options(parser, max_new_tokens=512)
     parser.add_argument("--max-new-tokens", dest="max_new_tokens", type=int, help="the same as --max_new_tokens")
     parser.add_argument("--debug", action="store_true", help="print the prompt and what the cache held, on stderr")
@@ -157,6 +172,7 @@ def main() -> None:
     args.conv_mode = conv_mode_of(args)
     pictures = [open_image(path) for path in args.image_file]
     loaded = load_model(args)
+    print(loaded.about(args), file=sys.stderr)
     geometry = loaded.model.geometry
     chat = Chat(loaded, args.conv_mode, sampling, choice.build(geometry))
     for picture in pictures:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from llava.eval.run_llava import infer_conv_mode
+from llava.eval.runs.conv_mode import infer_conv_mode
 from llava.eval.runs.loading import TRAINED
 from llava.eval.runs.options import conversation_from
 from llava.mm_utils import get_model_name_from_path

@@ -9,10 +9,12 @@ let running answers end and refuse new ones.
 import argparse
 import asyncio
 import os
+import sys
 from typing import Any
 
 from llava.errors import InputError
 from llava.eval.runs.command import Parser, at_least, run
+from llava.eval.runs.conv_mode import add_conv_mode
 from llava.eval.runs.loading import TRAINED, check_trained, load_model
 from llava.eval.runs.memory import free_bytes
 from llava.eval.runs.options import add_method_options, add_model_options, device_from, method_from
@@ -26,7 +28,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="python -m llava.serve.server", description=(__doc__ or "").split("\n")[0])
     add_model_options(parser)
     parser.set_defaults(model_path=TRAINED)
-    parser.add_argument("--conv-mode", help="conversation template; unset: by the model's name")
+    add_conv_mode(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for everybody")
     parser.add_argument("--port", type=at_least(0, 65535), default=8000, help="port; 0: any free one")
     parser.add_argument("--served-model-name", help="how clients name the model; unset: the checkpoint's name")
@@ -60,6 +62,7 @@ def serve(args: argparse.Namespace) -> None:
     choice = method_from(args)
     loaded = load_model(args)
     reduction = choice.build(loaded.model.geometry)
+    print(loaded.about(args, reduction), file=sys.stderr)
     free = free_bytes(loaded.model.device)
     prefix_bytes = free // 4 if args.prefix_memory is None else args.prefix_memory * 2**20
     keys = [*args.api_key, *filter(None, os.environ.get("VISIONDROP_API_KEYS", "").split(","))]

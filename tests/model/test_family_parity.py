@@ -1,4 +1,4 @@
-"""What LLaVA's own code computes: [CLS] among the features, a prompt that is cut, a filler for a prompt of text."""
+"""What LLaVA's own code computes: [CLS] among the features, a prompt that is cut, several images and turns."""
 
 import json
 
@@ -20,7 +20,7 @@ def recorded(name: str) -> tuple[dict[str, torch.Tensor], list[str]]:
     with safe_open(FAMILIES / f"{name}.safetensors", "pt") as file:
         prompt = file.metadata()["prompt"]
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    return tensors, json.loads(prompt) if prompt.startswith("[") else [prompt]
+    return tensors, json.loads(prompt) if prompt.startswith('["') else [prompt]
 
 
 def pixels(loaded: Loaded, *names: str) -> list[torch.Tensor]:
@@ -40,8 +40,11 @@ def agrees(loaded: Loaded, wanted: dict[str, torch.Tensor], ids: torch.Tensor, *
     assert torch.equal(got.sequences, wanted["generated_ids"].view_as(got.sequences))
 
 
-def test_cls_token_among_the_features(load: Load) -> None:
+@pytest.mark.parametrize("merge", ["flat", "spatial"])
+def test_cls_token_among_the_features(merge: str, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a picture of one view, whatever would be done with tiles."""
     loaded = load("families/cls-patch")
+    monkeypatch.setattr(loaded.model.config, "mm_patch_merge_type", merge, raising=False)
     wanted, (prompt,) = recorded("cls-patch")
     ids = tokenizer_image_token(prompt, loaded.tokenizer, return_tensors="pt")
     assert torch.equal(ids, wanted["input_ids"])
@@ -64,3 +67,36 @@ def test_a_text_prompt_beside_one_with_two_images(load: Load) -> None:
     first, second, third = pixels(loaded, "0.png", "1.png", "2.png")
     images = [first, second, torch.zeros_like(first), third]
     agrees(loaded, wanted, wanted["input_ids"], attention_mask=wanted["attention_mask"], images=images)
+
+
+# Pictures of each case; a filler for the prompt of text stands where LLaVA needs one.
+SEVERAL = {
+    "two-images": ["0.png", "1.png"],
+    "second-turn": ["3.png"],
+    "two-turns-two-images": ["0.png", "2.png"],
+    "image-first-and-last": ["2.png", "1.png"],
+    "batch-left": ["0.png", None, "1.png"],
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_several_images_and_turns(load: Load, name: str) -> None:
+    loaded = load("families/vicuna")
+    wanted, prompts = recorded(name)
+    ids, mask = wanted["input_ids"], wanted.get("attention_mask")
+    made = [tokenizer_image_token(prompt, loaded.tokenizer, return_tensors="pt") for prompt in prompts]
+    real = [ids] if mask is None else [row[kept.bool()] for row, kept in zip(ids, mask)]
+    assert all(torch.equal(one, other) for one, other in zip(made, real, strict=True))
+    images = [pixels(loaded, of)[0] if of is not None else torch.zeros(3, 336, 336) for of in SEVERAL[name]]
+    agrees(loaded, wanted, ids.view(len(prompts), -1), attention_mask=mask, images=images)
+
+
+@torch.no_grad()
+def test_a_labelled_batch_padded_on_the_right(load: Load) -> None:
+    loaded = load("families/vicuna")
+    wanted, _ = recorded("batch-right")
+    first, last = pixels(loaded, "0.png", "1.png")
+    batch = {name: wanted[name] for name in ("input_ids", "attention_mask", "labels")}
+    got = loaded.model(**batch, images=[first, torch.zeros_like(first), last])
+    torch.testing.assert_close(got.loss, wanted["loss"][0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(got.logits[:, -12:], wanted["last_logits"], **NEAR)

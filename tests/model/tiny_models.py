@@ -27,5 +27,5 @@ def tiny_model(side: int, layers: int, **keys: Any) -> LlavaLlamaForCausalLM:
 
 def noise(model: LlavaLlamaForCausalLM, *views: int) -> list[torch.Tensor]:
     """Images of so many views each."""
-    edge = model.get_vision_tower().config.image_size
+    edge = model.get_vision_tower().image_size
     return [torch.randn(count, 3, edge, edge, generator=torch.Generator().manual_seed(count)) for count in views]

@@ -61,7 +61,8 @@ class Served:
 @contextlib.contextmanager
 def served(loaded: Loaded, most_rows: int = 8, **settings: Any) -> Iterator[Served]:
     """Serve while the block runs."""
-    chosen = Settings("llava-shapes", "vicuna_v1", create("none"), **({"default_tokens": 16} | settings))
+    usual = {"name": "llava-shapes", "conv_mode": "vicuna_v1", "reduction": create("none"), "default_tokens": 16}
+    chosen = Settings(**usual | settings)
     listener = socket.create_server(("127.0.0.1", 0))
     with Engine(loaded, 2**26, most_rows) as engine:
         server = uvicorn.Server(uvicorn.Config(build_app(loaded, engine, chosen), log_level="error", lifespan="off"))

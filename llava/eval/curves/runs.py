@@ -12,6 +12,7 @@ from llava.errors import InputError
 from llava.eval.results.table import UNREDUCED
 from llava.eval.runs.inputs import PreparedQuestions, batches
 from llava.eval.runs.loading import Loaded
+from llava.model.generation.stops import Stops
 from llava.reduction import Geometry, Reduction, method_class
 from llava.reduction.schedule import average_tokens
 
@@ -90,22 +91,24 @@ def answer_all(
         InputError: for a picture that cannot be read.
     """
     texts: list[list[str]] = [[] for _ in runs]
+    stops = loaded.stops(data.conv_mode)
     with tqdm(total=len(data) * len(runs), unit="question", smoothing=0.05) as progress:
         for items in batches(data, 0, batch_size, workers=0):
             spoilt = next((item for item in items if isinstance(item, InputError)), None)
             if spoilt is not None:
                 raise spoilt
             for run, answers in zip(runs, texts):
-                answers += answer(loaded, items, run, max_new_tokens)
+                answers += answer(loaded, items, run, stops, max_new_tokens)
                 progress.update(len(items))
     return texts
 
 
-def answer(loaded: Loaded, items: list[tuple], run: Run, max_new_tokens: int) -> list[str]:
+def answer(loaded: Loaded, items: list[tuple], run: Run, stops: Stops, max_new_tokens: int) -> list[str]:
     """The answers to a batch of prepared questions; what questions about one picture share is computed once."""
     if run.name == BLIND:
         items = [(ids, torch.zeros_like(pixels), size) for ids, pixels, size in items]
-    numbers = picture_numbers([pixels for _, pixels, _ in items])
+    alone = run.reduction.question_at_encoder  # then nothing of a picture is shared
+    numbers = list(range(len(items))) if alone else picture_numbers([pixels for _, pixels, _ in items])
     firsts = [items[numbers.index(number)] for number in range(numbers[-1] + 1)]
     prefixes = loaded.model.encode_prefixes(
         [ids for ids, _, _ in firsts],
@@ -119,8 +122,9 @@ def answer(loaded: Loaded, items: list[tuple], run: Run, max_new_tokens: int) ->
         do_sample=False,
         max_new_tokens=max_new_tokens,
         pad_token_id=loaded.padding,
+        **stops.arguments(loaded.tokenizer),
     )
-    return [text.strip() for text in loaded.tokenizer.batch_decode(output, skip_special_tokens=True)]
+    return [stops.cut(text) for text in loaded.tokenizer.batch_decode(output, skip_special_tokens=True)]
 
 
 def picture_numbers(pictures: list[torch.Tensor]) -> list[int]:

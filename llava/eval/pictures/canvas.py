@@ -7,7 +7,7 @@ around the picture before it was cut up.
 from dataclasses import dataclass
 from typing import Any
 
-from llava.image_config import aspect_ratio
+from llava.image_config import aspect_ratio, has_tiles
 from llava.image_processor import keeps_proportions, resized_edge, view_edge
 from llava.pinpoints import parse_pinpoints, select_best_resolution
 
@@ -57,12 +57,13 @@ def canvas_of(size: tuple[int, int], config: Any, processor: Any) -> Canvas:
     """The canvas of a picture of `size` (width, height) as `llava.mm_utils.process_images` prepares it.
 
     Args:
-        config: the model's, with `image_aspect_ratio`: `pad`, `anyres`, or none of them for a crop of the centre.
+        config: the model's, with `image_aspect_ratio`: `pad`, `anyres`, `anyres_max_N`, or none of them for a crop of
+            the centre.
         processor: CLIP's image processor, with `size` and `crop_size`.
     """
     width, height = size
     mode = aspect_ratio(config)
-    if mode == "anyres":
+    if has_tiles(config):
         return _tiles(size, getattr(config, "image_grid_pinpoints", None), view_edge(processor))
     picture = Rect(0, 0, width, height)
     if mode == "pad":

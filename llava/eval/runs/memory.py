@@ -45,19 +45,21 @@ def cache_bytes(model: Any, method: Reduction, geometry: Geometry, text_tokens: 
     return token_bytes(model) * sum(layers * (text_tokens + tokens) for layers, tokens in stages)
 
 
-def rows_that_fit(model: Any, method: Reduction, text_tokens: int, new_tokens: int, beams: int, free: int) -> int:
+def rows_that_fit(
+    model: Any, method: Reduction, geometry: Geometry, text_tokens: int, new_tokens: int, beams: int, free: int
+) -> int:
     """A first guess at how many questions fit into `free` bytes at once; at least 1.
 
     A row needs its KV cache twice (its own and, at worst, its image's prefix), the widest activations of one layer over
     its prompt, its logits, and the encoder's activations over one image.
     """
-    geometry, config = model.geometry, model.config
-    tower = model.get_vision_tower().config
+    config = model.config
+    tower, passes = model.get_vision_tower().config, model.get_vision_tower().passes
     item = model.dtype.itemsize
     prompt = text_tokens + method.tokens_per_stage(geometry)[0]
     cache = cache_bytes(model, method, geometry, text_tokens + new_tokens) * (1 + beams)
     layer = prompt * (8 * config.hidden_size + 3 * config.intermediate_size) * item
-    encoder = geometry.views * geometry.patches * (8 * tower.hidden_size + 2 * tower.intermediate_size) * item
+    encoder = geometry.views * passes * geometry.patches * (8 * tower.hidden_size + 2 * tower.intermediate_size) * item
     logits = beams * config.vocab_size * (item + 4)
     most = MOST_ROWS.get(model.device.type, MOST_ROWS_OF_A_GPU)
     return max(1, min(most, int(0.8 * free) // (cache + layer + encoder + logits)))

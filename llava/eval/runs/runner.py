@@ -1,6 +1,7 @@
 """The loop that all runners share: questions in, answers file out, in batches, with progress, safe to interrupt."""
 
 import argparse
+import contextlib
 import os
 from collections.abc import Hashable
 from typing import Any
@@ -13,6 +14,7 @@ from llava.eval.files import skipped_because
 from llava.eval.runs.answering import Answering
 from llava.eval.runs.answers import AnswersFile
 from llava.eval.runs.command import Parser, at_least
+from llava.eval.runs.conv_mode import add_conv_mode
 from llava.eval.runs.identity import checkpoint_digest, pictures_digests
 from llava.eval.runs.inputs import PreparedQuestions, planned_batches
 from llava.eval.runs.loading import Loaded, load_model
@@ -28,19 +30,21 @@ from llava.eval.runs.options import (
     sampling_from,
 )
 from llava.eval.runs.ordered import OrderedAnswers
-from llava.eval.runs.plan import first_uses, image_key, plan_batches
+from llava.eval.runs.plan import first_uses, image_key, plan_apart
 from llava.eval.runs.questions import Question, check_questions, chunk, render
 from llava.eval.runs.reporting import schedule_report, show_answers, tell_what_was_skipped
+from llava.eval.runs.schedules import Schedule, schedules_of
 from llava.eval.runs.settings import readable
+from llava.eval.runs.tally import Tally, tally_of
+from llava.eval.runs.video_options import change_config
 from llava.files.reading import file_digest
 from llava.mm_utils import get_model_name_from_path, tokenizer_image_token
-from llava.model.builder import model_geometry, prepare_tower
+from llava.model.builder import prepare_tower
 from llava.model.checkpoint import read_config
 from llava.model.generation.prefix_store import PrefixStore
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.reduction import Reduction, name_of
 from llava.reduction.positions import written_settings
-from llava.reduction.schedule import average_tokens
 
 
 def add_runner_options(parser: Parser, questions: str, conv_mode: str = "llava_v1", max_new_tokens: int = 128) -> None:
@@ -49,7 +53,7 @@ def add_runner_options(parser: Parser, questions: str, conv_mode: str = "llava_v
     parser.add_argument("--image-folder", default="", help="what the questions' image names are relative to")
     parser.add_argument("--question-file", default=questions, help="the questions")
     parser.add_argument("--answers-file", default="answer.jsonl", help="written, or continued where it ends")
-    parser.add_argument("--conv-mode", default=conv_mode, help="conversation template; vicuna_v1 for LLaVA-1.5")
+    add_conv_mode(parser, conv_mode)
     parser.add_argument("--num-chunks", type=at_least(1), default=1, help="parts the questions are cut into")
     parser.add_argument("--chunk-idx", type=at_least(0), default=0, help="the part to run, from 0")
     add_sampling_options(parser, max_new_tokens)
@@ -76,31 +80,39 @@ def run_questions(
     """
     choice, sampling = method_from(args), sampling_from(args)
     device_from(args)
+    every = questions  # chunks have one schedule, whatever falls to them
     questions = questions if already_cut else chunk(questions, args.num_chunks, args.chunk_idx)
     check_questions(questions, args.skip_unreadable)
     _check_apart(args.answers_file, args.question_file)
     config = read_config(args.model_path)
+    change_config(config, args)
     tower = prepare_tower(config, args.model_path).name
-    geometry = model_geometry(config)
-    method = choice.build(geometry)
-    own_settings |= {"answers": len(questions), "average_tokens": average_tokens(method, geometry)}
-    own_settings |= {"pictures_sha256": pictures_digests(questions)}
+    schedules = schedules_of(choice, config, every)
+    method = schedules[0].method
+    own_settings |= {"answers": len(questions), "pictures_sha256": pictures_digests(questions)}
+    own_settings |= {f"{one.modality}_settings": written_settings(one.method) for one in schedules[1:]}
 
     settings = _settings(args, conv_mode, method, tower) | own_settings
     with AnswersFile(args.answers_file, settings, args.overwrite) as file:
         answers = OrderedAnswers(file, questions)
         if answers.done < len(questions):
-            loaded = load_model(args, method)
+            loaded = load_model(args, method, schedules[0].geometry.frames)
             data = loaded.prepare(questions, conv_mode)
-            print(schedule_report(method, loaded.model, data), flush=True)
-            _answer(args, *_answering(args, loaded, data, sampling, method), answers)
+            for one in schedules:
+                geometry = one.geometry if one.geometry.frames else None
+                print(schedule_report(one.method, loaded.model, data, geometry), flush=True)
+            print(loaded.about(args), flush=True)
+            _answer_and_count(args, *_answering(args, loaded, data, sampling, schedules), answers, file)
         records = file.finish()
         skipped = [
             {"question_id": record["question_id"], "why": why} for record in records if (why := skipped_because(record))
         ]
         file.note(skipped=skipped or None)
+        counted = tally_of(file.settings)
     show_answers(records, args.show)
     tell_what_was_skipped(args.answers_file, skipped)
+    if counted is not None:
+        print(counted.said)
     before = f", {len(file.done)} of them from before" if file.done else ""
     print(f"{len(records)} answers in {args.answers_file}{before}")
 
@@ -127,7 +139,11 @@ def _settings(args: argparse.Namespace, conv_mode: str, method: Reduction, tower
 
 
 def _answering(
-    args: argparse.Namespace, loaded: Loaded, data: PreparedQuestions, sampling: dict[str, Any], method: Reduction
+    args: argparse.Namespace,
+    loaded: Loaded,
+    data: PreparedQuestions,
+    sampling: dict[str, Any],
+    schedules: list[Schedule],
 ) -> tuple[Answering, int]:
     """What answers this run's batches, and how many image prefixes it will be able to keep."""
     model = loaded.model
@@ -139,13 +155,38 @@ def _answering(
     size = batch_size_from(args)
     if size is None:
         new, beams = sampling["max_new_tokens"], sampling["num_beams"]
-        size = rows_that_fit(model, method, text_tokens, new, beams, free - limit)
+        rows = [rows_that_fit(model, s.method, s.geometry, text_tokens, new, beams, free - limit) for s in schedules]
+        size = min(rows)
     keys = [image_key(question) for question in data.questions]
     generation = sampling | {"pad_token_id": loaded.padding, "use_cache": True}
     seed = args.seed if sampling["do_sample"] else None
     decoder = StaticDecoder(model) if args.compile else None
-    answering = Answering(model, data, keys, generation, seed, PrefixStore(limit), size, decoder)
-    return answering, limit // max(1, cache_bytes(model, method, model.geometry, text_tokens))
+    stops = loaded.stops(data.conv_mode)
+    methods = {one.modality: one.method for one in schedules}
+    answering = Answering(model, data, keys, generation, stops, seed, PrefixStore(limit), size, decoder, methods)
+    return answering, limit // max(1, *(cache_bytes(model, s.method, s.geometry, text_tokens) for s in schedules))
+
+
+def _answer_and_count(
+    args: argparse.Namespace, answering: Answering, kept: int, answers: OrderedAnswers, file: AnswersFile
+) -> None:
+    """Answer what is left; what was counted on the way is noted, also where the run is stopped."""
+    earlier, before = set(answers.known), tally_of(file.settings) or Tally()
+    if before.questions > len(earlier):  # somebody has cut the file: what was counted is no longer what it holds
+        before = Tally()
+
+    def note() -> None:
+        new = answers.known - earlier
+        counted = [tokens for number, tokens in answering.counted.items() if number in new]
+        file.note(**before.plus(counted).notes)
+
+    try:
+        _answer(args, answering, kept, answers)
+    except BaseException:
+        with contextlib.suppress(InputError):  # the first complaint is the one to be heard
+            note()
+        raise
+    note()
 
 
 def _answer(args: argparse.Namespace, answering: Answering, kept: int, answers: OrderedAnswers) -> None:
@@ -153,7 +194,8 @@ def _answer(args: argparse.Namespace, answering: Answering, kept: int, answers: 
     model, data = answering.model, answering.data
     workers = args.num_workers if args.num_workers is not None else (0 if model.device.type == "cpu" else 4)
     workers = min(workers, os.cpu_count() or 1)
-    whole = plan_batches(answering.keys, answering.limit)
+    kinds = [repr(answering.methods.get(data.modality(number))) for number in range(len(data))]
+    whole = plan_apart(answering.keys, answering.limit, kinds)
     plan = [batch for batch in whole if not answers.known.issuperset(batch)]
     marked = first_uses(plan, answering.keys, kept)
     model_id = readable(get_model_name_from_path(args.model_path))

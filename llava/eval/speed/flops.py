@@ -36,12 +36,12 @@ def image_flops(model: Any, method: Reduction) -> int:
     """The vision encoder up to the selected layer, and the projector over what is kept, for an image of one view."""
     tower = model.get_vision_tower()
     config, patches = tower.config, tower.num_patches
-    tokens, width = patches + 1, config.hidden_size
+    tokens, width = patches + int(model.geometry.has_cls), config.hidden_size
     embedding = 2 * patches * 3 * config.patch_size**2 * width
     per_layer = 2 * tokens * (4 * width**2 + 2 * width * config.intermediate_size) + 4 * tokens**2 * width
     linear = sum(p.numel() for p in model.get_model().mm_projector.parameters() if p.ndim == 2)
     kept = method.tokens_per_stage(model.geometry)[0]
-    return embedding + tower.layers_to_run * per_layer + 2 * kept * linear
+    return tower.passes * (embedding + tower.layers_to_run * per_layer) + 2 * kept * linear
 
 
 def count(model: Any, method: Reduction, before: int, after: int, new_tokens: int) -> Counted:

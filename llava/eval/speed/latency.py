@@ -9,7 +9,7 @@ from llava.eval.speed.random_model import prompt_ids
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.evidence.llama import LlamaEvidence
 from llava.model.generation.static_decoder import StaticDecoder
-from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
+from llava.model.language_model.llava_causal_lm import LlavaCausalLM
 from llava.model.layout import Layout
 from llava.model.splicing import splice
 from llava.model.trace import Trace
@@ -30,7 +30,7 @@ class OneQuestion:
 
     def __init__(
         self,
-        model: LlavaLlamaForCausalLM,
+        model: LlavaCausalLM,
         method: Reduction,
         text_tokens: int,
         new_tokens: int,
@@ -38,9 +38,10 @@ class OneQuestion:
     ) -> None:
         self.model, self.method, self.new_tokens = model, method, new_tokens
         self.decoder = StaticDecoder(model) if compiled else None
-        side = model.get_vision_tower().config.image_size
+        side = model.get_vision_tower().image_size
         self.pixels = torch.randn(1, 3, side, side, device=model.device)
         self.ids, self.text_tokens = prompt_ids(text_tokens, model.config.vocab_size, model.device.type), text_tokens
+        self.asked = model.asked_in(self.ids.cpu(), None) if method.question_at_encoder else None
         self.trace = Trace()
         self.embeds, plan = model.prepare_inputs(self.ids, images=self.pixels, reduction=method, trace=self.trace)
         self.layout = plan.layout
@@ -73,8 +74,8 @@ class OneQuestion:
         """Do again, alone, what the reductions of the prefill did."""
         for number, stage in enumerate(self.trace.stages):
             positions = torch.arange(stage.before.width, device=self.model.device)[None]
-            rotary = self.model.model.rotary_emb(stage.entering, position_ids=positions)
-            layer = self.model.model.layers[stage.layer]
+            rotary = self.model.get_model().rotary_emb(stage.entering, position_ids=positions)
+            layer = self.model.get_model().layers[stage.layer]
             evidence = LlamaEvidence(layer, stage.entering, stage.before, rotary, None, stage.around)
             chosen = self.method.at_layer(number, evidence)
             splice(stage.entering, Layout(stage.before.lengths, stage.before.spans), chosen)
@@ -82,7 +83,7 @@ class OneQuestion:
     def works(self) -> dict[str, Work]:
         """What is timed, by the name of its column."""
         works = {
-            "encoder": Work(lambda _: self.model.encode_views([self.pixels], None, self.method)),
+            "encoder": Work(lambda _: self.model.encode_views([self.pixels], None, self.method, asked=self.asked)),
             "prefill": Work(self.prefill),
             "decode": Work(self.decode, self.prefill),
             "end_to_end": Work(self.answer),
@@ -95,7 +96,7 @@ class OneQuestion:
         model, cache = self.model, self.prefill()
         layouts = [self.layout, *(stage.after for stage in self.trace.stages)]
         runs = [stage.stop - stage.first for stage in cache.stages]
-        head = model.model.layers[0].self_attn.head_dim
+        head = model.get_model().layers[0].self_attn.head_dim
         one = 2 * model.config.num_key_value_heads * head * self.embeds.element_size()
         shape = DecoderShape.of(model.config)
         return {

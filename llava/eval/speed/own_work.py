@@ -1,13 +1,14 @@
 """What a method adds to an answer: rows and keys it asks for, choosing and merging, in the encoder and in the LLM."""
 
+from dataclasses import replace
 from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from llava.eval.speed.clock import Work, medians
 from llava.eval.speed.latency import OneQuestion
-from llava.model.evidence.clip import ClipEvidence
-from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
+from llava.model.evidence.projected import PictureEvidence, ViewEvidence
+from llava.model.language_model.llava_causal_lm import LlavaCausalLM
 from llava.reduction import Reduction, name_of
 from llava.reduction.schedule import average_tokens
 
@@ -26,21 +27,37 @@ class Operations(TorchDispatchMode):
 
 
 class EncoderStage:
-    """The choice of a method in the encoder, for `images` pictures of noise, done again and again."""
+    """The choice of a method before the LLM, for `images` pictures of noise, done again and again.
+
+    Of a method that chooses after the projector the projector's work on what is then dropped is its own, and is in it.
+    What merging within the encoder (`tome`) adds or saves is not: it is in the time of the encoder itself.
+    """
 
     def __init__(self, one: OneQuestion, images: int) -> None:
         tower = one.model.get_vision_tower()
-        self.method, self.layer, self.pixels = one.method, tower.last_layer, one.pixels.expand(images, -1, -1, -1)
-        self.entering = tower.entering_last(self.pixels)
-        self.leaving = self.layer(self.entering, attention_mask=None)
+        self.model, self.method, self.tower = one.model, one.method, tower
+        self.pixels, self.asked = one.pixels.expand(images, -1, -1, -1), None
+        if one.asked is not None:
+            self.asked = replace(one.asked, rows=(0,) * images)
+        self.seen = tower.see(self.pixels, self.method)
 
     def __call__(self, _: object = None) -> None:
         """Ask the method once."""
-        self.method.at_encoder(ClipEvidence(self.layer, self.entering, self.leaving, self.pixels))
+        evidence = self.tower.evidence(self.seen, self.pixels, (1,) * len(self.pixels), self.asked)
+        if self.method.after_projector is None:
+            self.method.at_encoder(evidence)
+            return
+        projector = self.model.model.mm_projector
+        projected = projector(evidence.values)
+        if self.method.after_projector == "view":
+            self.method.at_projector(ViewEvidence(projected, evidence))
+        else:
+            tokens = projected.flatten(0, 1)
+            self.method.at_projector(PictureEvidence(tokens, evidence.lengths, evidence, None))
 
 
 def measure_own_work(
-    model: LlavaLlamaForCausalLM, methods: list[Reduction], text_tokens: int, images: int, repeats: int, clock: str
+    model: LlavaCausalLM, methods: list[Reduction], text_tokens: int, images: int, repeats: int, clock: str
 ) -> list[dict[str, Any]]:
     """A row for every method, times in milliseconds; everything is timed in turn.
 

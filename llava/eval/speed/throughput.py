@@ -13,7 +13,7 @@ from llava.eval.speed.flops import count
 from llava.eval.speed.latency import GREEDY
 from llava.model.generation.prefix import ImagePrefix, padded
 from llava.model.generation.static_decoder import StaticDecoder
-from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
+from llava.model.language_model.llava_causal_lm import LlavaCausalLM
 
 # Questions about each image, of the published question files.
 WORKLOADS = {"GQA": 32, "POPE": 18, "VQAv2": 3, "MME": 2, "VizWiz": 1}
@@ -30,10 +30,10 @@ class Questions:
         new_tokens: length of each answer.
     """
 
-    def __init__(self, model: LlavaLlamaForCausalLM, per_image: int, least: int, new_tokens: int) -> None:
+    def __init__(self, model: LlavaCausalLM, per_image: int, least: int, new_tokens: int) -> None:
         self.model, self.new_tokens, self.per_image = model, new_tokens, per_image
         draw = torch.Generator().manual_seed(0)
-        side, vocabulary = model.get_vision_tower().config.image_size, model.config.vocab_size
+        side, vocabulary = model.get_vision_tower().image_size, model.config.vocab_size
         images = math.ceil(least / per_image)
         self.pixels = torch.randn(images, 3, side, side, generator=draw).to(model.device)
         start = torch.randint(3, vocabulary, (BEFORE,), generator=draw).tolist()
@@ -76,7 +76,7 @@ class Questions:
 
 
 def measure_throughput(
-    model: LlavaLlamaForCausalLM,
+    model: LlavaCausalLM,
     names: Sequence[str],
     batch_size: int,
     new_tokens: int,

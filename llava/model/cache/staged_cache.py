@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedConfig
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.cache_utils import Cache, DynamicCache
 
 from llava.errors import InputError
 from llava.model.cache.growing_layer import GrowingLayer
@@ -37,11 +37,12 @@ class StagedCache(DynamicCache):
     """
 
     def __init__(self, config: PreTrainedConfig, room: int = 0) -> None:
-        super().__init__(config=config)
+        super().__init__()
         self._config = config
-        for number, layer in enumerate(self.layers):
-            if type(layer) is DynamicLayer:
-                self.layers[number] = GrowingLayer(room)
+        # Layers with a sliding window keep everything too: which tokens are in it depends on each row's padding, and
+        # a conversation that is cropped or asked again needs those that had left it.
+        self.layers: list[Any] = [GrowingLayer(room) for _ in range(config.num_hidden_layers)]
+        self.layer_class_to_replicate = None
         self.stages: list[Stage] = []
         self.surplus: tuple[int, ...] = ()  # per row, image tokens minus the <image> tokens they stand for
         self.prompt_columns = 0  # of layer 0, while transformers generates after embeddings, which it does not count

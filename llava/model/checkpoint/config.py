@@ -4,14 +4,16 @@ Nothing in it chooses code. Keys by which transformers would fetch some (attenti
 so are those that would replace a part of the configuration class.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
-from transformers.activations import ACT2FN
 
 from llava.errors import InputError, shown
 from llava.files.reading import reason
+from llava.model.checkpoint.families import FAMILIES, Family, family_of
 from llava.model.checkpoint.folder import Folder, first_line
+from llava.model.checkpoint.language import ACTIVATIONS, DTYPES, MPT_ATTENTION
 from llava.model.checkpoint.quantized import BITSANDBYTES
 from llava.model.checkpoint.rules import (
     Rule,
@@ -19,74 +21,29 @@ from llava.model.checkpoint.rules import (
     either,
     flag,
     list_of,
-    mapping_of,
     nullable,
     number,
     one_of,
-    positive,
     table_of,
     text,
     whole,
 )
-from llava.model.language_model.llava_config import LlavaConfig
+
+__all__ = ["ACTIVATIONS", "DOES_NOT_FIT", "DTYPES", "LLAVA", "WHAT", "make_config", "read_config"]
 
 WHAT = "a checkpoint's config.json"
-DTYPES = ("float16", "bfloat16", "float32", "float64")
-ACTIVATIONS = one_of(*(name for name in ACT2FN if name not in ("prelu", "xielu")))  # those have weights of their own
 # What transformers raises when it makes something of values that pass the tables one by one.
 DOES_NOT_FIT = (
     *(TypeError, ValueError, KeyError, AttributeError, IndexError, ArithmeticError, RuntimeError, ImportError),
     StrictDataclassError,
 )
 # Numbers that transformers wants with a point in them.
-_WITH_POINT = ("initializer_range", "rms_norm_eps", "layer_norm_eps", "initializer_factor")
-
-_FACTOR = positive(1e6)
-ROPE = mapping_of(
-    {
-        "type": one_of("default", "linear", "dynamic", "yarn", "longrope", "llama3"),
-        "rope_type": one_of("default", "linear", "dynamic", "yarn", "longrope", "llama3"),
-        "rope_theta": positive(1e12),
-        "partial_rotary_factor": number(0.01, 1),
-        "original_max_position_embeddings": whole(1, 2**27),
-        "short_factor": list_of(_FACTOR),
-        "long_factor": list_of(_FACTOR),
-        "truncate": flag(),
-        **dict.fromkeys(
-            ("factor", "attention_factor", "beta_fast", "beta_slow", "low_freq_factor", "high_freq_factor"), _FACTOR
-        ),
-        **dict.fromkeys(("mscale", "mscale_all_dim"), number(0, 1e6)),
-    }
+_WITH_POINT = (
+    *("initializer_range", "rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "initializer_factor"),
+    *("clip_qkv", "softmax_scale", "embedding_fraction"),
 )
-_TOKEN = whole(-1, 2**24)
+
 _ANY_LENGTH = whole(1, 10**31)  # transformers' own "no limit" is 10**30
-LLAMA: dict[str, Rule] = {
-    "vocab_size": whole(1, 2**24),
-    "hidden_size": whole(1, 2**16),
-    "intermediate_size": whole(1, 2**19),
-    "num_hidden_layers": whole(1, 512),
-    "num_attention_heads": whole(1, 1024),
-    "num_key_value_heads": nullable(whole(1, 1024)),
-    "head_dim": nullable(whole(1, 4096)),
-    "hidden_act": ACTIVATIONS,
-    "max_position_embeddings": whole(1, 2**27),
-    "initializer_range": number(0, 100),
-    "rms_norm_eps": number(0, 1),
-    "use_cache": flag(),
-    "pad_token_id": nullable(_TOKEN),
-    "bos_token_id": nullable(_TOKEN),
-    "eos_token_id": nullable(either(_TOKEN, list_of(_TOKEN))),
-    "pretraining_tp": nullable(whole(0, 1024)),
-    "tie_word_embeddings": flag(),
-    "rope_theta": positive(1e12),
-    "rope_scaling": nullable(ROPE),
-    "rope_parameters": nullable(ROPE),
-    "attention_bias": flag(),
-    "attention_dropout": number(0, 1),
-    "mlp_bias": flag(),
-    "dtype": nullable(one_of(*DTYPES)),
-    "torch_dtype": nullable(one_of(*DTYPES)),
-}
 LLAVA: dict[str, Rule] = {
     "mm_vision_tower": nullable(text()),
     "mm_vision_config": nullable(table_of(nullable(either(flag(), number(-1e12, 1e12), text(), list_of(text()))))),
@@ -102,27 +59,19 @@ LLAVA: dict[str, Rule] = {
     "tokenizer_model_max_length": nullable(_ANY_LENGTH),
     "tokenizer_padding_side": nullable(one_of("left", "right")),
     **dict.fromkeys(("mm_use_im_start_end", "mm_use_im_patch_token", "use_mm_proj", "s2"), nullable(flag())),
+    "s2_scales": nullable(text(200)),
     "quantization_config": nullable(BITSANDBYTES),
 }
 
 
-def read_config(path: str, folder: Folder | None = None) -> LlavaConfig:
+def read_config(path: str, folder: Folder | None = None) -> Any:
     """The configuration of a LLaVA checkpoint in the original layout, from a folder or a hub id.
 
     Raises:
         InputError: when there is none, or it is of another layout or model family, or a value in it cannot be.
     """
-    path = str(path)
-    raw = read_raw_config(folder or Folder(path))
-    kind = raw.get("model_type")
-    if (kind == "llava" and "text_config" in raw) or kind == "llava_next":
-        raise InputError(
-            f"checkpoints must be in LLaVA's original layout: got the transformers layout (llava-hf) in '{path}'; use "
-            f"the liuhaotian/ checkpoint of the same name"
-        )
-    if kind not in ("llava", "llava_llama"):
-        raise InputError(f"unknown model family {shown(kind)} in '{path}': expected model_type llava or llava_llama")
-    return make_config(raw, path)
+    raw = read_raw_config(folder or Folder(str(path)))
+    return make_config(raw, str(path), family_of(raw, str(path)))
 
 
 def read_raw_config(folder: Folder) -> dict[str, Any]:
@@ -139,31 +88,37 @@ def read_raw_config(folder: Folder) -> dict[str, Any]:
     return raw
 
 
-def make_config(raw: dict[str, Any], where: str) -> LlavaConfig:
-    """The configuration that settings say, of a LLaVA or of the plain LLaMA it begins with.
+def make_config(raw: dict[str, Any], where: str, family: Family = FAMILIES["llava_llama"]) -> Any:
+    """The configuration that settings say, of a LLaVA or of the plain language model it begins with.
 
     Raises:
         InputError: naming the first value that cannot be.
     """
-    settings = settings_of(raw)
-    check(settings, LLAMA | LLAVA, WHAT, where)
+    settings = settings_of(raw, family)
+    check(settings, rules_of(family), WHAT, where)
     try:
-        config = LlavaConfig(**with_points(settings))
+        config = family.config(**with_points(settings))
     except DOES_NOT_FIT as error:
         raise InputError(
             f"{WHAT} must fit: {shown(where, 300)} does not ({reason(error)}); fetch the file again"
         ) from error
-    _check_together(config, where)
+    _check_together(config, settings, where)
     return config
 
 
-def settings_of(raw: dict[str, Any]) -> dict[str, Any]:
+def rules_of(family: Family) -> dict[str, Rule]:
+    """What a `config.json` of a family may say."""
+    return {**family.rules, **LLAVA}
+
+
+def settings_of(raw: Mapping[str, Any], family: Family) -> dict[str, Any]:
     """The keys that are a LLaVA's settings: the known ones, and those that mean nothing to transformers.
 
     `torch_dtype` comes out as `dtype`; names such as torch.float16 lose their prefix.
     """
+    rules = rules_of(family)
     names = {name: value for name, value in raw.items() if not name.startswith("_") and name != "auto_map"}
-    settings = {name: value for name, value in names.items() if name in LLAMA | LLAVA or not _is_transformers(name)}
+    settings = {name: value for name, value in names.items() if name in rules or not _is_transformers(name, family)}
     for name in ("dtype", "torch_dtype"):
         if isinstance(settings.get(name), str):
             settings[name] = settings[name].removeprefix("torch.")
@@ -171,12 +126,20 @@ def settings_of(raw: dict[str, Any]) -> dict[str, Any]:
         settings.setdefault("dtype", settings["torch_dtype"])
     if settings.get("quantization_config", False) is None:
         del settings["quantization_config"]
+    attention = settings.get("attn_config")
+    if "attn_config" in rules and isinstance(attention, Mapping):  # transformers writes its own defaults into it
+        settings["attn_config"] = {name: value for name, value in attention.items() if name in MPT_ATTENTION}
     return settings
 
 
-def with_points(settings: dict[str, Any]) -> dict[str, Any]:
+def with_points(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The same settings, with 0 as 0.0 where transformers insists."""
-    return {name: float(value) if name in _WITH_POINT else value for name, value in settings.items()}
+    pointed = {name: float(own) if name in _WITH_POINT and own is not None else own for name, own in settings.items()}
+    attention = pointed.get("attn_config")
+    if isinstance(attention, Mapping):
+        known = {name: own for name, own in with_points(attention).items() if name not in ("rope", "qk_gn")}
+        pointed["attn_config"] = known | ({"attn_pdrop": 0} if "attn_pdrop" in known else {})
+    return pointed
 
 
 _ACTING = (
@@ -185,25 +148,32 @@ _ACTING = (
 )
 
 
-def _is_transformers(name: str) -> bool:
-    return name in _ACTING or hasattr(LlavaConfig, name)
+def _is_transformers(name: str, family: Family) -> bool:
+    return name in _ACTING or name in family.config.attribute_map or hasattr(family.config, name)
 
 
-def _check_together(config: LlavaConfig, where: str) -> None:
+def _check_together(config: Any, settings: Mapping[str, Any], where: str) -> None:
     """What no value alone shows."""
-    heads, keys = config.num_attention_heads, config.num_key_value_heads or config.num_attention_heads
+    width, heads = config.hidden_size, config.num_attention_heads
+    keys, head = getattr(config, "num_key_value_heads", None) or heads, getattr(config, "head_dim", None)
+    kinds = getattr(config, "layer_types", None)
     problems = {
-        f"hidden_size {config.hidden_size} is no multiple of num_attention_heads {heads}": (
-            config.hidden_size % heads and not getattr(config, "head_dim", None)
-        ),
+        f"hidden_size {width} is no multiple of num_attention_heads {heads}": width % heads and not head,
         f"num_attention_heads {heads} is no multiple of num_key_value_heads {keys}": heads % keys,
-        f"the head width {config.hidden_size // heads} is odd": (
-            (getattr(config, "head_dim", None) or config.hidden_size // heads) % 2
+        f"the head width {head or width // heads} is odd": hasattr(config, "rope_parameters")
+        and (head or width // heads) % 2,
+        f"hidden_size is {settings.get('hidden_size')} and d_model {settings.get('d_model')}": (
+            {"hidden_size", "d_model"} <= set(settings) and settings["hidden_size"] != settings["d_model"]
+        ),
+        f"layer_types names {len(kinds or ())} layers and num_hidden_layers is {config.num_hidden_layers}": (
+            kinds is not None and len(kinds) != config.num_hidden_layers
+        ),
+        "layer_types names sliding_attention and there is no sliding_window": (
+            kinds is not None and "sliding_attention" in kinds and getattr(config, "sliding_window", None) is None
         ),
         f"pad_token_id {config.pad_token_id} is not below vocab_size {config.vocab_size}": (
             config.pad_token_id is not None and config.pad_token_id >= config.vocab_size
         ),
-        "s2 is set, and features of several scales are not made here": getattr(config, "s2", None),
     }
     for problem, found in problems.items():
         if found:

@@ -11,7 +11,10 @@ from llava.errors import InputError, shown
 from llava.model.checkpoint.rules import Rule, flag, list_of, nullable, number, one_of, text
 
 # Full names: transformers compares a name with the beginning and the end of a module's.
-UNTOUCHED = ("model.vision_tower", "model.mm_projector", "lm_head")
+UNTOUCHED = (
+    *("model.vision_tower", "model.mm_projector", "lm_head"),
+    *("transformer.vision_tower", "transformer.mm_projector"),  # MPT's names
+)
 
 _DTYPE = one_of("float16", "bfloat16", "float32", "float64", "uint8", "int8")
 _SETTINGS: dict[str, Rule] = {

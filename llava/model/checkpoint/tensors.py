@@ -115,12 +115,3 @@ def dtype_of(state: Mapping[str, Any]) -> torch.dtype | None:
         if kind is not None and kind.is_floating_point:
             return kind
     return None
-
-
-def read_tower(folder: Folder) -> State:
-    """A CLIP vision encoder's tensors under transformers' names, from its own folder or from a whole CLIP's."""
-    state = read_weights(folder)
-    inside = {name.removeprefix("vision_model."): state[name] for name in state if name.startswith("vision_model.")}
-    other = ("text_model.", "visual_projection.", "text_projection.", "logit_scale")
-    chosen = inside or {name: state[name] for name in state if not name.startswith(other)}
-    return {name: tensor for name, tensor in chosen.items() if not f".{name}".endswith(IGNORED_SUFFIXES)}

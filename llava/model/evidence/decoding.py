@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from llava.model.language_model.masks import visible, window_of
 from llava.model.layer_parts import normed, only_looked_at, projected, rotated, split_heads
 from llava.model.layout import Layout
 from llava.reduction.scoring import attention_rows
@@ -52,7 +53,10 @@ class DecodingEvidence:
         """(I, H, 1, n) float32, what the new token gives to the image tokens."""
         queries = projected(self._attention.q_proj, normed(self._norm, self._hidden))
         queries = rotated(split_heads(queries, self._attention.head_dim), *self._rotary)
-        allowed = None if self._filler is None else ~self._filler[:, None, None]
+        filler = self._filler
+        if filler is None:
+            filler = torch.zeros(1, self._keys.shape[2], dtype=torch.bool, device=self._keys.device)
+        allowed = visible(filler, 1, window_of(self._attention))
         rows = attention_rows(queries, self._keys, self._attention.scaling, allowed)[self._rows]
         columns = self._columns[:, None, None].expand(*rows.shape[:3], -1)
         return rows.gather(-1, columns).masked_fill(~self.valid[:, None, None], 0)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from llava.model.evidence.tokens import LayoutTokens
+from llava.model.language_model.masks import window_of
 from llava.model.layer_parts import normed, only_looked_at, projected, rotated, split_heads
 from llava.model.layout import Layout
 from llava.reduction.precision import without_autocast
@@ -64,6 +65,7 @@ class LlamaEvidence(LayoutTokens):
         super().__init__(hidden, layout, ends)
         self._attention, self._norm = layer.self_attn, layer.input_layernorm
         self._asking, self._around, self._rotary = asking, around, rotary
+        self._window = window_of(self._attention)
         self._cos, self._sin = (table.expand(len(hidden), -1, -1) for table in rotary)
         self.initial_lengths = tuple(span.initial for span in layout.spans)
         self.largest_lengths = tuple(max(span.initial, span.largest) for span in layout.spans)
@@ -136,14 +138,19 @@ class LlamaEvidence(LayoutTokens):
         columns = self._columns[:, None, None].expand(*rows.shape[:3], -1)
         return rows.gather(-1, columns).masked_fill(~self.valid[:, None, None], 0)
 
+    def _visible(self, columns: torch.Tensor, filler: torch.Tensor, keys: int) -> torch.Tensor:
+        """Queries in columns (I, R), after `filler` (I, 1) of padding -> (I, R, keys) bool: what they may look at."""
+        key = torch.arange(keys, device=columns.device)
+        allowed = (key <= columns[..., None]) & (key >= filler[..., None])
+        return allowed if self._window is None else allowed & (key > columns[..., None] - self._window)
+
     @only_looked_at
     def attention_from_image(self) -> torch.Tensor:
         """(I, H, n, n) float32; text before the image shares each row's softmax. Rows past an image's end are zero."""
         states = (self._hidden, self._cos, self._sin)  # not `values`, which would be remembered without a gradient
         queries = self._rotated_queries(*map(self._at_image, states))
-        key_column = torch.arange(self._image_end, device=queries.device)
         filler = self._layout.padding(queries.device)[self._rows]
-        allowed = (key_column <= self._columns[..., None]) & (key_column >= filler[..., None])
+        allowed = self._visible(self._columns, filler, self._image_end)
         probabilities = attention_rows(queries, self._by_image(self._keys), self._attention.scaling, allowed[:, None])
         received = self._to_image_columns(probabilities)
         return received if self._slice else received.masked_fill(~self.valid[:, None, :, None], 0)
@@ -156,8 +163,7 @@ class LlamaEvidence(LayoutTokens):
             states.take_along_dim(columns[..., None], dim=1) for states in (self._hidden, self._cos, self._sin)
         )
         keys = self._all_keys
-        key_column = torch.arange(keys.shape[2], device=keys.device)
-        allowed = (key_column >= self._layout.padding(keys.device)[..., None]) & (key_column <= columns[..., None])
+        allowed = self._visible(columns, self._layout.padding(keys.device), keys.shape[2])
         queries = self._rotated_queries(hidden, cos, sin)
         rows = attention_rows(queries, keys, self._attention.scaling, allowed[:, None])
         if counts is not None:
@@ -180,9 +186,7 @@ class LlamaEvidence(LayoutTokens):
         columns, valid = self._text[0], self.text_valid
         queries = self._rotated_queries(*map(self._at_text, (self._hidden, self._cos, self._sin)))
         keys = self._by_image(self._all_keys)
-        key_column = torch.arange(keys.shape[2], device=keys.device)
-        filler = self._layout.padding(keys.device)[self._rows]
-        allowed = (key_column <= columns[..., None]) & (key_column >= filler[..., None])
+        allowed = self._visible(columns, self._layout.padding(keys.device)[self._rows], keys.shape[2])
         rows = attention_rows(queries, keys, self._attention.scaling, allowed[:, None])
         return self._to_image_columns(rows).masked_fill(~valid[:, None, :, None], 0)
 

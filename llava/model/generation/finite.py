@@ -11,7 +11,7 @@ from transformers import LogitsProcessor
 
 from llava.constants import IMAGE_TOKEN_INDEX
 from llava.errors import InputError
-from llava.model.llava_arch import sort_images
+from llava.model.image_inputs import sort_images
 
 
 class FiniteLogits(LogitsProcessor):
@@ -62,6 +62,6 @@ def refuse_nonfinite(rows: list[int], dtype: torch.dtype) -> None:
 
 def rows_without_numbers(ids: torch.Tensor, images: Any) -> set[int]:
     """Prompts with a picture of which some pixel is NaN or infinite; asked only after something went wrong."""
-    views, _ = sort_images(ids.cpu(), images, None)
+    views = sort_images(ids.cpu(), images, None).views
     rows = (ids == IMAGE_TOKEN_INDEX).nonzero()[:, 0].tolist()
     return {row for row, view in zip(rows, views) if not bool(view.isfinite().all())}

@@ -15,6 +15,7 @@ from llava.model.generation.continued import finished, unseen_images, unseen_tok
 from llava.model.generation.finite import FiniteLogits, refuse_nonfinite, rows_without_numbers
 from llava.model.generation.prompts import last_real, one_prompt, refuse_prompt_learning
 from llava.model.generation.settings import checked_settings, guided, value_of
+from llava.model.image_inputs import longest_video
 from llava.model.layout import Layout
 from llava.model.llava_forward import LlavaForward
 from llava.model.realign import realign
@@ -37,6 +38,7 @@ class LlavaGeneration(LlavaForward):
         trace: Trace | None = None,
         input_ids: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
+        modalities: Any = None,
         **kwargs: Any,
     ) -> Any:
         """Answer prompts about images.
@@ -55,6 +57,8 @@ class LlavaGeneration(LlavaForward):
             trace: filled in with what was kept, where given.
             input_ids: the same as `inputs`, by transformers' name.
             inputs_embeds: (B, L, D) instead of ids, text in which nothing is dropped.
+            modalities: LLaVA-NeXT's: what each entry of `images` is, `image` where nothing is said, or `video`, whose
+                views are its frames; see `llava.model.image_entries.read_modalities`.
             kwargs: transformers' generation arguments.
 
         Returns:
@@ -62,7 +66,7 @@ class LlavaGeneration(LlavaForward):
         """
         refuse_prompt_learning(self)
         ids = one_prompt(inputs, input_ids, inputs_embeds)
-        method = self.method_of(reduction)
+        method = self.method_of(reduction, frames=longest_video(images, modalities))
         cache = past_key_values if past_key_values is not None else StagedCache(self.config)
         kwargs.pop("position_ids", None)  # they are numbered anew around images, as LLaVA does
         if inputs_embeds is not None:
@@ -71,10 +75,14 @@ class LlavaGeneration(LlavaForward):
         assert ids is not None
         started = check_cache(past_key_values, ids)
         if started:
-            attention_mask = unseen_tokens(ids, attention_mask, cache)
-            images, image_sizes = unseen_images(ids, attention_mask, images, image_sizes, method)
+            real, attention_mask = attention_mask, unseen_tokens(ids, attention_mask, cache)
+            images, image_sizes, modalities = unseen_images(
+                ids, real, attention_mask, images, image_sizes, modalities, method
+            )
         kwargs = guided(kwargs, self.generation_config, last_real(ids, attention_mask))
-        embeds, plan = self.prepare_inputs(ids, attention_mask, images, image_sizes, method, trace)
+        embeds, plan = self.prepare_inputs(
+            ids, attention_mask, images, image_sizes, method, trace, modalities=modalities
+        )
         cache.add_surplus(plan.surplus)
         excused = None if started else lambda: rows_without_numbers(ids, images)
         return self.generate_from(embeds, plan.layout, cache, method, trace, excused, **kwargs)
@@ -158,11 +166,11 @@ class LlavaGeneration(LlavaForward):
         inputs_embeds: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """What `forward` gets at a step of transformers' `generate`; `images` and `image_sizes` pass through."""
+        """What `forward` gets at a step of transformers' `generate`; `images` and what belongs to them pass through."""
         method = kwargs.get("reduction")
         if isinstance(method, Reduction) and method.recomputes and inputs_embeds is not None:
             return self._everything_again(input_ids, inputs_embeds, kwargs)
-        shown = {name: kwargs.pop(name) for name in ("images", "image_sizes") if name in kwargs}
+        shown = {name: kwargs.pop(name) for name in ("images", "image_sizes", "modalities") if name in kwargs}
         inputs = super().prepare_inputs_for_generation(
             input_ids, past_key_values=past_key_values, inputs_embeds=inputs_embeds, **kwargs
         )

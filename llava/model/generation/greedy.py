@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
+from llava.model.generation.stops import SpeltMarks
+
 # Generation settings that plain greedy decoding obeys or may ignore; any other setting goes to transformers.
 _PLAIN = {
     *("max_new_tokens", "max_length", "do_sample", "num_beams", "num_return_sequences", "use_cache"),
@@ -22,16 +24,23 @@ CHECK_EVERY = 4
 
 @dataclass(frozen=True)
 class Greedy:
-    """How to decode: at most `max_new_tokens`; a row ends at one of `end` and is filled up with `pad`."""
+    """How to decode: at most `max_new_tokens`; a row ends at one of `end` and is filled up with `pad`.
+
+    It also ends within a few tokens of an end mark that only its text shows (`marks`).
+    """
 
     max_new_tokens: int
     end: tuple[int, ...]
     pad: int
+    marks: tuple[SpeltMarks, ...] = ()
 
 
 def greedy_settings(config: GenerationConfig, kwargs: dict[str, Any]) -> Greedy | None:
     """Generation arguments as greedy decoding, or None where they ask for anything else (sampling, beams, scores)."""
     own = dict(kwargs)
+    criteria = tuple(own.pop("stopping_criteria", None) or ())
+    if not all(isinstance(one, SpeltMarks) for one in criteria):
+        return None
     merged = copy.deepcopy(own.pop("generation_config", None) or config)
     if merged.update(**own):
         return None
@@ -43,7 +52,7 @@ def greedy_settings(config: GenerationConfig, kwargs: dict[str, Any]) -> Greedy 
     end = merged.eos_token_id
     end = tuple(end) if isinstance(end, (list, tuple)) else () if end is None else (end,)
     pad = merged.pad_token_id if merged.pad_token_id is not None else next(iter(end), 0)
-    return Greedy(merged.max_new_tokens, end, pad)
+    return Greedy(merged.max_new_tokens, end, pad, criteria)
 
 
 def greedy_tokens(
@@ -62,20 +71,24 @@ def greedy_tokens(
     ended = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
     check_every = 1 if logits.device.type == "cpu" else CHECK_EVERY
     tokens: list[torch.Tensor] = []
+    open_rows: list[torch.Tensor] = []  # (B,) each: the row had not ended before this token
     chosen: list[torch.Tensor] = []  # the greatest logits; NaN if any is, so that the choice itself finds those out
     while True:
         greatest, token = logits.max(dim=-1)
         chosen.append(greatest)
         tokens.append(token.masked_fill(ended, settings.pad))
+        open_rows.append(~ended)
         if len(tokens) == settings.max_new_tokens:
             break
         if settings.end:
             ended = ended | torch.isin(tokens[-1], ends)
-            if len(tokens) % check_every == 0 and bool((ended | ~greatest.isfinite()).all()):
+        if len(tokens) % check_every == 0 and (settings.end or settings.marks):
+            for marks in settings.marks:
+                ended = ended | marks(torch.stack(tokens[-marks.reach :], dim=1))
+            if bool((ended | ~greatest.isfinite()).all()):
                 break
         logits = step(tokens[-1])
     answer, finite = torch.stack(tokens, dim=1), torch.stack(chosen, dim=1).isfinite()
-    is_end = torch.isin(answer, ends)
-    counted = is_end.cumsum(dim=1) - is_end.long() == 0
-    longest = int(counted.sum(dim=1).max()) if settings.end else answer.shape[1]
+    counted = torch.stack(open_rows, dim=1)
+    longest = int(counted.sum(dim=1).max()) if settings.end or settings.marks else answer.shape[1]
     return answer[:, :longest], (counted & ~finite).any(dim=1)

@@ -16,7 +16,7 @@ from llava.errors import InputError
 from llava.model.cache.growing_layer import GrowingLayer
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.layout import Layout
-from llava.reduction import Reduction
+from llava.reduction import Reduction, name_of
 from llava.reduction.positions import KEEP
 
 Ids = torch.Tensor | Sequence[int]
@@ -47,6 +47,8 @@ class ImagePrefix:
         stages: first and last + 1 layer of each stage.
         blocks: the KV cache; empty where the LLM has not run.
         features: (n, D), the image tokens, where the LLM has not run or another image's may not have; else None.
+        question: of a method that read it before the LLM, the tokens after the last image: it can be asked no other.
+        modalities: of its images, as in `generate`; None: all are pictures.
     """
 
     ids: tuple[int, ...]
@@ -56,11 +58,23 @@ class ImagePrefix:
     stages: tuple[tuple[int, int], ...] = ()
     blocks: tuple[Block, ...] = ()
     features: torch.Tensor | None = None
+    question: tuple[int, ...] | None = None
+    modalities: tuple[str, ...] | None = None
 
     @property
     def surplus(self) -> int:
         """Image tokens minus the <image> tokens they stand for."""
         return sum(self.image_lengths) - len(self.image_lengths)
+
+    @property
+    def tokens_per_layer(self) -> float | None:
+        """Tokens of one of its images in an LLM layer, on average over images and layers; None: the LLM has not run."""
+        if not self.blocks:
+            return None
+        text = len(self.ids) - len(self.image_lengths)
+        runs = [stop - first for first, stop in self.stages]
+        total = sum(run * (length - text) for run, length in zip(runs, self.lengths, strict=True))
+        return total / sum(runs) / len(self.image_lengths)
 
     @property
     def nbytes(self) -> int:
@@ -91,6 +105,11 @@ def question_after(prefix: ImagePrefix | None, ids: Sequence[int]) -> tuple[int,
         )
     if not question:
         raise InputError("a question needs at least one token after the last <image>: got none; give it text")
+    if prefix is not None and prefix.question is not None and question != prefix.question:
+        raise InputError(
+            f"{name_of(prefix.reduction)} reads the question before the LLM, so that an image's tokens are of one "
+            f"question: got another one; encode_image the whole prompt for each, or use generate"
+        )
     if min(question) < 0:
         raise InputError(f"ids of a question must be tokens: got {min(question)}; leave padding and labels out")
     return question

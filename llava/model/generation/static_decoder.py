@@ -15,6 +15,7 @@ import torch
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.devices import is_offloaded
 from llava.model.generation.static_step import StepState, empty_state, fill, run_layer, run_step
+from llava.model.language_model.masks import layer_masks
 
 # Capacities are rounded up, so that prompts of similar length share one captured or compiled step.
 ROUND_TO = 64
@@ -35,11 +36,13 @@ class StaticDecoder:
         self._states: dict[tuple, tuple[StepState, Callable[[], torch.Tensor]]] = {}
         self._reason: str | None = None
         attention = model.config._attn_implementation
-        if attention not in ("sdpa", "eager"):
+        if model.get_model().layer_masks is not layer_masks:
+            self.decline("it needs rotary positions and the model's are in its masks (MPT's ALiBi)")
+        elif attention not in ("sdpa", "eager"):
             self.decline(f"it needs sdpa attention and the model has {attention}")
-        elif is_offloaded(model.model.layers):
+        elif is_offloaded(model.get_model().layers):
             self.decline("some of the model's layers are offloaded")
-        elif len({parameter.device for parameter in model.model.layers.parameters()}) > 1:
+        elif len({parameter.device for parameter in model.get_model().layers.parameters()}) > 1:
             self.decline("the model's layers are on several devices")
         elif model.device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
             self.decline("there is no C++ compiler (g++)")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from llava.model.cache.staged_cache import StagedCache
+from llava.model.language_model.masks import as_added, windows_of
 
 
 @dataclass
@@ -59,17 +60,35 @@ def run_layer(
 
 def run_step(model: Any, state: StepState, layer_step: Callable[..., torch.Tensor] = run_layer) -> torch.Tensor:
     """Logits (B, V) after `state.tokens`; the state is moved on by one column in place."""
-    decoder = model.model
+    decoder = model.get_model()
     hidden = decoder.embed_tokens(state.tokens)[:, None]
+    windows = windows_of(model.config)
     for stage, (first, stop) in enumerate(state.bounds):
         column, filler = state.columns[stage], state.fillers[stage]
-        mask = ((torch.arange(filler.shape[1], device=filler.device) <= column) & ~filler)[:, None, None]
+        masks = _masks(model, filler, column, set(windows[first:stop]))
         rotary = decoder.rotary_emb(hidden, position_ids=state.positions[stage])
         for number in range(first, stop):
+            mask = masks[windows[number]]
             hidden = layer_step(decoder.layers[number], hidden, mask, rotary, state.buffers[number], column)
         state.columns[stage].add_(1)
         state.positions[stage].add_(1)
     return model.lm_head(decoder.norm(hidden))[:, -1]
+
+
+def _masks(
+    model: Any, filler: torch.Tensor, column: torch.Tensor, windows: set[int | None]
+) -> dict[int | None, torch.Tensor]:
+    """For each window (None: no limit) a mask (B, 1, 1, c): what the token in a column looks at, of c columns."""
+    seen = (torch.arange(filler.shape[1], device=filler.device) <= column) & ~filler
+    masks = {}
+    for window in windows:
+        near = seen
+        if window is not None:  # it counts tokens, not columns, and the newest has the last place
+            place = seen.cumsum(dim=1)
+            near = seen & (place > place[:, -1:] - window)
+        mask = near[:, None, None]
+        masks[window] = as_added(mask, model.dtype) if model.config._attn_implementation == "eager" else mask
+    return masks
 
 
 def empty_state(cache: StagedCache, batch: int, capacities: list[int], device: torch.device) -> StepState:

@@ -1,17 +1,11 @@
-"""LLaVA on LLaMA (and Vicuna): the published LLaVA-1.5 and LLaVA-1.6-Vicuna models."""
+"""LLaVA on LLaMA and what has its shape: Vicuna (LLaVA-1.5, 1.6), Llama-3 and Yi."""
 
-import torch
-from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM, LlamaModel
 
-from llava.model.devices import device_of
-from llava.model.generation.generate import LlavaGeneration
-from llava.model.generation.sharing import LlavaSharing
+from llava.model.language_model.llava_causal_lm import LlavaCausalLM
 from llava.model.language_model.llava_config import LlavaConfig
 from llava.model.language_model.staged_decoder import StagedDecoder
-from llava.model.llava_arch import LlavaMetaForCausalLM, LlavaMetaModel
-from llava.model.loading.pretrained import FromCheckpoint
-from llava.reduction import method_class
+from llava.model.llava_arch import LlavaMetaModel
 
 __all__ = ["LlavaConfig", "LlavaLlamaForCausalLM", "LlavaLlamaModel"]
 
@@ -22,27 +16,11 @@ class LlavaLlamaModel(LlavaMetaModel, StagedDecoder, LlamaModel):
     config_class = LlavaConfig
 
 
-class LlavaLlamaForCausalLM(FromCheckpoint, LlavaSharing, LlavaGeneration, LlavaMetaForCausalLM, LlamaForCausalLM):
+class LlavaLlamaForCausalLM(LlavaCausalLM, LlamaForCausalLM):
     """LLaVA. Weights are named as in the published checkpoints; see `generate`."""
 
     config_class = LlavaConfig
-
-    def __init__(self, config: LlavaConfig) -> None:
-        super(LlamaForCausalLM, self).__init__(config)
-        self.model = LlavaLlamaModel(config)
-        self.vocab_size = config.vocab_size
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        self._reduction = method_class("none")()
-        self.post_init()
-
-    def get_model(self) -> LlavaLlamaModel:
-        """The decoder (LLaVA's accessor)."""
-        return self.model
-
-    @property
-    def device(self) -> torch.device:
-        """Where token ids belong, also when their embeddings are kept elsewhere between calls."""
-        return device_of(self.get_input_embeddings())
+    host_class, decoder_class = LlamaForCausalLM, LlavaLlamaModel
 
 
 AutoConfig.register("llava_llama", LlavaConfig, exist_ok=True)

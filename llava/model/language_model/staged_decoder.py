@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from llava.model.cache.staged_cache import StagedCache
+from llava.model.language_model.masks import layer_masks
 from llava.model.language_model.reducing import Flow, Reducing, choose_again
 from llava.model.layout import Layout
 from llava.model.trace import Trace
@@ -31,6 +31,8 @@ class StagedOutput(BaseModelOutputWithPast):
 
 class StagedDecoder:
     """Mixed in before a transformers decoder (`LlamaModel`); replaces its `forward` and nothing else."""
+
+    layer_masks = staticmethod(layer_masks)  # another where a family's positions are in its masks
 
     @merge_with_config_defaults
     @capture_outputs
@@ -96,13 +98,15 @@ class StagedDecoder:
                 hidden = flow.hidden
             elif number > 0 and past_key_values is not None and past_key_values.masking is not None:
                 choose_again(self.layers, past_key_values, number, before, rotary, trace)
-            mask, positions = _attend(self.config, flow, past_key_values, number, given)
+            filler, positions = _place(flow, past_key_values, number, given)
+            view = past_key_values.view(number) if past_key_values is not None else None
+            masks = self.layer_masks(self.config, hidden, filler, view, given, (first, stop))
             if keeps and number == 0:
                 flow = replace(flow, positions=positions)
             rotary = self.rotary_emb(hidden, position_ids=positions)
             # Flash attention takes positions that do not count up by one for the sequences of a packed row.
             told = None if keeps and number > 0 else positions
-            for layer in self.layers[first:stop]:
+            for layer, mask in zip(self.layers[first:stop], masks):
                 before = hidden
                 hidden = layer(
                     hidden,
@@ -124,10 +128,10 @@ def stage_bounds(drop_after: list[int], layers: int) -> list[tuple[int, int]]:
     return list(zip(edges, edges[1:]))
 
 
-def _attend(
-    config: Any, flow: Flow, cache: StagedCache | None, stage: int, given: torch.Tensor | None
+def _place(
+    flow: Flow, cache: StagedCache | None, stage: int, given: torch.Tensor | None
 ) -> tuple[torch.Tensor | None, torch.Tensor]:
-    """Mask and positions (1 or B, T) of new tokens in a stage; its padding is noted in the cache.
+    """Padding (B, cached + T) and positions (1 or B, T) of new tokens in a stage; the padding is noted in the cache.
 
     Args:
         given: positions that a caller gave for text.
@@ -151,21 +155,4 @@ def _attend(
         positions = ((~filler).cumsum(dim=1) - 1).clamp(min=0)[:, past:]
     if cache is not None and new_filler is not None:
         cache.stages[stage].filler = filler
-    if filler is not None and config._attn_implementation == "sdpa":
-        # transformers would ask the device, for every stage and token, whether anything is padding.
-        return causal_with_filler(filler, count), positions
-    mask = create_causal_mask(
-        config=config,
-        inputs_embeds=hidden,
-        attention_mask=None if filler is None else (~filler).long(),
-        past_key_values=cache.view(stage) if cache is not None else None,
-        # Without a cache, transformers looks in the positions for packed sequences; its own rows have none.
-        position_ids=given,
-    )
-    return mask, positions
-
-
-def causal_with_filler(filler: torch.Tensor, count: int) -> torch.Tensor:
-    """(B, T) bool, True at padding -> (B, 1, count, T) bool: what the newest `count` of T tokens may look at."""
-    column = torch.arange(filler.shape[1], device=filler.device)
-    return (column <= column[-count:, None]) & ~filler[:, None, None]
+    return filler, positions

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llava.errors import InputError, shown
-from llava.model.checkpoint.config import LLAMA, LLAVA, make_config, read_config, read_raw_config
+from llava.model.checkpoint.config import LLAVA, make_config, read_config, read_raw_config
+from llava.model.checkpoint.families import all_rules, family_of
 from llava.model.checkpoint.folder import HUB_ARGUMENTS, Folder
-from llava.model.language_model.llava_config import LlavaConfig
 
 PLACEMENT = ("max_memory", "offload_folder", "offload_buffers")
 # Given by programs to other versions of LLaVA or transformers, without effect on what is loaded.
@@ -15,7 +15,7 @@ WITHOUT_EFFECT = (
     *("multimodal", "low_cpu_mem_usage", "offload_state_dict", "use_safetensors", "weights_only"),
     *("trust_remote_code", "use_fast", "_fast_init"),
 )
-_SETTINGS = set(LLAMA | LLAVA) - {"dtype", "torch_dtype", "quantization_config"}
+_SETTINGS = {*all_rules(), *LLAVA} - {"dtype", "torch_dtype", "quantization_config"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Arguments:
         return cls(hub, placement, settings, given.get("quantization_config"))
 
 
-def configured(folder: Folder, customized: Any, overwrite: Mapping[str, Any]) -> LlavaConfig:
+def configured(folder: Folder, customized: Any, overwrite: Mapping[str, Any]) -> Any:
     """The checkpoint's configuration, or the caller's in its place, with some settings overwritten.
 
     Args:
@@ -61,6 +61,7 @@ def configured(folder: Folder, customized: Any, overwrite: Mapping[str, Any]) ->
     """
     if customized is None and not overwrite:
         return read_config(folder.path, folder)
+    raw: dict[str, Any]
     if customized is None:
         read_config(folder.path, folder)
         raw = read_raw_config(folder)
@@ -70,4 +71,6 @@ def configured(folder: Folder, customized: Any, overwrite: Mapping[str, Any]) ->
         raw = customized.to_dict()
     else:
         raw = read_raw_config(Folder(str(customized), folder.hub))
-    return make_config(raw | dict(overwrite), folder.path)
+    raw = raw | dict(overwrite)
+    named = raw if "model_type" in raw else read_raw_config(folder)
+    return make_config(raw, folder.path, family_of(named, folder.path, plain=True))

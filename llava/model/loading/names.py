@@ -1,30 +1,40 @@
 """What tensors are called: in LLaVA's checkpoints, in training's extra files, and in the model."""
 
+import re
 from typing import Any
 
 from llava.errors import InputError, shown
 from llava.model.checkpoint.tensors import IGNORED_SUFFIXES, State, shape_of
 
-TOWER = "model.vision_tower.vision_tower."
+# The decoder is `model`, but MPT's is `transformer`.
+TOWER = re.compile(r"^(model|transformer)\.vision_tower\.vision_tower\.")
 # LLaVA nests CLIP's own module names; transformers 5 has one level less than the checkpoints.
-NESTED = TOWER + "vision_model."
+_NESTED = re.compile(TOWER.pattern + r"vision_model\.")
+# Where a family keeps the rows of its vocabulary.
+OUTPUT = "lm_head.weight"
+VOCABULARY = ("model.embed_tokens.weight", "transformer.wte.weight", OUTPUT)
 
 
 def model_names(state: State) -> State:
     """Tensors under the model's names; buffers that nobody reads are left out."""
     kept = {name: tensor for name, tensor in state.items() if not name.endswith(IGNORED_SUFFIXES)}
-    return {TOWER + name.removeprefix(NESTED) if name.startswith(NESTED) else name: kept[name] for name in kept}
+    return {_NESTED.sub(r"\1.vision_tower.vision_tower.", name): tensor for name, tensor in kept.items()}
 
 
 def checkpoint_names(state: State) -> State:
     """The inverse: as LLaVA's checkpoints have them, which transformers then keeps to when it saves."""
-    return {NESTED + name.removeprefix(TOWER) if name.startswith(TOWER) else name: state[name] for name in state}
+    return {TOWER.sub(r"\1.vision_tower.vision_tower.vision_model.", name): state[name] for name in state}
+
+
+def with_output(state: State) -> State:
+    """Tensors of a model whose output layer is its table of embeddings, with that layer under its own name."""
+    return state | {OUTPUT: next(state[name] for name in VOCABULARY if name in state)}
 
 
 def without_prefixes(state: State) -> State:
     """Names of `non_lora_trainables.bin` as the model has them: PEFT and DeepSpeed put prefixes before them."""
     bare = {name.removeprefix("base_model."): tensor for name, tensor in state.items()}
-    if any(name.startswith("model.model.") for name in bare):
+    if any(name.startswith(("model.model.", "model.transformer.")) for name in bare):
         bare = {name.removeprefix("model."): tensor for name, tensor in bare.items()}
     return model_names(bare)
 

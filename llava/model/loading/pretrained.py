@@ -9,7 +9,8 @@ from transformers.core_model_loading import WeightRenaming
 
 from llava.errors import InputError, shown
 from llava.model.checkpoint.adapter import is_adapter
-from llava.model.checkpoint.config import LLAMA, LLAVA, WHAT, make_config, read_raw_config, settings_of
+from llava.model.checkpoint.config import WHAT, make_config, read_raw_config, rules_of, settings_of
+from llava.model.checkpoint.families import FAMILIES, family_of, family_with
 from llava.model.checkpoint.folder import HUB_ARGUMENTS, Folder
 from llava.model.checkpoint.generation import read_generation_config
 from llava.model.checkpoint.quantized import quantization
@@ -20,14 +21,22 @@ from llava.model.loading.making import make_model
 from llava.model.loading.placement import dtype_for
 from llava.model.loading.state import check_state, read_state
 from llava.model.multimodal_encoder.image_processor import build_image_processor
+from llava.model.multimodal_encoder.scales import feature_width, view_size
 from llava.model.multimodal_encoder.source import TowerSource, locate_tower
+from llava.model.multimodal_encoder.tower_configs import has_cls
 
 # Checkpoints are written as LLaVA writes them; transformers turns this round when it saves.
-register_checkpoint_conversion_mapping(
-    "llava_llama",
-    [WeightRenaming(r"^model\.vision_tower\.vision_tower\.vision_model\.", "model.vision_tower.vision_tower.")],
-    overwrite=True,
-)
+for name in FAMILIES:
+    decoder = "transformer" if name == "llava_mpt" else "model"
+    register_checkpoint_conversion_mapping(
+        name,
+        [
+            WeightRenaming(
+                rf"^{decoder}\.vision_tower\.vision_tower\.vision_model\.", f"{decoder}.vision_tower.vision_tower."
+            )
+        ],
+        overwrite=True,
+    )
 
 
 class FromCheckpoint:
@@ -39,7 +48,8 @@ class FromCheckpoint:
     ) -> Any:
         """transformers' `from_pretrained`, with the weights of a vision tower that lies beside the checkpoint.
 
-        A plain language model (`model_type` llama) loads too, without eyes; `initialize_vision_modules` gives it some.
+        The plain language model of the family (`model_type` llama, mistral, qwen2, mpt) loads too, without eyes;
+        `initialize_vision_modules` gives it some.
 
         Raises:
             InputError: as `llava.model.builder.load_pretrained_model`.
@@ -53,9 +63,9 @@ class FromCheckpoint:
                 f"a LoRA adapter is no model by itself: got '{path}'; load it with "
                 f"llava.model.builder.load_pretrained_model and its model_base"
             )
-        config = _judged(config, folder, kwargs)
+        config = _judged(cls, config, folder, kwargs)
         source = prepare_tower(config, folder) if getattr(config, "mm_vision_tower", None) else None
-        processor = build_image_processor(source) if source is not None else None
+        processor = build_image_processor(source, view_size(config, source.config)) if source is not None else None
         state = read_state(folder, {}, source)
         check_state(state, config, cls, folder.path)
         own = getattr(config, "dtype", None), dtype_of(state)
@@ -86,13 +96,15 @@ def prepare_tower(config: Any, checkpoint: str | Folder) -> TowerSource:
     if not name:
         raise InputError(f"a LLaVA checkpoint must name its vision tower: '{place.path}' has no mm_vision_tower")
     source = locate_tower(name, place, getattr(config, "mm_vision_config", None))
-    width = getattr(config, "mm_hidden_size", None)
-    if width is not None and width != source.config.hidden_size:
+    width, gives = getattr(config, "mm_hidden_size", None), feature_width(config, source.config)
+    if width is not None and width != gives:
         raise InputError(
             f"{WHAT} must fit its vision tower: '{place.path}' has mm_hidden_size {width}, and the tower "
-            f"{shown(name)} gives {source.config.hidden_size} numbers per patch; name the tower it was trained with"
+            f"{shown(name)} gives {gives} numbers per patch; name the tower it was trained with"
         )
-    config.mm_hidden_size = source.config.hidden_size
+    config.mm_hidden_size = gives
+    if not has_cls(source.config):
+        config.mm_vision_select_feature = "patch"  # LLaVA does not read it either where there is no [CLS]
     config.mm_vision_config = source.config.to_diff_dict()
     return source
 
@@ -107,24 +119,26 @@ def finish(model: Any, source: TowerSource | None, processor: Any, generation: A
     model.name_or_path = model.config.name_or_path = path
 
 
-def _judged(config: Any, folder: Folder, kwargs: dict[str, Any]) -> Any:
+def _judged(cls: Any, config: Any, folder: Folder, kwargs: dict[str, Any]) -> Any:
     """The configuration that is given, or the folder's; settings among the keywords take effect and leave them."""
     if config is None or isinstance(config, (str, Path)):
         raw = read_raw_config(folder if config is None else Folder(str(config), folder.hub))
-        if raw.get("model_type") not in ("llava", "llava_llama", "llama") or "text_config" in raw:
+        family = family_of(raw, folder.path, plain=True)
+        if family.config is not cls.config_class:
             raise InputError(
-                f"unknown model family {shown(raw.get('model_type'))} in '{folder.path}': expected model_type llava, "
-                f"llava_llama or llama in LLaVA's original layout"
+                f"{cls.__name__} loads LLaVA on {family_with(cls.config_class()).name}: got model_type "
+                f"{shown(raw.get('model_type'))} in '{folder.path}'; load it with AutoModelForCausalLM or "
+                f"load_pretrained_model, which know the class"
             )
-        config = make_config(raw, folder.path)
+        config = make_config(raw, folder.path, family)
     else:
-        config = copy.deepcopy(config)
-        check(settings_of(config.to_dict()), LLAMA | LLAVA, WHAT, folder.path)
+        config, family = copy.deepcopy(config), family_with(config)
+        check(settings_of(config.to_dict(), family), rules_of(family), WHAT, folder.path)
         if config._attn_implementation not in ("eager", "sdpa", "flash_attention_2", "flash_attention_3"):
             config._attn_implementation = None
-    own = set(LLAMA | LLAVA) - {"dtype", "torch_dtype", "quantization_config"}
+    own = set(rules_of(family)) - {"dtype", "torch_dtype", "quantization_config"}
     given = {name: kwargs.pop(name) for name in list(kwargs) if name in own}
-    check(given, LLAMA | LLAVA, "a setting", "from_pretrained")
+    check(given, rules_of(family), "a setting", "from_pretrained")
     for name, value in given.items():
         setattr(config, name, value)
     return config

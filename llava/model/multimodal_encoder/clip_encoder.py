@@ -1,231 +1,111 @@
-"""CLIP as LLaVA's eyes: the features of one layer, reduced where a method says so, and no layer after it."""
+"""CLIP as LLaVA's eyes: the features of one layer and no layer after it, at one scale or at several (S2)."""
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
-from transformers import CLIPVisionConfig
 
 from llava.errors import InputError, shown
-from llava.model.checkpoint.folder import Folder
-from llava.model.checkpoint.tensors import read_tower
-from llava.model.devices import device_of
 from llava.model.evidence.clip import ClipEvidence
-from llava.model.loading.names import compare
-from llava.model.multimodal_encoder.image_processor import build_image_processor
+from llava.model.evidence.clip_s2 import ScaledEvidence
+from llava.model.evidence.surroundings import Surroundings
 from llava.model.multimodal_encoder.partial_clip import PartialCLIP
-from llava.model.multimodal_encoder.source import TowerSource, locate_tower, tower_config
-from llava.reduction import Reduction, Selection
+from llava.model.multimodal_encoder.scales import scales_of
+from llava.model.multimodal_encoder.squares import cut, put_together, resized
+from llava.model.multimodal_encoder.vision_tower import VisionTower
+from llava.model.question import Asked
+from llava.reduction import Reduction
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """Features of V views.
+class CLIPVisionTower(VisionTower):
+    """LLaVA's CLIP.
 
-    Attributes:
-        features: (V, k, D): all patches, or [CLS] with `cls_patch`, or what a method kept: [CLS], dominant, contextual.
-        selection: what was kept; None where nothing was dropped.
+    Of LLaVA's configuration it reads `mm_vision_select_layer`, an index into the hidden states, 0 the embeddings, -2
+    (the default) the output of the second-to-last layer; and `mm_vision_select_feature`, `patch` (without [CLS]) or
+    `cls_patch`, where a method that reduces in the encoder decides by itself.
     """
 
-    features: torch.Tensor
-    selection: Selection | None
+    encoder_class = PartialCLIP
+    evidence_class = ClipEvidence
 
-
-@dataclass
-class _Note:
-    """Where a call of the tower leaves what was kept. No list or dict: accelerate's hooks hand on copies of those."""
-
-    selection: Selection | None = None
-
-
-class CLIPVisionTower(nn.Module):
-    """The vision tower, under LLaVA's names.
-
-    Args:
-        vision_tower: a folder, a hub id, or a name in the checkpoint; None where `args` hold the geometry.
-        args: LLaVA's configuration or training arguments: `mm_vision_select_layer`, an index into the hidden states, 0
-            the embeddings, -2 (the default) the output of the second-to-last layer; `mm_vision_select_feature`, `patch`
-            (without [CLS]) or `cls_patch`, where a method that reduces in the encoder decides by itself; perhaps
-            `mm_vision_config`, the encoder's geometry.
-        delay_load: begin with random weights; `load_model` reads them, or loading the whole model.
-    """
-
-    def __init__(self, vision_tower: str | None, args: Any, delay_load: bool = False) -> None:
-        super().__init__()
-        self.vision_tower_name = vision_tower
-        self._embedded = getattr(args, "mm_vision_config", None)
-        self._checkpoint = getattr(args, "name_or_path", None) or None
-        self._source: TowerSource | None = None
-        if self._embedded is not None:
-            config = tower_config(self._embedded, "mm_vision_config", "a configuration")
-        else:
-            config = copy.deepcopy(self.source.config)
-        # The language model's choice of attention kernel holds for the tower: CLIP has the same ones.
-        chosen = getattr(args, "_attn_implementation", None)
-        config._attn_implementation = chosen if chosen in ("eager", "sdpa", "flash_attention_2") else "sdpa"
+    def choose(self, args: Any, config: Any) -> int:
+        """See the class."""
         layer = getattr(args, "mm_vision_select_layer", None)
         self.select_layer = -2 if layer is None else layer
         self.select_feature = getattr(args, "mm_vision_select_feature", None) or "patch"
-        self.layers_to_run = _layers_to_run(self.select_layer, self.select_feature, config.num_hidden_layers)
-        self.vision_tower = PartialCLIP(config)
-        self.is_loaded = False
-        self._image_processor: Any = None
-        if not delay_load:
-            self.load_model()
-
-    @property
-    def source(self) -> TowerSource:
-        """Where the tower lies, looked for when it is asked for; InputError where it is nowhere."""
-        if self._source is None:
-            if not self.vision_tower_name:
-                raise InputError("a vision tower must be named: got no mm_vision_tower; give a CLIP folder or hub id")
-            self._source = locate_tower(self.vision_tower_name, self._checkpoint, self._embedded)
-        return self._source
-
-    @source.setter
-    def source(self, source: TowerSource) -> None:
-        self._source = source
-
-    def load_model(self, device_map: Any = None) -> None:
-        """Read the tower's weights from where it lies; nothing happens where they are there already.
-
-        Args:
-            device_map: a device to move it to; a map or `auto` changes nothing, as the tower is part of a model.
-
-        Raises:
-            InputError: when its weights lie nowhere by themselves, or do not fit.
-        """
-        if self.is_loaded:
-            return
-        if self.source.name is None:
-            raise InputError(
-                f"a vision tower's weights must lie somewhere: {shown(self.vision_tower_name)} is known by its "
-                f"geometry alone; they come with the checkpoint, load that with from_pretrained"
-            )
-        state = read_tower(Folder(self.source.name))
-        compare(state, self.vision_tower.state_dict(), set(), self.source.name)
-        self.vision_tower.load_state_dict({name: tensor[...] for name, tensor in state.items()})
-        self.vision_tower.requires_grad_(False)
-        self.is_loaded = True
-        if isinstance(device_map, (int, torch.device)) or (isinstance(device_map, str) and device_map != "auto"):
-            self.vision_tower.to(device_map)
-
-    @property
-    def image_processor(self) -> Any:
-        """What makes pixels of pictures for this tower; InputError where no file says how."""
-        if self._image_processor is None:
-            self._image_processor = build_image_processor(self.source)
-        return self._image_processor
-
-    @image_processor.setter
-    def image_processor(self, processor: Any) -> None:
-        self._image_processor = processor
-
-    @property
-    def has_image_processor(self) -> bool:
-        """False where none was made or given yet."""
-        return self._image_processor is not None
+        return _layers_to_run(self.select_layer, self.select_feature, config.num_hidden_layers)
 
     def feature_select(self, image_forward_outs: Any) -> torch.Tensor:
         """LLaVA's choice among CLIP's hidden states: (V, n or 1 + n, D) of an output that has them all."""
         chosen = image_forward_outs.hidden_states[self.select_layer]
         return chosen if self.select_feature == "cls_patch" else chosen[:, 1:]
 
-    @property
-    def dummy_feature(self) -> torch.Tensor:
-        """(1, D) zeros, for prompts without an image."""
-        return torch.zeros(1, self.hidden_size, device=self.device, dtype=self.dtype)
 
-    @property
-    def last_layer(self) -> nn.Module:
-        """The layer whose output the features are; those after it never run."""
-        return self.vision_tower.encoder.layers[self.layers_to_run - 1]
+@dataclass(frozen=True)
+class _Seen:
+    """The smallest scale's states, with what a method wants of other layers; and those of all scales, [CLS] first."""
 
-    def entering_last(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(V, 3, height, width), any floating dtype and device -> (V, 1 + n, D), what enters `last_layer`."""
-        return self._run(pixels, self.layers_to_run - 1).last_hidden_state
+    smallest: Any
+    scaled: torch.Tensor
 
-    def _run(self, pixels: torch.Tensor, layers: int) -> Any:
-        edge = self.config.image_size
-        if tuple(pixels.shape[2:]) != (edge, edge):
+
+class CLIPVisionTowerS2(CLIPVisionTower):
+    """LLaVA's CLIP with `s2`: views have the size of the largest of `s2_scales`, and are seen at each of them.
+
+    More channels for each patch, not more patches: a larger scale is cut into squares of the smallest, the map of their
+    patches is brought to the smallest's size by averaging areas, and channels are put side by side, the smallest
+    scale's first.
+
+    A method ranks by the smallest scale's own [CLS]. The [CLS] token that VisionZip and VisionDrop keep is, in each
+    scale's channels, the mean over the scale's squares: the same averaging, to one place. None is published; this is
+    ours.
+    """
+
+    def choose(self, args: Any, config: Any) -> int:
+        """The layers of `CLIPVisionTower`, and the scales."""
+        layers = super().choose(args, config)
+        self.s2_scales = scales_of(args, config)
+        if self.select_feature == "cls_patch":
             raise InputError(
-                f"a view must have the size that the vision tower takes: got {' x '.join(map(str, pixels.shape[2:]))} "
-                f"pixels, expected {edge} x {edge}; prepare images with llava.mm_utils.process_images and the model's "
-                f"own image processor"
+                "a tower with s2 puts patches of several scales side by side, in which [CLS] has no place: got "
+                "mm_vision_select_feature 'cls_patch', expected 'patch'; mend config.json"
             )
-        return self.vision_tower(pixels.to(device=self.device, dtype=self.dtype), layers=layers)
-
-    def encode(self, pixels: torch.Tensor, reduction: Reduction | None = None) -> Encoded:
-        """Run the encoder up to the selected layer and keep what the method keeps.
-
-        Args:
-            pixels: (V, 3, height, width), any floating dtype and device; moved to the tower's.
-        """
-        note = _Note()
-        features = self(pixels, reduction, note)
-        return Encoded(features, note.selection)
-
-    def forward(self, images: Any, reduction: Reduction | None = None, note: "_Note | None" = None) -> Any:
-        """LLaVA's call: (V, 3, h, w) -> (V, k, D), or a list of single images -> a list of (1, k, D).
-
-        Args:
-            reduction: what keeps a part of the patches; None: nothing is dropped.
-            note: what was kept is written into it, and the features stay in the tower's dtype; without it they come in
-                the images' dtype, as LLaVA's do.
-        """
-        if isinstance(images, list):
-            return [self(image[None], reduction) for image in images]
-        output = self._run(images, self.layers_to_run)
-        leaving = output.last_hidden_state
-        evidence = ClipEvidence(self.last_layer, output.entering, leaving, images)
-        selection = reduction.at_encoder(evidence) if reduction is not None else None
-        features = leaving if self.select_feature == "cls_patch" else leaving[:, 1:]
-        if selection is not None:
-            features = self._kept(evidence, selection)
-        if note is None:
-            return features.to(images.dtype)
-        note.selection = selection
-        return features
-
-    def _kept(self, evidence: ClipEvidence, selection: Selection) -> torch.Tensor:
-        """(V, k, D): [CLS] where it is kept, dominant, contextual."""
-        parts = [evidence.cls_token] if selection.keeps_cls else []
-        parts.append(evidence.values.take_along_dim(selection.kept[..., None], dim=1))
-        if selection.merged is not None:
-            parts.append(selection.merged.values)
-        return torch.cat(parts, dim=1)
+        self.passes = sum((scale // config.image_size) ** 2 for scale in self.s2_scales)
+        return layers
 
     @property
-    def dtype(self) -> torch.dtype:
-        """dtype of the weights."""
-        return self.vision_tower.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where pixels belong: the device of the weights, also of those that are kept elsewhere between calls."""
-        return device_of(self.vision_tower)
-
-    @property
-    def config(self) -> CLIPVisionConfig:
-        """CLIP's configuration."""
-        return self.vision_tower.config
+    def image_size(self) -> int:
+        """Edge of a view in pixels: the largest scale's."""
+        return self.s2_scales[-1]
 
     @property
     def hidden_size(self) -> int:
-        """D."""
-        return self.config.hidden_size
+        """D of all scales together."""
+        return self.config.hidden_size * len(self.s2_scales)
 
-    @property
-    def num_patches_per_side(self) -> int:
-        """24 for 336 pixels in patches of 14."""
-        return self.config.image_size // self.config.patch_size
+    def entering_last(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(V, 3, height, width) -> (V, 1 + n, D of one scale), what enters `last_layer` at the smallest scale."""
+        return self._run(resized(self._checked(pixels), self.s2_scales[0]), self.layers_to_run - 1).last_hidden_state
 
-    @property
-    def num_patches(self) -> int:
-        """Patches of one view, [CLS] not counted."""
-        return self.num_patches_per_side**2
+    def see(self, pixels: torch.Tensor, reduction: Reduction | None = None) -> _Seen:
+        """Run the encoder over (V, 3, height, width) pixels at every scale."""
+        wanted = self.wanted(reduction)
+        assert wanted is None or not (any(wanted.pairs) or wanted.grid), "methods for s2 leave the encoder's tokens"
+        placed, run = self._checked(pixels).to(device=self.device, dtype=self.dtype), self.layers_to_run
+        smallest, *larger = (cut(resized(placed, scale), self.config.image_size) for scale in self.s2_scales)
+        first, side = self._run(smallest, run, wanted), self.num_patches_per_side
+        others = (self._run(squares, run).last_hidden_state for squares in larger)
+        states = [first.last_hidden_state, *(put_together(own, len(pixels), side) for own in others)]
+        return _Seen(first, torch.cat(states, dim=-1))
+
+    def evidence(
+        self, seen: _Seen, pixels: torch.Tensor, views: tuple[int, ...] = (), asked: Asked | None = None
+    ) -> ScaledEvidence:
+        """See `ScaledEvidence`."""
+        first = seen.smallest
+        around = Surroundings(self, first.others or {}, None, views, asked)
+        states = (first.entering, first.last_hidden_state)
+        return ScaledEvidence(self.last_layer, *states, pixels, seen.scaled, around)
 
 
 def _layers_to_run(select_layer: int, select_feature: str, depth: int) -> int:

@@ -3,11 +3,14 @@
 from typing import Any
 
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from llava.errors import InputError, shown
+from llava.image_processor import view_edge
 from llava.model.checkpoint.folder import Folder
 from llava.model.checkpoint.rules import Rule, check, flag, list_of, nullable, number, one_of, positive, whole
 from llava.model.multimodal_encoder.source import KNOWN_TOWERS, TowerSource
+from llava.model.multimodal_encoder.tower_configs import SIGLIP
 
 FILE = "preprocessor_config.json"
 _SIDE = whole(1, 4096)
@@ -20,7 +23,8 @@ def _is_size(value: Any) -> bool:
 
 
 _SIZE = Rule("a number of pixels, as shortest_edge or as height and width", _is_size)
-_NAMES = one_of("CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil", "CLIPFeatureExtractor")
+_CLIP_NAMES = one_of("CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil", "CLIPFeatureExtractor")
+_SIGLIP_NAMES = one_of("SiglipImageProcessor", "SiglipImageProcessorFast", "SiglipImageProcessorPil")
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"), flag()),
     **dict.fromkeys(("size", "crop_size"), _SIZE),
@@ -29,26 +33,32 @@ RULES: dict[str, Rule] = {
     "image_mean": list_of(number(-10, 10), 3, 3),
     "image_std": list_of(positive(10), 3, 3),
 }
-NAMES = dict.fromkeys(("image_processor_type", "feature_extractor_type"), nullable(_NAMES))
+_NAME_KEYS = ("image_processor_type", "feature_extractor_type")
 
 
-def build_image_processor(source: TowerSource) -> CLIPImageProcessorPil:
+def build_image_processor(source: TowerSource, view_size: int | None = None) -> Any:
     """The tower's Pillow image processor, as its `preprocessor_config.json` says.
 
     The file lies beside the tower, or in the checkpoint; one that carries its tower with itself knows best. Only the
-    published towers need none: their values are known.
+    published towers need none: their values are known. SigLIP's are LLaVA-NeXT's own, which reads no such file.
+
+    Args:
+        view_size: edge of the squares to make, where a tower sees larger ones than its encoder takes (`s2`).
 
     Raises:
         InputError: for a file that cannot be read or does not fit, and where there is none: other pixels than those a
             model was trained on give wrong answers without a word.
     """
-    side = source.config.image_size
+    side, siglip = source.config.image_size, source.config.model_type == SIGLIP
+    square, wanted = {"height": side, "width": side}, view_size or side
     for place in _places(source):
-        settings = place.read_object(FILE)
-        if settings is not None:
-            return _from_settings(settings, f"{place.path}/{FILE}", side)
+        raw = place.read_object(FILE)
+        if raw is not None:
+            return _from_settings(_judged(raw, f"{place.path}/{FILE}", siglip, (side, wanted)), siglip, wanted)
+    if siglip:
+        return _from_settings({"size": square}, siglip, wanted)
     if source.published:
-        return CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+        return _from_settings({"size": {"shortest_edge": side}, "crop_size": square}, siglip, wanted)
     looked = " and ".join(place.path for place in _places(source)) or "no folder"
     raise InputError(
         f"a vision tower needs its {FILE}: looked in {looked}, where there is none; copy the tower's file there, it "
@@ -62,18 +72,35 @@ def _places(source: TowerSource) -> list[Folder]:
     return [place for place in both if place is not None]
 
 
-def _from_settings(raw: dict[str, Any], where: str, side: int) -> CLIPImageProcessorPil:
+def _judged(raw: dict[str, Any], where: str, siglip: bool, sides: tuple[int, ...]) -> dict[str, Any]:
+    """What a file says of a processor that makes squares of one of `sides`; InputError for any other."""
     what = f"a vision tower's {FILE}"
-    check(raw, RULES | NAMES, what, where)
+    names = dict.fromkeys(_NAME_KEYS, nullable(_SIGLIP_NAMES if siglip else _CLIP_NAMES))
+    check(raw, RULES | names, what, where)
     settings = {name: value for name, value in raw.items() if name in RULES}
-    processor = CLIPImageProcessorPil(**settings)
+    processor = _kind(siglip)(**settings)
     if processor.do_center_crop:
         result = processor.crop_size["height"], processor.crop_size["width"]
     else:
         result = processor.size.get("height"), processor.size.get("width")
-    if tuple(result) != (side, side):
+    if result[0] != result[1] or result[0] not in sides:
         raise InputError(
             f"{what} must fit its tower: {shown(where, 300)} makes pictures of {result[1]} x {result[0]} pixels, "
-            f"expected {side} x {side}; use the tower's own file"
+            f"expected {sides[0]} x {sides[0]}; use the tower's own file"
         )
-    return processor
+    return settings
+
+
+def _from_settings(settings: dict[str, Any], siglip: bool, side: int) -> Any:
+    """The processor; for `s2`, made to give the squares of the largest scale, as LLaVA does."""
+    processor, square = _kind(siglip)(**settings), {"height": side, "width": side}
+    if siglip and not processor.do_center_crop:  # nothing is cropped; programs ask LLaVA-NeXT's processor for it
+        return _kind(siglip)(**settings | {"crop_size": square})
+    if view_edge(processor) == side:
+        return processor
+    size = {"shortest_edge": side} if processor.size.get("shortest_edge") else square
+    return _kind(siglip)(**settings | {"size": size, "crop_size": square})
+
+
+def _kind(siglip: bool) -> Any:
+    return SiglipImageProcessorPil if siglip else CLIPImageProcessorPil

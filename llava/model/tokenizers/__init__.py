@@ -1,1 +1,1 @@
-"""Text to ids and back: LLaMA's SentencePiece tokenizer or a checkpoint's own `tokenizer.json`, and which one it is."""
+"""Text to ids and back: LLaMA's SentencePiece tokenizer, Qwen2's, or a `tokenizer.json`; and which one it is."""

@@ -1,4 +1,4 @@
-"""Which tokenizer a checkpoint has: LLaMA's SentencePiece one, or one with rules of its own in `tokenizer.json`."""
+"""Which tokenizer a checkpoint has: LLaMA's SentencePiece one, Qwen2's, or one with rules of its own in a file."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from llava.errors import InputError, shown
 from llava.files.reading import parse_json, read_text, reason
 from llava.model.tokenizers.llama import LlamaTokenizer
+from llava.model.tokenizers.qwen import FILES, Qwen2Tokenizer, qwen_arguments
 from llava.model.tokenizers.settings import find_file, read_settings
 
 # Classes whose ids are those of `tokenizer.json` as it stands: transformers' generic one under its names.
@@ -17,9 +18,10 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a checkpoint or base, by what its files are.
 
     `tokenizer_class` of `tokenizer_config.json` is asked first, as in LLaVA. LLaMA's (or none named) is read from
-    `tokenizer.model`. Any other is read from `tokenizer.json`, by the rules that file holds; no class and no code is
-    loaded by name. A `tokenizer.json` that was made of a SentencePiece model counts only where it is named as what
-    gives the ids: transformers 5 writes its merges in another order, and nothing in it says which the weights know.
+    `tokenizer.model`. Any other is read from `tokenizer.json`, by the rules that file holds; where there is none,
+    Qwen2's is read from `vocab.json` and `merges.txt`, by its own rules. No class and no code is loaded by name. A
+    `tokenizer.json` that was made of a SentencePiece model counts only where it is named as what gives the ids:
+    transformers 5 writes its merges in another order, and nothing in it says which the weights know.
 
     Raises:
         InputError: naming the file that is missing, damaged or of another kind.
@@ -30,11 +32,15 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     model, file = find_file(path, "tokenizer.model"), find_file(path, "tokenizer.json")
     if model and is_llama:
         return _load(LlamaTokenizer, path, model, {})
+    if file is None and kind is not None and kind.removesuffix("Fast") == "Qwen2Tokenizer":
+        arguments = qwen_arguments(path)
+        if arguments is not None:
+            return _load(Qwen2Tokenizer, path, " and ".join(FILES), arguments)
     if file is None:
         found = f"tokenizer.model for {shown(kind)}" if model else "neither tokenizer.model nor tokenizer.json"
         raise InputError(
-            f"a checkpoint must hold a LLaMA tokenizer (tokenizer.model) or a tokenizer.json: {shown(path, 300)} "
-            f"has {found}; copy the tokenizer of its base language model there"
+            f"a checkpoint must hold a LLaMA tokenizer (tokenizer.model), a tokenizer.json or Qwen2's vocab.json and "
+            f"merges.txt: {shown(path, 300)} has {found}; copy the tokenizer of its base language model there"
         )
     if kind not in _GENERIC and is_converted(_read(file)):
         raise InputError(

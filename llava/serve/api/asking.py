@@ -8,7 +8,8 @@ from typing import Any
 
 from llava.errors import InputError, one_line
 from llava.mm_utils import tokenizer_image_token
-from llava.reduction import Geometry, Reduction, name_of, resolve
+from llava.model.geometry import image_geometry_of
+from llava.reduction import Reduction, name_of, resolve
 from llava.reduction.positions import written_settings
 from llava.serve.api.answers import Form
 from llava.serve.api.errors import Refusal
@@ -55,6 +56,8 @@ class Asker:
 
     def __init__(self, loaded: Any, engine: Engine, settings: Any) -> None:
         self._loaded, self._engine, self._settings = loaded, engine, settings
+        self._stops = loaded.stops(settings.conv_mode)
+        self._ends = tuple(end for end in self._stops.ids if end not in engine.ends)
 
     def check_model(self, name: str) -> None:
         """Refuse another model's name."""
@@ -81,13 +84,14 @@ class Asker:
         prompt = prompt_of(asked.messages, settings.conv_mode, start_end)
         places = [f"image {number + 1}" for number in range(len(prompt.urls))]
         reading = [
-            asyncio.to_thread(picture_of, url, place, self._loaded, settings.fetch)
+            asyncio.to_thread(picture_of, url, place, self._loaded, settings.fetch, len(places) > 1)
             for url, place in zip(prompt.urls, places)
         ]
         pictures = tuple(await asyncio.gather(*reading))
         ids = tuple(await asyncio.to_thread(tokenizer_image_token, prompt.text, self._loaded.tokenizer))
         limit = self._room(asked, ids, pictures, method)
         stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
+        stop += self._stops.texts
         logprobs = (asked.top_logprobs or 0) if asked.logprobs else None
         seed = asked.seed if asked.seed is not None else random.getrandbits(48)
         temperature = 1.0 if asked.temperature is None else asked.temperature
@@ -104,8 +108,8 @@ class Asker:
         try:
             requests = [
                 Request(
-                    ids, pictures, method, Sampling(limit, temperature, top_p, seed + index, stop, logprobs),
-                    emitter(index),
+                    ids, pictures, method,
+                    Sampling(limit, temperature, top_p, seed + index, stop, logprobs, self._ends), emitter(index),
                 )
                 for index in range(asked.n or 1)
             ]  # fmt: skip
@@ -131,11 +135,11 @@ class Asker:
             Refusal: 400, where the prompt leaves no room for what was asked for.
         """
         model, longest = self._loaded.model, self._longest()
-        geometry = model.geometry
+        tower = model.get_vision_tower()
         prompt = len(ids) - len(pictures)
         for picture in pictures:
             views = len(picture.pixels) if picture.pixels.ndim == 4 else 1
-            own = Geometry(geometry.layers, geometry.patches, views, geometry.has_cls)
+            own = image_geometry_of(model.config, tower.config, views, picture.size, picture.modality)
             prompt += method.tokens_per_stage(own)[0]
         wanted = asked.max_completion_tokens or asked.max_tokens
         if prompt + (wanted or 1) > longest:

@@ -30,7 +30,7 @@ def prompt_of(messages: list[Message], conv_mode: str, start_end: bool) -> Promp
     urls: list[str] = []
     turns = list(messages)
     if turns[0].role in ("system", "developer"):
-        conversation.system = _written(turns.pop(0), 0, urls, start_end)
+        conversation.set_system(_written(turns.pop(0), 0, urls, start_end))
         if urls:
             raise Refusal(400, "a system message holds no picture; put it into a user's message", param="messages.0")
     first = len(messages) - len(turns)

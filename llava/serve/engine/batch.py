@@ -104,7 +104,7 @@ class Batch:
                 _end(row, "error", "the model's numbers overflowed: its logits are not finite; use bfloat16 or float32")
                 continue
             token = drawn.numbers[at]
-            ended = token in self._ends
+            ended = token in self._ends or token in row.request.sampling.ends
             full = len(row.text.tokens) + 1 >= row.request.sampling.max_tokens
             text = row.text.add(token, last=ended or full)
             if not ended or text:

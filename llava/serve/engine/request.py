@@ -20,6 +20,7 @@ class Sampling:
         top_p: the smallest set of likeliest tokens with this much probability is drawn from.
         seed: of this answer's draws; the same seed draws the same answer, whatever else is being answered.
         stop: texts that end the answer; they are not part of it.
+        ends: ids that end it, besides the checkpoint's own.
         logprobs: how many of the likeliest tokens to report at each place; None: no log-probabilities at all.
     """
 
@@ -29,6 +30,7 @@ class Sampling:
     seed: int = 0
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
+    ends: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -43,11 +45,19 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Picture:
-    """Pixels (3, h, w) or (views, 3, h, w), the (width, height) of the picture, and what makes it the same picture."""
+    """A picture as the model takes it.
+
+    Attributes:
+        pixels: (3, h, w) or (views, 3, h, w).
+        size: (width, height) of the picture.
+        key: what makes it the same picture.
+        modality: see `llava.model.image_entries.MODALITIES`.
+    """
 
     pixels: torch.Tensor
     size: tuple[int, int]
     key: Hashable
+    modality: str = "image"
 
 
 @dataclass(frozen=True)

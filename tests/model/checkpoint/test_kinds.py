@@ -104,7 +104,8 @@ CONFIGS: list[tuple[dict, str]] = [
     ({"mm_hidden_size": 64}, "has mm_hidden_size 64, and the tower 'vision_tower' gives 32 numbers per patch"),
     ({"mm_vision_tower": 3}, "'mm_vision_tower' 3, expected a text"),
     ({"mm_vision_tower": "a\0b"}, "'mm_vision_tower'"),
-    ({"s2": True}, "s2 is set, and features of several scales are not made here"),
+    ({"s2": True}, "has mm_hidden_size 32, and the tower 'vision_tower' gives 96 numbers per patch"),
+    ({"s2": True, "s2_scales": 336}, "'s2_scales' 336, expected a text"),
     ({"image_grid_pinpoints": [[1, "x"]]}, "'image_grid_pinpoints'"),
     ({"anything": json.loads("[" * 30 + "]" * 30)}, "nests 'anything' more than 20 levels deep"),
 ]

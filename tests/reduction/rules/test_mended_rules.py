@@ -69,7 +69,7 @@ def test_cdpruner_scales_relevance_by_row_or_over_all_views() -> None:
     images = draw((20, 20), seed=2)
     text, there = torch.randn(2, 1, 24), torch.ones(2, 1, dtype=torch.bool)
     own = cdpruner.question_relevance(images.tokens, text, images.valid, there)
-    shared = cdpruner.question_relevance(images.tokens, text, images.valid, there, published=True)
+    shared = cdpruner.question_relevance(images.tokens, text, images.valid, there, (len(images.tokens),))
     assert own.amin(dim=1).tolist() == pytest.approx([0, 0], abs=1e-5)
     assert own.amax(dim=1).tolist() == pytest.approx([1, 1], abs=1e-5)
     assert float(shared.min()) == pytest.approx(0, abs=1e-5) and float(shared.max()) == pytest.approx(1, abs=1e-5)

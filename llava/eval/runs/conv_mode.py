@@ -1,0 +1,88 @@
+"""The conversation template of a command: the one that is named, or for `auto` the checkpoint's own."""
+
+import dataclasses
+import sys
+from typing import Any
+
+from llava.conversation_choice import AUTO, Signs, contradiction, own_template
+from llava.errors import InputError
+from llava.eval.runs.command import Parser
+from llava.mm_utils import get_model_name_from_path
+from llava.model.checkpoint.config import read_config, read_raw_config
+from llava.model.checkpoint.folder import Folder
+from llava.model.loading.extras import FULL, LORA, kind_of
+from llava.model.tokenizer import LlamaTokenizer, load_tokenizer
+
+# Parts of a model's name, in LLaVA's order, and the conversation mode they stand for.
+MODES = (
+    ("llama-2", "llava_llama_2"),
+    ("mistral", "mistral_instruct"),
+    ("v1.6-34b", "chatml_direct"),
+    ("v1", "llava_v1"),
+    ("mpt", "mpt"),
+)
+
+
+def infer_conv_mode(model_name: str) -> str:
+    """The conversation mode LLaVA chooses for a model by its name."""
+    return next((mode for part, mode in MODES if part in model_name.lower()), "llava_v0")
+
+
+def add_conv_mode(parser: Parser, default: str | None = None) -> None:
+    """`--conv-mode`; without a default, a command takes LLaVA's choice by the model's name."""
+    unset = "" if default else "; unset: LLaVA's choice by the model's name"
+    about = f"conversation template, or {AUTO}: the one that the checkpoint was trained with{unset}"
+    parser.add_argument("--conv-mode", default=default, metavar="NAME", help=about)
+
+
+def own_mode(model_path: str, model_base: str | None = None) -> str:
+    """The template that a checkpoint was trained with; InputError where its files leave that open."""
+    return own_template(signs_of(model_path, model_base))
+
+
+def signs_of(model_path: str, model_base: str | None = None) -> Signs:
+    """What the files of a checkpoint and of its base say; no weight is read.
+
+    Raises:
+        InputError: for a checkpoint or a tokenizer that cannot be read.
+    """
+    folder, base = Folder(str(model_path)), Folder(str(model_base)) if model_base is not None else None
+    read_config(folder.path, folder)
+    raw = read_raw_config(folder)
+    names = [get_model_name_from_path(place.path) for place in (folder, base) if place is not None]
+    names += [name for name in [raw.get("_name_or_path")] if isinstance(name, str)]
+    projector = raw.get("mm_projector_type")
+    signs = Signs(
+        str(raw.get("model_type")),
+        tuple(names),
+        projector=projector if isinstance(projector, str) else None,
+        projector_alone=kind_of(folder, base) not in (FULL, LORA),
+    )
+    return with_tokenizer(signs, load_tokenizer((base or folder).path)) if signs.needs_tokenizer else signs
+
+
+def with_tokenizer(signs: Signs, tokenizer: Any) -> Signs:
+    """The same checkpoint, with what its tokenizer shows."""
+    template, bos = tokenizer.chat_template or "", tokenizer.bos_token_id
+    return dataclasses.replace(
+        signs,
+        tokens=frozenset((*tokenizer.all_special_tokens, *tokenizer.get_added_vocab())),
+        adds_bos=bos is not None and tokenizer("a").input_ids[:1] == [bos],
+        is_llama_tokenizer=isinstance(tokenizer, LlamaTokenizer),
+        chat_template=template if isinstance(template, str) else "\n".join(template.values()),
+    )
+
+
+def warn_of_another(mode: str, model_path: str, model_base: str | None) -> None:
+    """One line on stderr where a template contradicts the checkpoint; what cannot be read is refused by the loader."""
+    try:
+        own = own_mode(model_path, model_base)
+    except InputError:
+        return
+    why = contradiction(mode, own)
+    if why is not None:
+        print(
+            f"WARNING: the conversation template {mode} is not one that {get_model_name_from_path(model_path)} was "
+            f"trained with: {why}; --conv-mode {AUTO} takes its own, {own}",
+            file=sys.stderr,
+        )
