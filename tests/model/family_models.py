@@ -3,9 +3,12 @@
 from typing import Any
 
 import torch
+from clip_halves import with_clip_half
 
+from llava.eval.speed.random_model import NumberTokenizer
 from llava.model.language_model.families import CLASSES
 from llava.model.language_model.llava_causal_lm import LlavaCausalLM
+from llava.model.question import give_tokenizer
 
 SIDE, PATCH, LAYERS, WORDS = 6, 4, 4, 24
 EDGE = SIDE * PATCH
@@ -48,4 +51,5 @@ def model_of(language: str, sight: str) -> LlavaCausalLM:
         for name, weight in model.named_parameters():
             if weight.ndim > 1:
                 weight.normal_(std=0.3 if "vision_tower" in name else 0.2)
-    return model
+    give_tokenizer(model, NumberTokenizer(WORDS))
+    return model if tower else with_clip_half(model)
