@@ -14,12 +14,13 @@ from typing import Any
 
 from llava.errors import InputError, shown
 from llava.eval.files import tell_skipped
+from llava.eval.runs import tally
 from llava.eval.runs.command import Parser, between, run
 from llava.eval.runs.settings import difference, path_of, read_settings, told, write_settings
 from llava.files.reading import json_lines, read_text
 from llava.files.writing import write_text
 
-PER_CHUNK = ("chunk_idx", "answers", "pictures_sha256", "skipped")
+PER_CHUNK = ("chunk_idx", "answers", "pictures_sha256", "skipped", "questions_counted")
 POLL_SECONDS = 2.0
 # A note that was there before merging began may be of an earlier start, whose chunk is about to run again and remove
 # it. Clocks of several machines cannot tell, so it counts once it has been left alone for so long.
@@ -55,11 +56,11 @@ def merge(pieces: list[str], merged: str) -> int:
     settings = [read_settings(piece, "answers") for piece in pieces]
     check_alike(pieces, settings)
     lines = [line for piece in pieces for line in read_whole(piece)]
-    together = {name: value for name, value in settings[0].items() if name not in PER_CHUNK}
+    shared = {name: value for name, value in settings[0].items() if name not in PER_CHUNK}
     skipped = [one for chunk in settings if isinstance(chunk.get("skipped"), list) for one in chunk["skipped"]]
     path_of(merged).unlink(missing_ok=True)  # so that settings and answers never are of two runs
     write_text(merged, "".join(lines))
-    write_settings(merged, together | ({"skipped": skipped} if skipped else {}))
+    write_settings(merged, shared | tally.together(settings) | ({"skipped": skipped} if skipped else {}))
     return len(lines)
 
 

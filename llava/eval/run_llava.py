@@ -125,7 +125,7 @@ def eval_model(args: Any) -> str:
     geometry = geometry_for(config, frames)
     method = choice.build(geometry)
 
-    loaded = load_model(args, method)
+    loaded = load_model(args, method, frames)
     print(loaded.about(args, method, geometry), file=sys.stderr)
     tokenizer, model = loaded.tokenizer, loaded.model
     conversation.append_message(conversation.roles[0], query)

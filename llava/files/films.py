@@ -44,7 +44,8 @@ def film_frames(path: str | os.PathLike[str], label: str, frames: int, progress:
         total = _count(av, path, label, frames)
         for _ in range(2):
             wanted = frame_numbers(total, frames)
-            kept, seen = _decode(av, path, label, set(wanted), tqdm(total=total, disable=None if progress else True))
+            bar = tqdm(total=total, desc="decoding", unit="frame", leave=False, disable=None if progress else True)
+            kept, seen = _decode(av, path, label, set(wanted), bar)
             if kept.keys() >= set(wanted) and (seen == total or wanted == [0]):
                 return [kept[number] for number in wanted]
             total = check_total(seen, label)  # packets were not frames one by one: now they are counted

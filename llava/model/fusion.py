@@ -3,6 +3,7 @@
 Positions are worked out on the host from the prompt ids; the device does one gather and is asked nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,7 +44,7 @@ def plan_fusion(
     attention_mask: torch.Tensor | None,
     image_lengths: list[int],
     max_length: int | None = None,
-    largest: int = 0,
+    largest: Sequence[int] = (),
 ) -> Plan:
     """Lay out prompts with their images.
 
@@ -52,7 +53,7 @@ def plan_fusion(
         attention_mask: (B, L), zero where a position is padding (on any side); None: none is.
         image_lengths: tokens of each image.
         max_length: rows are cut to this many tokens, as LLaVA does with `tokenizer_model_max_length`.
-        largest: tokens of the largest image there may be; 0: not known.
+        largest: for each image, tokens of the largest there may be, 0 where that is not known; empty: nowhere.
 
     Raises:
         InputError: when prompts and images do not match in number, an id is none, or a row is empty.
@@ -86,10 +87,12 @@ def plan_fusion(
         origin, row, place = origin[within], row[within], place[within]
         lengths = lengths.clamp(max=max_length)
     spans = tuple(
-        Span(row_of, start, length, length, largest)
-        for row_of, start, length in (
-            (row_of, start, min(length, int(lengths[row_of]) - start))
-            for row_of, start, length in zip(rows_of_images, starts, image_lengths)
+        Span(row_of, start, length, length, most)
+        for row_of, start, length, most in (
+            (row_of, start, min(length, int(lengths[row_of]) - start), most)
+            for row_of, start, length, most in zip(
+                rows_of_images, starts, image_lengths, largest or (0,) * len(image_lengths), strict=True
+            )
         )
         if length > 0
     )

@@ -43,6 +43,10 @@ class Layout:
         """True where some row is shorter than the others."""
         return min(self.lengths) < self.width
 
+    def tokens_of(self, row: int) -> int:
+        """Image tokens of a row."""
+        return sum(span.length for span in self.spans if span.row == row)
+
     def padding(self, device: torch.device) -> torch.Tensor:
         """(B, 1) int64: filler columns at the left of each row."""
         return torch.tensor([[self.width - length] for length in self.lengths], device=device)

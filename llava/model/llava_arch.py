@@ -66,7 +66,8 @@ class LlavaMetaForCausalLM(ViewTokens, LlavaInputs, VisionTokenizer):
             input_ids: (B, L) int64, -200 where an image goes, padded on any side.
             attention_mask: (B, L), 0 at padding.
             images, image_sizes, modalities: see `generate`.
-            encoded: what `encode_views` gave for them earlier; `images` is then not looked at.
+            encoded: what `encode_views` gave for them earlier; `images` is then not looked at, and `modalities` are one
+                for each of them.
             labels: (B, L), -100 where there is no answer: a method that reads the question reads no answer.
         """
         ids = input_ids.cpu()
@@ -76,9 +77,11 @@ class LlavaMetaForCausalLM(ViewTokens, LlavaInputs, VisionTokenizer):
             reads = reduction is not None and reduction.question_at_encoder
             asked = self.asked_in(ids, mask, labels) if reads else None
             encoded = self.encode_views(given.views, given.sizes, reduction, trace, given.modalities, asked)
+            modalities = given.modalities
+            if self.training and images is not None and not given.views:
+                encoded = self.unseen_tokens(), []
         features, lengths = encoded
-        largest = reduction.tokens_per_stage(self.geometry)[0] if reduction is not None and lengths else 0
-        plan = plan_fusion(ids, mask, lengths, max_length(self.config), largest)
+        plan = plan_fusion(ids, mask, lengths, max_length(self.config), self._largest(reduction, lengths, modalities))
         if plan.cut is not None and not self.training:
             warn_of_cut(plan.cut)
         table = self.get_model().embed_tokens
@@ -88,3 +91,13 @@ class LlavaMetaForCausalLM(ViewTokens, LlavaInputs, VisionTokenizer):
         if trace is not None:
             trace.inputs_embeds, trace.layout = embeds, plan.layout
         return embeds, plan
+
+    def _largest(self, reduction: Reduction | None, lengths: list[int], modalities: Any) -> list[int]:
+        """For each image of `lengths`, what the largest picture has on entering the LLM; 0 for a video.
+
+        A schedule for videos is made for their number of frames, whatever pictures the configuration allows.
+        """
+        if reduction is None or not reduction.layers or not lengths:
+            return [0] * len(lengths)
+        most = reduction.tokens_per_stage(self.geometry)[0]
+        return [0 if kind == "video" else most for kind in modalities or ["image"] * len(lengths)]

@@ -19,6 +19,8 @@ from llava.model.trace import Trace
 from llava.model.wrapper import reduction_of_wrapper
 from llava.reduction import Geometry, Method, Reduction, resolve
 
+MANY_FRAMES = 10**6  # more than any video of one call has
+
 
 @dataclass(frozen=True)
 class DecoderInputs:
@@ -55,13 +57,16 @@ class LlavaForward:
 
         Args:
             checked: a `Reduction` is taken as it is: it was checked when its request began.
-            frames: of the longest video of the call, which the method must fit; 0: pictures.
+            frames: of the longest video of the call, for which a name or a budget is made; 0: pictures. A `Reduction`
+                may be one for longer videos: it is checked for what would fit no video.
         """
         if named is None:
             named = reduction_of_wrapper(self)
         if named is None:
             return self.reduction
-        return named if checked and isinstance(named, Reduction) else resolve(named, self.geometry_for(frames))
+        if isinstance(named, Reduction):
+            return named if checked else resolve(named, self.geometry_for(MANY_FRAMES if frames else 0))
+        return resolve(named, self.geometry_for(frames))
 
     @property
     def geometry(self) -> Geometry:

@@ -91,12 +91,17 @@ def _marks() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What stands before an assistant's turn in the known templates, and before a user's; the longest first."""
     ends, starts = {"[/INST]"}, {"[INST]"}
     for template in TEMPLATES.values():
-        user, assistant = template.roles
-        colon = "" if template.style == "MPT" else ":"
-        if assistant.strip() and template.style != "LLAMA_2":
-            ends.add(assistant.strip() + colon)
-            starts.add(user.strip() + colon)
+        if template.style not in ("LLAMA_2", "PLAIN"):
+            starts.add(_mark(template.style, template.roles[0]))
+            ends.add(_mark(template.style, template.roles[1]))
     return tuple(sorted(ends, key=len, reverse=True)), tuple(sorted(starts, key=len, reverse=True))
+
+
+def _mark(style: str, role: str) -> str:
+    """What a style writes before what a role says, without the white space behind it."""
+    if style == "LLAMA_3":
+        return f"<|start_header_id|>{role}<|end_header_id|>"
+    return f"{role}:" if style in ("SINGLE", "TWO") else role.strip()
 
 
 def user_words(text: str) -> str:

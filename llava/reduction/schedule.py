@@ -108,6 +108,7 @@ class DecoderShape:
     hidden: int
     intermediate: int
     key_value_width: int
+    mlp_matrices: int = 3
 
     @classmethod
     def of(cls, config: Any) -> "DecoderShape":
@@ -115,16 +116,17 @@ class DecoderShape:
         heads, hidden = config.num_attention_heads, config.hidden_size
         groups = getattr(config, "num_key_value_heads", None) or heads
         head_dim = getattr(config, "head_dim", None) or hidden // heads
-        return cls(config.num_hidden_layers, hidden, config.intermediate_size, groups * head_dim)
+        matrices = getattr(config, "mlp_matrices", 3)
+        return cls(config.num_hidden_layers, hidden, config.intermediate_size, groups * head_dim, matrices)
 
     def layer_flops(self, tokens: int, cached: int = 0) -> int:
         """Floating point operations of one layer over `tokens` new tokens that also see `cached` older ones.
 
-        A multiply-add counts as two. Projections q, o (h x h), k, v (h x kv), three MLP matrices (h x m); attention
-        counts every query-key pair, as papers do (a causal kernel does about half of those).
+        A multiply-add counts as two. Projections q, o (h x h), k, v (h x kv), three MLP matrices (h x m; MPT has two);
+        attention counts every query-key pair, as papers do (a causal kernel does about half of those).
         """
         projections = 2 * tokens * (2 * self.hidden**2 + 2 * self.hidden * self.key_value_width)
-        mlp = 2 * tokens * 3 * self.hidden * self.intermediate
+        mlp = 2 * tokens * self.mlp_matrices * self.hidden * self.intermediate
         return projections + mlp + 4 * tokens * (tokens + cached) * self.hidden
 
 

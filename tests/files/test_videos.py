@@ -1,5 +1,6 @@
 """Opening videos: the frames that were asked for and no others, and what is no video is one clear line."""
 
+import io
 import os
 import re
 import struct
@@ -125,6 +126,22 @@ def test_a_folder_of_frames_goes_by_the_numbers_in_its_names(tmp_path: Path) -> 
     assert levels(open_video(tmp_path, 4)) == [0, 24, 56, 88]
 
 
+class Terminal(io.StringIO):
+    """Stderr of a person."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_decoding_shows_a_bar_where_it_is_asked_for_and_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_film(tmp_path / "a.mkv", greys(10))
+    for stream, progress, shown in ((Terminal(), True, True), (Terminal(), False, False), (io.StringIO(), True, False)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert levels(open_video(path, 4, progress)) == [0, 24, 48, 72]
+        assert ("decoding" in stream.getvalue() and "/10" in stream.getvalue()) == shown
+        assert shown or not stream.getvalue()
+
+
 def test_a_phones_film_is_turned_as_a_player_shows_it(tmp_path: Path) -> None:
     frame = np.zeros((32, 64, 3), np.uint8)
     frame[:, :16] = 200  # bright at the left
@@ -152,12 +169,14 @@ def test_films_cut_short_are_refused(tmp_path: Path, ending: str) -> None:
     assert f"video '{path}' must be a whole film" in refused(path)
 
 
-def test_damaged_films_are_refused(tmp_path: Path) -> None:
+def test_damaged_films_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     path = write_film(tmp_path / "a.mkv", greys(30))
+    capfd.readouterr()
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 400] = b"\xff" * 400
     path.write_bytes(content)
     assert "fetch it again" in refused(path)
+    assert capfd.readouterr() == ("", "")  # FFmpeg says nothing beside it
 
 
 def test_what_is_no_film_is_refused(tmp_path: Path) -> None:

@@ -1,16 +1,18 @@
 """Small models of random weights: every language model with every tower and way to cut pictures."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import torch
-from clip_halves import with_clip_half
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
-from llava.eval.speed.random_model import NumberTokenizer
 from llava.model.language_model.families import CLASSES
 from llava.model.language_model.llava_causal_lm import LlavaCausalLM
+from llava.model.multimodal_encoder.clip_text import ClipHalf, give_clip_half
 from llava.model.question import give_tokenizer
 
-SIDE, PATCH, LAYERS, WORDS = 6, 4, 4, 24
+SIDE, PATCH, LAYERS, WORDS = 8, 4, 4, 24
+WIDTH = 64  # of the tower: as many as patches, or their features would be dependent and choices among them chance
 EDGE = SIDE * PATCH
 _SIZES = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": LAYERS, "num_attention_heads": 4}
 _USUAL = _SIZES | {"vocab_size": WORDS, "max_position_embeddings": 4096, "bos_token_id": 1, "eos_token_id": 2}
@@ -41,15 +43,34 @@ def model_of(language: str, sight: str) -> LlavaCausalLM:
     """A LLaVA of those; weights are large enough for attention to differ from patch to patch."""
     kind, sizes = LANGUAGE[language]
     tower, pictures = SIGHT["SigLIP, anyres_max" if sight == VIDEO else sight]
-    vision = {"model_type": "clip_vision_model", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3}
+    vision = {"model_type": "clip_vision_model", "hidden_size": WIDTH, "intermediate_size": 24, "num_hidden_layers": 6}
     vision |= {"num_attention_heads": 2, "patch_size": PATCH, "image_size": EDGE} | tower
     eyes = {"mm_vision_tower": "random", "mm_vision_config": vision, "mm_projector_type": "mlp2x_gelu"}
-    eyes |= {"mm_hidden_size": 48 if "s2" in pictures else 16}
+    eyes |= {"mm_hidden_size": 3 * WIDTH if "s2" in pictures else WIDTH}
     torch.manual_seed(3)
     model = CLASSES[kind](CLASSES[kind].config_class(**sizes | eyes | pictures)).eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.ndim > 1:
-                weight.normal_(std=0.3 if "vision_tower" in name else 0.2)
-    give_tokenizer(model, NumberTokenizer(WORDS))
-    return model if tower else with_clip_half(model)
+                weight.normal_(std=0.15 if "vision_tower" in name else 0.2)
+    give_tokenizer(model, Numbers())
+    if vision["model_type"] == "clip_vision_model":
+        give_clip_half(model.get_vision_tower(), _clip_half())
+    return model
+
+
+class Numbers:
+    """A tokenizer whose words are ids, for the language model and for CLIP's text tower."""
+
+    def decode(self, ids: list[int], **_: object) -> str:
+        return " ".join(map(str, ids))
+
+    def __call__(self, text: str | list[str], **_: object) -> SimpleNamespace:
+        ids = [[int(word) for word in one.split()] for one in ([text] if isinstance(text, str) else text)]
+        return SimpleNamespace(input_ids=ids[0] if isinstance(text, str) else ids)
+
+
+def _clip_half() -> ClipHalf:
+    shape = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2, "num_hidden_layers": 1}
+    config = CLIPTextConfig(vocab_size=WORDS, projection_dim=8, bos_token_id=0, eos_token_id=2, **shape)
+    return ClipHalf(CLIPTextModelWithProjection(config), torch.randn(8, WIDTH), Numbers())

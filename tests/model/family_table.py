@@ -52,8 +52,8 @@ def table() -> str:
             if reason not in notes:
                 notes.append(reason)
         marks = {language: f"<sup>{notes.index(reason) + 1}</sup>" for language, reason in reasons.items()}
-        if len(set(reasons.values())) == 1 and len(reasons) == len(LANGUAGE):
-            return f"no{next(iter(marks.values()))}"
+        if len(reasons) == len(LANGUAGE):
+            return f"no{''.join(dict.fromkeys(marks.values()))}"
         return ", ".join(["yes", *(f"not {language}{mark}" for language, mark in marks.items())])
 
     lines = [f"| method | {' | '.join(SIGHTS)} |", f"|---|{'---|' * len(SIGHTS)}"]

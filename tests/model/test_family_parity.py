@@ -40,8 +40,11 @@ def agrees(loaded: Loaded, wanted: dict[str, torch.Tensor], ids: torch.Tensor, *
     assert torch.equal(got.sequences, wanted["generated_ids"].view_as(got.sequences))
 
 
-def test_cls_token_among_the_features(load: Load) -> None:
+@pytest.mark.parametrize("merge", ["flat", "spatial"])
+def test_cls_token_among_the_features(merge: str, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a picture of one view, whatever would be done with tiles."""
     loaded = load("families/cls-patch")
+    monkeypatch.setattr(loaded.model.config, "mm_patch_merge_type", merge, raising=False)
     wanted, (prompt,) = recorded("cls-patch")
     ids = tokenizer_image_token(prompt, loaded.tokenizer, return_tensors="pt")
     assert torch.equal(ids, wanted["input_ids"])

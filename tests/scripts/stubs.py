@@ -3,10 +3,12 @@
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 SCRIPTS = Path(__file__).parents[2] / "scripts/v1_5/visiondrop_eval"
+SCRIPTS_OF_NEXT = Path(__file__).parents[2] / "scripts/v1_6/visiondrop_eval"
 # Writes its GPU and arguments down, one call a line, and fails or sleeps where it is told to.
 STUB = r"""#!/usr/bin/env bash
 line="$(printf '%s\x1f' "${CUDA_VISIBLE_DEVICES-unset}" "$@")"
@@ -27,8 +29,8 @@ def hear_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def starter(tmp_path: Path) -> Start:
-    """What starts scripts: `start("pope", ...)` is `bash pope.sh` with settings in the environment.
+def starter(tmp_path: Path, scripts: Path = SCRIPTS) -> Start:
+    """What starts scripts of a folder: `start("pope", ...)` is `bash pope.sh` with settings in the environment.
 
     A path without its ending may stand for `pope`. The stub and what it writes down lie in `tmp_path`.
     """
@@ -40,7 +42,7 @@ def starter(tmp_path: Path) -> Start:
         chosen |= {"PYTHON": tmp_path / "stub", "CALLS": tmp_path / "calls"} | settings
         environment = {name: str(value) for name, value in chosen.items()}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        command = [shell, str(SCRIPTS / f"{name}.sh"), *more]
+        command = [shell, str(scripts / f"{name}.sh"), *more]
         # Where the tests themselves run in the background, Ctrl-C is ignored, which children inherit.
         return subprocess.Popen(command, env=environment, cwd=tmp_path, preexec_fn=hear_interrupts, **pipes)
 
@@ -61,3 +63,13 @@ def calls(tmp_path: Path, of: str) -> list[tuple[str, list[str]]]:
 def value(arguments: list[str], flag: str) -> str:
     """What follows a flag."""
     return arguments[arguments.index(flag) + 1]
+
+
+def gone(pids: list[int]) -> bool:
+    """Whether processes end within five seconds."""
+    for _ in range(100):
+        left = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        if not any("\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text() for pid in left):
+            return True
+        time.sleep(0.05)
+    return False

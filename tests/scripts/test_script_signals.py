@@ -6,23 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
-from stubs import Start, starter
+from stubs import Start, gone, starter
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
     """Starts scripts in this test's folder."""
     return starter(tmp_path)
-
-
-def gone(pids: list[int]) -> bool:
-    """Whether processes end within five seconds."""
-    for _ in range(100):
-        left = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-        if not any("\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text() for pid in left):
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.mark.parametrize("chunks", [1, 2])

@@ -9,13 +9,15 @@ import torch
 from tqdm import tqdm
 
 from llava.errors import InputError
-from llava.eval.runs.inputs import PreparedQuestions
+from llava.eval.runs.inputs import PreparedQuestions, modality_of
 from llava.eval.runs.memory import is_out_of_memory
 from llava.model.generation.prefix import ImagePrefix, split_prompt
 from llava.model.generation.prefix_store import PrefixStore
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.model.generation.stops import Stops
+from llava.model.trace import CountTrace
 from llava.reduction import Reduction
+from llava.reduction.schedule import layers_per_stage
 
 Item = tuple[torch.Tensor, torch.Tensor | None, Any]
 
@@ -34,6 +36,7 @@ class Answering:
         decoder: decodes without launch overhead; None: as usual.
         methods: of pictures and of videos, by modality; what is not named has the model's. Questions under different
             ones are not asked together.
+        counted: image tokens per LLM layer of each question that was answered about a picture, by its number.
     """
 
     model: Any
@@ -46,6 +49,7 @@ class Answering:
     limit: int
     decoder: StaticDecoder | None = None
     methods: Mapping[str, Reduction] = field(default_factory=dict)
+    counted: dict[int, float] = field(default_factory=dict)
 
     def answer(self, numbers: list[int], items: list[Item]) -> Iterator[dict[int, str]]:
         """Answers, without outer white space, by the number of the question; in parts where not all fit at once.
@@ -88,9 +92,19 @@ class Answering:
         if self.seed is not None:
             torch.manual_seed(self.seed + numbers[0])
         arguments = self.generation | self.stops.arguments(self.data.tokenizer)
-        tokens = self.model.ask(prefixes, [ids for ids, _, _ in items], decoder=self.decoder, **arguments)
+        asked, trace = [ids for ids, _, _ in items], CountTrace()
+        tokens = self.model.ask(prefixes, asked, decoder=self.decoder, trace=trace, **arguments)
+        self._count(numbers, prefixes, trace)
         texts = self.data.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         return {number: self.stops.cut(text) for number, text in zip(numbers, texts)}
+
+    def _count(self, numbers: list[int], prefixes: list[ImagePrefix | None], trace: CountTrace) -> None:
+        """Image tokens that a batch was computed with: in its prefixes, or where the LLM ran over the images here."""
+        known = {row: own.tokens_per_layer for row, own in enumerate(prefixes) if own is not None}
+        if any(tokens is None for tokens in known.values()):
+            method = next(own.reduction for own in prefixes if own is not None)
+            known = dict(trace.tokens(layers_per_stage(method, self.model.config.num_hidden_layers)))
+        self.counted |= {numbers[row]: tokens for row, tokens in known.items() if tokens is not None}
 
     def _prefixes(self, numbers: list[int], items: list[Item]) -> list[ImagePrefix | None]:
         """The prefix of each question; those of new images are encoded together and kept."""
@@ -103,17 +117,17 @@ class Answering:
         if new:
             # A batch that was cut, or a prefix that had to go, leaves a picture to be read here.
             shown = [item if item[1] is not None else self._read(number) for number, item in new.values()]
-            kinds = [self.data.modality(number) for number, _ in new.values()]
-            for key, prefix in zip(new, self._encoded(shown, kinds)):
+            asked = [self.data.modality(number) for number, _ in new.values()]
+            for key, prefix in zip(new, self._encoded(shown, asked)):
                 found[key] = prefix
                 self.store.put(key, prefix)
         return [found[key] if key is not None else None for key in keys]
 
-    def _encoded(self, items: list[Item], kinds: list[str]) -> list[ImagePrefix]:
-        """Prefixes of pictures and videos that are encoded together; `kinds` are their modalities."""
+    def _encoded(self, items: list[Item], asked: list[str]) -> list[ImagePrefix]:
+        """Prefixes of pictures and videos, which `asked` tells apart, that are encoded together."""
         ids, pixels, sizes = (list(column) for column in zip(*items))
-        named = {"modalities": kinds} if "video" in kinds else {}
-        return self.model.encode_prefixes(ids, pixels, sizes, self.methods.get(kinds[0]), **named)
+        kinds = [modality_of(kind, seen) for kind, seen in zip(asked, pixels)]
+        return self.model.encode_prefixes(ids, pixels, sizes, self.methods.get(asked[0]), kinds)
 
     def _prefix_key(self, number: int, ids: torch.Tensor) -> Hashable:
         """A prefix is of a picture and of the text before it, and perhaps of the question."""

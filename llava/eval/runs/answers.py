@@ -207,7 +207,14 @@ class AnswersFile:
         return self._records(content)
 
     def note(self, **notes: Any) -> None:
-        """Write down in the settings what came of the run, if that is new; None: nothing."""
+        """Write down in the settings what came of the run, if that is new; None: nothing.
+
+        Raises:
+            InputError: when the file is no longer this run's.
+        """
+        if self.replaces:  # nothing of this run is there yet
+            return
+        self._check_place()
         if any(self.settings.get(name) != value for name, value in notes.items()) and not self.read_only:
             settings = self.settings | as_written(notes)
             self.settings = {name: value for name, value in settings.items() if name not in notes or value is not None}

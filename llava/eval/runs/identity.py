@@ -50,7 +50,10 @@ def pictures_digests(questions: list[Question]) -> list[str | None]:
     """
     images = [question.image for question in questions if isinstance(question.image, FileImage | FileVideo)]
     step = max(1, -(-len(images) // PICTURES))
-    return [_picture_digest(image) for image in images[::step]]
+    chosen = images[::step]
+    known = {(type(image), image.identity): image for image in chosen}  # several questions may be about one
+    digests = {key: _picture_digest(image) for key, image in known.items()}
+    return [digests[type(image), image.identity] for image in chosen]
 
 
 def _picture_digest(image: FileImage | FileVideo) -> str | None:

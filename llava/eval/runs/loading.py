@@ -60,8 +60,11 @@ def check_trained(model_path: str) -> None:
         )
 
 
-def load_model(args: argparse.Namespace, reduction: Reduction | None = None) -> Loaded:
+def load_model(args: argparse.Namespace, reduction: Reduction | None = None, frames: int = 0) -> Loaded:
     """The model that `add_model_options` describe, with this method; None: without reduction.
+
+    Args:
+        frames: the method is made for videos of so many frames; 0: for pictures.
 
     Raises:
         InputError: as `load_pretrained_model`, and for a device that is not there.
@@ -74,9 +77,11 @@ def load_model(args: argparse.Namespace, reduction: Reduction | None = None) -> 
         args.load_8bit,
         args.load_4bit,
         device=device_from(args),
-        reduction=reduction,
+        reduction=None if frames else reduction,
         torch_dtype=DTYPES[args.dtype],
         attn_implementation=args.attn_implementation,
         overwrite_config=config_changes(args),
     )
+    if frames:
+        model.set_reduction(reduction, frames)
     return Loaded(tokenizer, model, processor)

@@ -20,7 +20,7 @@ def schedule_report(method: Reduction, model: Any, data: PreparedQuestions, geom
     """The method's schedule on this model, its real average, and the LLM's FLOPs against no reduction.
 
     The text counted is that of the first question's prompt. For LLaVA-NeXT the counts are those of an image of the
-    most views.
+    most views; what a run was computed with is counted as it goes (`tally`).
 
     Args:
         geometry: of videos, where these are asked about; None: the model's, of its pictures.
@@ -34,9 +34,10 @@ def schedule_report(method: Reduction, model: Any, data: PreparedQuestions, geom
     with_method = prefill_flops(shape, method, geometry, text_tokens)
     without = prefill_flops(shape, Unreduced(), geometry, text_tokens)
     average = average_tokens(method, geometry)
+    largest = "" if geometry.views == 1 else f"of a picture of {geometry.views} views, the most: "
     return (
         f"method {name_of(method)}{what}: {describe(method, geometry)}\n"
-        f"average {average:.1f} image tokens per LLM layer, {100 * average / whole:.1f} % of {whole}; "
+        f"{largest}average {average:.1f} image tokens per LLM layer, {100 * average / whole:.1f} % of {whole}; "
         f"LLM prefill with {text_tokens} text tokens {in_flops(with_method)} instead of {in_flops(without)} "
         f"({without / with_method:.1f}x fewer)"
     )

@@ -1,6 +1,7 @@
 """The loop that all runners share: questions in, answers file out, in batches, with progress, safe to interrupt."""
 
 import argparse
+import contextlib
 import os
 from collections.abc import Hashable
 from typing import Any
@@ -32,8 +33,9 @@ from llava.eval.runs.ordered import OrderedAnswers
 from llava.eval.runs.plan import first_uses, image_key, plan_apart
 from llava.eval.runs.questions import Question, check_questions, chunk, render
 from llava.eval.runs.reporting import schedule_report, show_answers, tell_what_was_skipped
-from llava.eval.runs.schedules import Schedule, average_of, schedules_of
+from llava.eval.runs.schedules import Schedule, schedules_of
 from llava.eval.runs.settings import readable
+from llava.eval.runs.tally import Tally, tally_of
 from llava.eval.runs.video_options import change_config
 from llava.files.reading import file_digest
 from llava.mm_utils import get_model_name_from_path, tokenizer_image_token
@@ -78,36 +80,39 @@ def run_questions(
     """
     choice, sampling = method_from(args), sampling_from(args)
     device_from(args)
+    every = questions  # chunks have one schedule, whatever falls to them
     questions = questions if already_cut else chunk(questions, args.num_chunks, args.chunk_idx)
     check_questions(questions, args.skip_unreadable)
     _check_apart(args.answers_file, args.question_file)
     config = read_config(args.model_path)
     change_config(config, args)
     tower = prepare_tower(config, args.model_path).name
-    schedules = schedules_of(choice, config, questions)
+    schedules = schedules_of(choice, config, every)
     method = schedules[0].method
-    own_settings |= {"answers": len(questions), "average_tokens": average_of(schedules)}
-    own_settings |= {"pictures_sha256": pictures_digests(questions)}
+    own_settings |= {"answers": len(questions), "pictures_sha256": pictures_digests(questions)}
     own_settings |= {f"{one.modality}_settings": written_settings(one.method) for one in schedules[1:]}
 
     settings = _settings(args, conv_mode, method, tower) | own_settings
     with AnswersFile(args.answers_file, settings, args.overwrite) as file:
         answers = OrderedAnswers(file, questions)
         if answers.done < len(questions):
-            loaded = load_model(args, method)
+            loaded = load_model(args, method, schedules[0].geometry.frames)
             data = loaded.prepare(questions, conv_mode)
             for one in schedules:
                 geometry = one.geometry if one.geometry.frames else None
                 print(schedule_report(one.method, loaded.model, data, geometry), flush=True)
             print(loaded.about(args), flush=True)
-            _answer(args, *_answering(args, loaded, data, sampling, schedules), answers)
+            _answer_and_count(args, *_answering(args, loaded, data, sampling, schedules), answers, file)
         records = file.finish()
         skipped = [
             {"question_id": record["question_id"], "why": why} for record in records if (why := skipped_because(record))
         ]
         file.note(skipped=skipped or None)
+        counted = tally_of(file.settings)
     show_answers(records, args.show)
     tell_what_was_skipped(args.answers_file, skipped)
+    if counted is not None:
+        print(counted.said)
     before = f", {len(file.done)} of them from before" if file.done else ""
     print(f"{len(records)} answers in {args.answers_file}{before}")
 
@@ -160,6 +165,28 @@ def _answering(
     methods = {one.modality: one.method for one in schedules}
     answering = Answering(model, data, keys, generation, stops, seed, PrefixStore(limit), size, decoder, methods)
     return answering, limit // max(1, *(cache_bytes(model, s.method, s.geometry, text_tokens) for s in schedules))
+
+
+def _answer_and_count(
+    args: argparse.Namespace, answering: Answering, kept: int, answers: OrderedAnswers, file: AnswersFile
+) -> None:
+    """Answer what is left; what was counted on the way is noted, also where the run is stopped."""
+    earlier, before = set(answers.known), tally_of(file.settings) or Tally()
+    if before.questions > len(earlier):  # somebody has cut the file: what was counted is no longer what it holds
+        before = Tally()
+
+    def note() -> None:
+        new = answers.known - earlier
+        counted = [tokens for number, tokens in answering.counted.items() if number in new]
+        file.note(**before.plus(counted).notes)
+
+    try:
+        _answer(args, answering, kept, answers)
+    except BaseException:
+        with contextlib.suppress(InputError):  # the first complaint is the one to be heard
+            note()
+        raise
+    note()
 
 
 def _answer(args: argparse.Namespace, answering: Answering, kept: int, answers: OrderedAnswers) -> None:

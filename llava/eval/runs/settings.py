@@ -23,7 +23,7 @@ CONTENT = {
     "video_folder": "pictures_sha256",
 }
 # What came of a run, and no answer depends on.
-NOTES = ("skipped",)
+NOTES = ("skipped", "average_tokens", "questions_counted")
 KINDS: dict[str, type | tuple[type, ...]] = {
     "answers": int,
     "average_tokens": (int, float),

@@ -48,6 +48,7 @@ class ImagePrefix:
         blocks: the KV cache; empty where the LLM has not run.
         features: (n, D), the image tokens, where the LLM has not run or another image's may not have; else None.
         question: of a method that read it before the LLM, the tokens after the last image: it can be asked no other.
+        modalities: of its images, as in `generate`; None: all are pictures.
     """
 
     ids: tuple[int, ...]
@@ -58,11 +59,22 @@ class ImagePrefix:
     blocks: tuple[Block, ...] = ()
     features: torch.Tensor | None = None
     question: tuple[int, ...] | None = None
+    modalities: tuple[str, ...] | None = None
 
     @property
     def surplus(self) -> int:
         """Image tokens minus the <image> tokens they stand for."""
         return sum(self.image_lengths) - len(self.image_lengths)
+
+    @property
+    def tokens_per_layer(self) -> float | None:
+        """Tokens of one of its images in an LLM layer, on average over images and layers; None: the LLM has not run."""
+        if not self.blocks:
+            return None
+        text = len(self.ids) - len(self.image_lengths)
+        runs = [stop - first for first, stop in self.stages]
+        total = sum(run * (length - text) for run, length in zip(runs, self.lengths, strict=True))
+        return total / sum(runs) / len(self.image_lengths)
 
     @property
     def nbytes(self) -> int:

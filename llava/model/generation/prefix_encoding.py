@@ -89,18 +89,27 @@ class PrefixEncoding:
         longest = max_length(self.config)
         cut = [longest is not None and len(s) + sum(n) - len(n) >= longest for s, n in zip(starts, per_prompt)]
         pieces = [piece.clone() for piece in features.split([sum(own) for own in per_prompt])]
+        listed = given.modalities or ["image"] * len(lengths)
+        kinds = [tuple(listed[sum(counts[:row]) :][:count]) for row, count in enumerate(counts)]
         if method.reads_question or any(cut):
             known = questions if method.question_at_encoder else [None] * len(starts)
-            parts = zip(starts, per_prompt, pieces, known)
-            return [ImagePrefix(s, method, own, features=piece, question=of) for s, own, piece, of in parts]
-        cache, layouts = self._run_prefixes(ids, mask, (features, lengths), method)
+            return [
+                ImagePrefix(start, method, own, features=piece, question=of, modalities=kind)
+                for start, own, piece, of, kind in zip(starts, per_prompt, pieces, known, kinds)
+            ]
+        embeds, plan = self.prepare_inputs(
+            ids, mask, reduction=method, encoded=(features, lengths), modalities=given.modalities
+        )
+        cache, layouts = self._run_prefixes(embeds, plan.layout, method)
         stages = tuple((stage.first, stage.stop) for stage in cache.stages)
         # Images of several sizes: one that is cut off may come into the same batch, which then starts from tokens.
         several = self.geometry.views > 1 or max(map(len, given.views)) > 1
         keep_tokens = longest is not None and several
         return [
-            ImagePrefix(start, method, own, rows, stages, blocks, piece if keep_tokens else None)
-            for start, own, piece, (rows, blocks) in zip(starts, per_prompt, pieces, cut_cache(cache, layouts))
+            ImagePrefix(start, method, own, rows, stages, blocks, piece if keep_tokens else None, modalities=kind)
+            for start, own, piece, kind, (rows, blocks) in zip(
+                starts, per_prompt, pieces, kinds, cut_cache(cache, layouts)
+            )
         ]
 
     def _asked(
@@ -117,17 +126,16 @@ class PrefixEncoding:
         return self.asked_in(*padded([start + question for start, question in zip(starts, questions)]))
 
     def _run_prefixes(
-        self, ids: torch.Tensor, mask: torch.Tensor, encoded: tuple[torch.Tensor, list[int]], method: Reduction
+        self, embeds: torch.Tensor, layout: Layout, method: Reduction
     ) -> tuple[StagedCache, list[Layout]]:
-        """The LLM over prefixes: the filled cache and the layout of each stage."""
-        embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=encoded)
+        """The LLM over prefixes (B, T, D): the filled cache and the layout of each stage."""
         cache, trace = StagedCache(self.config), Trace()
         self.get_model()(
             inputs_embeds=embeds,
             past_key_values=cache,
             use_cache=True,
-            layout=plan.layout,
+            layout=layout,
             reduction=method,
             trace=trace,
         )
-        return cache, [plan.layout, *(stage.after for stage in trace.stages)]
+        return cache, [layout, *(stage.after for stage in trace.stages)]

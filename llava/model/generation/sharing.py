@@ -34,6 +34,7 @@ class LlavaSharing(PrefixEncoding):
         prefix: ImagePrefix | Sequence[ImagePrefix | None],
         questions: Sequence[Ids],
         decoder: StaticDecoder | None = None,
+        trace: Trace | None = None,
         **kwargs: Any,
     ) -> Any:
         """Answer questions about images that were encoded before, as a batch.
@@ -44,6 +45,8 @@ class LlavaSharing(PrefixEncoding):
             questions: (L,) int64 each: the tokens after the last image token, or the whole prompt that begins with the
                 prefix's own tokens.
             decoder: decodes greedily without launch overhead; the same tokens.
+            trace: filled in with what is reduced here, where prefixes hold the image's tokens alone; it may have a row
+                more than once.
             kwargs: transformers' generation arguments. Greedy decoding runs in a loop of this package that does not
                 wait for the device at every token; anything else runs in transformers' `generate`.
 
@@ -65,13 +68,17 @@ class LlavaSharing(PrefixEncoding):
             embeds, layout, cache, method = self._start(prefixes, asked, 0)
             last = torch.tensor([question[-1:] for question in asked], device=embeds.device)
             kwargs = guided(kwargs, self.generation_config, last)
-            return self.generate_from(embeds, layout, cache, method, **kwargs)
+            if trace is not None:
+                trace.layout = layout
+            return self.generate_from(embeds, layout, cache, method, trace, **kwargs)
         # More of the longest row, where shapes are to repeat; they end with it and are cut off.
         order = sorted(range(len(asked)), key=lambda row: len(asked[row]))
         rows = order + order[-1:] * (decoder.rows(len(asked)) - len(asked) if decoder is not None else 0)
         start = self._start([prefixes[row] for row in rows], [asked[row] for row in rows], settings.max_new_tokens)
         warn_of_length(start[2].get_seq_length() + start[1].width, settings.max_new_tokens, self.config)
-        tokens, bad = self._greedy(*start, settings, decoder)
+        if trace is not None:
+            trace.layout, trace.rows = start[1], rows
+        tokens, bad = self._greedy(*start, settings, decoder, trace)
         back = torch.tensor(sorted(range(len(asked)), key=lambda place: order[place]), device=tokens.device)
         refuse_nonfinite(bad[back].nonzero().flatten().tolist(), self.dtype)
         return tokens[back]
@@ -130,12 +137,13 @@ class LlavaSharing(PrefixEncoding):
         method: Reduction,
         settings: Greedy,
         decoder: StaticDecoder | None,
+        trace: Trace | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """`greedy_tokens` after decoder inputs (B, T, D) that follow what a cache holds."""
 
         def last_logits(inputs: torch.Tensor, where: Layout, past: StagedCache) -> torch.Tensor:
             arguments = {"past_key_values": past, "use_cache": True, "reduction": method, "logits_to_keep": 1}
-            return self.forward(inputs_embeds=inputs, layout=where.to_tensor(), **arguments).logits[:, -1]
+            return self.forward(inputs_embeds=inputs, layout=where.to_tensor(), trace=trace, **arguments).logits[:, -1]
 
         first = prefill_in_buckets(embeds, layout, cache, last_logits)
         static = decoder.start(cache, len(embeds), settings.max_new_tokens) if decoder is not None else None
@@ -180,7 +188,8 @@ class LlavaSharing(PrefixEncoding):
             )
         features = torch.cat(pieces)
         lengths = [length for prefix in known for length in prefix.image_lengths]
-        embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=(features, lengths))
+        kinds = [kind for prefix in known for kind in prefix.modalities or ("image",) * len(prefix.image_lengths)]
+        embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=(features, lengths), modalities=kinds)
         cache = StagedCache(self.config, room)
         cache.add_surplus(plan.surplus)
         return embeds, plan.layout, cache, method

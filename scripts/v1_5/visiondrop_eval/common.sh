@@ -86,11 +86,12 @@ for flag in dominant contextual layer_list image_token_list image_token_ratio_li
     fi
 done
 if [[ "$METHOD" != none && (-n "${RETAIN:-}" || -z "$budget") ]]; then
-    schedule+=(--retain "${RETAIN:-32}")
-    budget="_${RETAIN:-32}"
+    RETAIN="${RETAIN:-${DEFAULT_RETAIN:-32}}" # scripts/v1_6 has defaults of its own
+    schedule+=(--retain "$RETAIN")
+    budget="_$RETAIN"
 fi
-flags=(--model-path "$CKPT" --conv-mode "${CONV_MODE:-vicuna_v1}" --temperature 0 --method "$METHOD" "${schedule[@]}"
-    --batch-size "${BATCH_SIZE:-1}" --device "${DEVICE:-auto}")
+flags=(--model-path "$CKPT" --conv-mode "${CONV_MODE:-${DEFAULT_CONV_MODE:-vicuna_v1}}" --temperature 0
+    --method "$METHOD" "${schedule[@]}" --batch-size "${BATCH_SIZE:-1}" --device "${DEVICE:-auto}")
 [[ -z "${MODEL_BASE:-}" ]] || flags+=(--model-base "$MODEL_BASE")
 [[ -z "${MAX_NEW_TOKENS:-}" ]] || flags+=(--max_new_tokens "$MAX_NEW_TOKENS")
 [[ -z "${SEED:-}" ]] || flags+=(--seed "$SEED")

@@ -9,7 +9,7 @@ from conftest import PARITY, Load, Loaded
 from llava.errors import InputError
 from llava.mm_utils import open_image, process_prompt_images, tokenizer_image_token
 from llava.model.trace import Trace
-from llava.reduction import name_of
+from llava.reduction import create, name_of
 
 FOLDER = PARITY / "families" / "images"
 GREEDY = {"do_sample": False, "eos_token_id": None, "max_new_tokens": 3}
@@ -151,3 +151,16 @@ def test_a_method_is_made_for_the_longest_video_of_a_call(load: Load) -> None:
     trace = Trace()
     loaded.model.generate(**rows.of(3), **GREEDY, reduction={"method": "visiondrop", **large}, trace=trace)
     assert [trace.layout.spans[0].length, trace.stages[0].after.spans[0].length] == [3 * 560, 960]
+
+
+def test_a_video_shorter_than_those_a_method_is_made_for_keeps_what_it_has(load: Load) -> None:
+    loaded, trace = load("families/video-llama"), Trace()
+    rows = Rows(loaded)
+    long = create("visiondrop", dominant=30, contextual=5, layer_list=[2], image_token_list=[[90, 10]])
+    long.check(loaded.model.geometry_for(3))
+    alone = loaded.model.generate(**rows.of(4), **GREEDY, reduction=long, trace=trace)  # two frames and a picture
+    assert trace.stages[0].after.spans[0].length == 2 * 35
+    together = loaded.model.generate(**rows.of(3, 4), **GREEDY, reduction=long)
+    assert torch.equal(together[1], alone[0])
+    with pytest.raises(InputError, match="dominant and contextual must not exceed what the encoder has"):
+        loaded.model.generate(**rows.of(3), reduction=create("visionzip", dominant=570, contextual=10))
