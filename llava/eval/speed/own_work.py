@@ -29,7 +29,7 @@ class EncoderStage:
 
     def __init__(self, one: OneQuestion, images: int) -> None:
         tower = one.model.get_vision_tower()
-        self.method, self.tower, self.pixels = one.method, tower, one.pixels.expand(images, -1, -1, -1)
+        self.method, self.tower, self.pixels = one.method, tower, one.pixels.repeat(images, 1, 1, 1)
         self.seen = tower.see(self.pixels)
 
     def __call__(self, _: object = None) -> None:
