@@ -70,6 +70,7 @@ def random_model(shape: Shape, device: str, dtype: torch.dtype, attention: str =
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.heads,
         vocab_size=shape.vocabulary,
+        max_position_embeddings=4096,
         mm_vision_tower="random",
         mm_vision_config=vision.to_diff_dict(),
         mm_hidden_size=shape.vision_width,
