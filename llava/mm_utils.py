@@ -29,6 +29,7 @@ __all__ = [
     "open_image",
     "process_anyres_image",
     "process_images",
+    "process_picture",
     "process_prompt_images",
     "resize_and_pad_image",
     "select_best_resolution",
@@ -75,22 +76,33 @@ def process_images(
 def process_prompt_images(
     images: Sequence[Image.Image], image_processor: ImageProcessor, model_cfg: object
 ) -> tuple[list[torch.Tensor], list[str]]:
-    """`process_images` for the pictures of one prompt, as evaluations of OneVision prepare them.
+    """The pixels and the modality of each of the pictures of one prompt; see `process_picture`."""
+    pairs = [process_picture(image, image_processor, model_cfg, len(images) > 1) for image in images]
+    return [pixels for pixels, _ in pairs], [modality for _, modality in pairs]
 
-    Where there are several and the checkpoint is one of `anyres_max_N`, they are squared ("pad") and seen as one view
-    each: tiles are for a picture alone. Plain `anyres` gives each its tiles.
+
+def process_picture(
+    image: Image.Image, image_processor: ImageProcessor, model_cfg: object, beside_others: bool = False
+) -> tuple[torch.Tensor, str]:
+    """`process_images` for one picture of a prompt, as LLaVA's evaluations prepare them.
+
+    Where a prompt has several and the checkpoint is one of `anyres_max_N` (OneVision), they are squared ("pad") and
+    seen as one view each: tiles are for a picture alone. Plain `anyres` gives each its tiles.
+
+    Args:
+        beside_others: the prompt has several pictures.
 
     Returns:
-        per image (3, h, w) or (1 + tiles, 3, h, w), and its modality, as `generate` takes them: `view`, of one view,
-        which LLaVA gives no newline token, or `image`.
+        (3, h, w) or (1 + tiles, 3, h, w), and its modality, as `generate` takes them: `view`, of one view, which LLaVA
+        gives no newline token, or `image`.
     Raises:
         InputError: as `process_images`.
     """
     mode, pinpoints = aspect_ratio(model_cfg), getattr(model_cfg, "image_grid_pinpoints", None)
-    if most_tiles(model_cfg) is not None and len(images) > 1:
+    if beside_others and most_tiles(model_cfg) is not None:
         mode = "pad"
-    pixels = list(_processed(images, image_processor, mode, pinpoints))
-    return pixels, ["view" if entry.ndim == 3 else "image" for entry in pixels]
+    (pixels,) = _processed([image], image_processor, mode, pinpoints)
+    return pixels, "view" if pixels.ndim == 3 else "image"
 
 
 def _processed(
@@ -167,10 +179,12 @@ def tokenizer_image_token(
     if return_tensors not in (None, "pt"):
         raise InputError(f"return_tensors must be None (a list) or 'pt' (a torch tensor): got {return_tensors!r}")
     pieces = [list(tokenizer(text).input_ids) for text in prompt.split(DEFAULT_IMAGE_TOKEN)]
-    bos = pieces[0][:1] if pieces[0][:1] == [tokenizer.bos_token_id] else []
-    ids = bos + pieces[0][len(bos) :]
+    bos = [tokenizer.bos_token_id]
+    ids = pieces[0]
     for piece in pieces[1:]:
-        ids += [image_token_index, *piece[len(bos) :]]
+        # Only where it is one: a tokenizer without BOS does not put it before a text, though the prompt may begin so.
+        added = pieces[0][:1] == bos and piece[:1] == bos
+        ids += [image_token_index, *piece[added:]]
     return ids if return_tensors is None else torch.tensor(ids, dtype=torch.long)
 
 

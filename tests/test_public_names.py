@@ -98,7 +98,7 @@ NAMES: dict[str, dict[str, str | None]] = {
     "llava.model.multimodal_encoder.builder": {"build_vision_tower": "vision_tower_cfg, **"},
     "llava.model.multimodal_encoder.clip_encoder": {
         **dict.fromkeys(f"CLIPVisionTower.{name}" for name in TOWER.split()),
-        "CLIPVisionTower": "vision_tower, args, delay_load=False",
+        **dict.fromkeys(("CLIPVisionTower", "CLIPVisionTowerS2"), "vision_tower, args, delay_load=False"),
         "CLIPVisionTower.load_model": "device_map=None",
         "CLIPVisionTower.feature_select": "image_forward_outs",
         "CLIPVisionTower.forward": "images",

@@ -75,7 +75,8 @@ def budgets_from(args: argparse.Namespace, shape: Shape) -> list[int]:
 
 def about(args: argparse.Namespace, shape: Shape, model: LlavaCausalLM) -> dict[str, Any]:
     """What a result must be read with: machine, sizes and command."""
-    dtype, parameters = str(model.dtype).removeprefix("torch."), sum(p.numel() for p in model.model.layers.parameters())
+    dtype = str(model.dtype).removeprefix("torch.")
+    parameters = sum(p.numel() for p in model.get_model().layers.parameters())
     return {
         "about": (
             f"{machine(model.device.type)}; {dtype}, {args.clock} time\n"

@@ -9,6 +9,7 @@ float32 on a CPU and with as many threads, the numbers come out the same each ti
 """
 
 import argparse
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -90,6 +91,7 @@ def measure(args: argparse.Namespace) -> None:
     conv_mode = conversation_from(args)
     questions, records = read_benchmark(args)
     loaded = load_model(args)
+    print(loaded.about(args), file=sys.stderr)
     runs, unreached = plan_runs(loaded.model.geometry, dict.fromkeys(args.methods), args.divisors, args.seeds)
     data = loaded.prepare(questions, conv_mode)
     texts = answer_all(loaded, data, runs, args.batch_size, args.max_new_tokens)

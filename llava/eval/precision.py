@@ -9,6 +9,7 @@ Scores and similarities are float32 in any case; what enters them is not. Checkp
 
 import argparse
 import json
+import sys
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ from llava.model.builder import model_geometry, prepare_tower
 from llava.model.checkpoint import read_config
 from llava.model.trace import Trace
 from llava.reduction import Reduction, name_of
+from llava.reduction.positions import written_settings
 
 HALVES = ("float16", "bfloat16")
 
@@ -45,7 +47,7 @@ def choices(trace: Trace) -> list[list[object]]:
     kept: list[list[object]] = []
     names: list[object] = []
     if first is not None:
-        kept.append(list(first.kept[0].tolist()))
+        kept.append(list(first.kept[0, : first.kept_counts[0]].tolist()))
         merged = range(first.merged.counts[0]) if first.merged is not None else ()
         names = (["cls"] if first.keeps_cls else []) + kept[0] + [("encoder", at) for at in merged]
     for stage in trace.stages:
@@ -58,14 +60,17 @@ def choices(trace: Trace) -> list[list[object]]:
 
 
 def agreement(exact: list[list[object]], other: list[list[object]]) -> list[float]:
-    """For each stage the share of the exact choice that the other has too."""
-    return [len(set(one) & set(two)) / len(one) for one, two in zip(exact, other, strict=True)]
+    """For each stage the share of the exact choice that the other has too; all of it where nothing is chosen."""
+    pairs = ((set(one), set(two)) for one, two in zip(exact, other, strict=True))
+    return [len(one & two) / len(one) if one else 1.0 for one, two in pairs]
 
 
 @torch.no_grad()
 def choices_of_all(args: argparse.Namespace, dtype: str, questions: list[Question], method: Reduction) -> list:
     """`choices` about every question, of the model loaded in a dtype."""
     loaded = load_model(argparse.Namespace(**vars(args) | {"dtype": dtype}))
+    if dtype not in HALVES:  # the same model again otherwise
+        print(loaded.about(args, method), file=sys.stderr)
     data = loaded.prepare(questions, args.conv_mode)
     found = []
     for number in range(len(data)):
@@ -99,7 +104,7 @@ def compare(exact: list, other: list, stages: list[str]) -> dict[str, Any]:
     means = [sum(column) / len(column) for column in zip(*shares)]
     sizes = [len(stage) for stage in exact[0]]
     return {
-        "equal": sum(mean * size for mean, size in zip(means, sizes)) / sum(sizes),
+        "equal": sum(mean * size for mean, size in zip(means, sizes)) / sum(sizes) if any(sizes) else 1.0,
         "pictures_equal": sum(all(share == 1 for share in row) for row in shares) / len(shares),
         "stages": dict(zip(stages, means)),
     }
@@ -127,7 +132,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "model": get_model_name_from_path(args.model_path),
         "method": name_of(method),
-        "settings": vars(method),
+        "settings": written_settings(method),
         "pictures": len(questions),
         "dtypes": halves,
     }

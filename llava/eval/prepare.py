@@ -15,6 +15,8 @@ from llava.eval.files import read_jsonl
 from llava.eval.runs.command import Parser, run
 from llava.files.reading import file_digest, files_in, read_json
 
+SEEN = {"image": "pictures", "video": "videos"}
+
 
 def is_there(source: Source, folder: Path) -> bool:
     """A file exists; a folder holds something other than names that begin with a dot."""
@@ -36,8 +38,8 @@ def verdict(source: Source, folder: Path) -> tuple[str, str]:
 
 
 def count_questions(benchmark: Benchmark, folder: Path) -> tuple[int, list[str]]:
-    """The questions of a benchmark's question file, and the pictures they name that are not there."""
-    path = folder / benchmark.questions
+    """The questions of a benchmark's question file, and the pictures or videos they name that are not there."""
+    path, key = folder / benchmark.questions, benchmark.seen
     if path.suffix == ".tsv":
         from llava.eval.benchmarks.mmbench import read_table
 
@@ -47,9 +49,10 @@ def count_questions(benchmark: Benchmark, folder: Path) -> tuple[int, list[str]]
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
             raise InputError(f"a question file must be a JSON array of objects: '{path}' is none; fetch it again")
     else:
-        records = [record for _, record in read_jsonl(str(path), ("image",), "a question file", ("image",))]
-    names = {str(record["image"]) for record in records if "image" in record}
-    missing = sorted(name for name in names if not (folder / benchmark.images / name).is_file())
+        records = [record for _, record in read_jsonl(str(path), (key,), "a question file", (key,))]
+    names = {str(record[key]) for record in records if key in record}
+    there = Path.exists if key == "video" else Path.is_file  # a video may be a folder of frames
+    missing = sorted(name for name in names if not there(folder / benchmark.images / name))
     return len(records), missing
 
 
@@ -65,7 +68,7 @@ def inspect(name: str, data: Path) -> tuple[list[str], bool]:
         published = "as published" if found == benchmark.count else f"published: {benchmark.count}"
         report.append(f"  {found} questions ({published})")
         if without:
-            report.append(f"  missing  {len(without)} pictures that questions name, first {without[0]}")
+            report.append(f"  missing  {len(without)} {SEEN[benchmark.seen]} that questions name, first {without[0]}")
             complete = False
     return report, complete
 

@@ -1,6 +1,7 @@
-"""Ask one question about one or several pictures.
+"""Ask one question about one or several pictures, or about a video.
 
     python -m llava.eval.run_llava --model-path CHECKPOINT --image-file photo.jpg --query "What is this?" --retain 32
+    python -m llava.eval.run_llava --model-path CHECKPOINT --video-file film.mp4 --query "What happens?" --retain 192
 
 The answer goes to stdout. `eval_model(args)` is LLaVA's function of that name for notebooks.
 """
@@ -31,11 +32,15 @@ from llava.eval.runs.options import (
     method_from,
     sampling_from,
 )
+from llava.eval.runs.schedules import geometry_for
+from llava.eval.runs.video_options import add_frame_options, change_config
 from llava.files.fetching import fetch_picture, is_address
 from llava.files.pictures import image_from_bytes, open_image
-from llava.mm_utils import get_model_name_from_path, process_images, tokenizer_image_token
-from llava.model.builder import model_geometry, prepare_tower
+from llava.files.videos import open_video
+from llava.mm_utils import get_model_name_from_path, process_prompt_images, tokenizer_image_token
+from llava.model.builder import prepare_tower
 from llava.model.checkpoint import read_config
+from llava.video_pixels import process_video
 
 
 def place_images(query: str, images: int, start_end: bool) -> str:
@@ -72,6 +77,28 @@ def load_images(image_files: Iterable[str | os.PathLike[str]]) -> list[Image.Ima
     return [load_image(image_file) for image_file in image_files]
 
 
+def shown_to(args: Any) -> list[Image.Image]:
+    """The pictures of `args.image_file`, or the frames of `args.video_file`.
+
+    Raises:
+        InputError: both are named or neither is, or one cannot be read.
+    """
+    if (args.image_file is None) == (args.video_file is None):
+        both = "both" if args.video_file is not None else "neither"
+        raise InputError(f"a question is about pictures (--image-file) or a video (--video-file): got {both}; give one")
+    if args.video_file is not None:
+        return open_video(args.video_file, args.num_frames, progress=True)
+    return load_images(image_parser(args))
+
+
+def inputs_of(args: Any, seen: list[Image.Image], processor: Any, config: Any) -> dict[str, Any]:
+    """Arguments of `generate` for what `shown_to` has opened."""
+    if args.video_file is None:
+        pixels, modalities = process_prompt_images(seen, processor, config)
+        return {"images": pixels, "image_sizes": [image.size for image in seen], "modalities": modalities}
+    return {"images": [process_video(seen, processor)], "image_sizes": [seen[0].size], "modalities": ["video"]}
+
+
 def eval_model(args: Any) -> str:
     """Answer `args.query` about `args.image_file` with the model at `args.model_path`; print and return the answer.
 
@@ -80,7 +107,7 @@ def eval_model(args: Any) -> str:
             `top_p`, `num_beams`, `max_new_tokens`; any option of this command besides. What is not there has its
             default.
     """
-    defaults = vars(build_parser().parse_args(["--image-file", "", "--query", ""]))
+    defaults = vars(build_parser().parse_args(["--query", ""]))
     args = argparse.Namespace(**{name: getattr(args, name, default) for name, default in defaults.items()})
     choice, sampling = method_from(args), sampling_from(args)
     device_from(args)
@@ -89,13 +116,17 @@ def eval_model(args: Any) -> str:
         print(f"conversation mode {args.conv_mode} as asked for; the model's name suggests {inferred}", file=sys.stderr)
     args.conv_mode = conversation_from(argparse.Namespace(**vars(args) | {"conv_mode": args.conv_mode or inferred}))
     conversation = get_conv_template(args.conv_mode)
-    images = load_images(image_parser(args))
+    seen = shown_to(args)
     config = read_config(args.model_path)
+    change_config(config, args)
     prepare_tower(config, args.model_path)
-    query = place_images(args.query, len(images), getattr(config, "mm_use_im_start_end", False))
-    method = choice.build(model_geometry(config))
+    frames = len(seen) if args.video_file is not None else 0
+    query = place_images(args.query, 1 if frames else len(seen), getattr(config, "mm_use_im_start_end", False))
+    geometry = geometry_for(config, frames)
+    method = choice.build(geometry)
 
-    loaded = load_model(args, method)
+    loaded = load_model(args, method, frames)
+    print(loaded.about(args, method, geometry), file=sys.stderr)
     tokenizer, model = loaded.tokenizer, loaded.model
     conversation.append_message(conversation.roles[0], query)
     conversation.append_message(conversation.roles[1], None)
@@ -103,13 +134,8 @@ def eval_model(args: Any) -> str:
     if sampling["do_sample"]:
         torch.manual_seed(args.seed)
     stops = loaded.stops(args.conv_mode)
-    output = model.generate(
-        ids,
-        images=process_images(images, loaded.processor, model.config),
-        image_sizes=[image.size for image in images],
-        **sampling,
-        **stops.arguments(tokenizer),
-    )
+    inputs = inputs_of(args, seen, loaded.processor, model.config)
+    output = model.generate(ids, **inputs, **sampling, **stops.arguments(tokenizer))
     answer = stops.cut(tokenizer.batch_decode(output, skip_special_tokens=True)[0])
     print(answer)
     return answer
@@ -121,9 +147,10 @@ def build_parser() -> Parser:
     add_model_options(parser)
     parser.add_argument(
         "--image-file",
-        required=True,
         help="file or https:// address of a picture, or several with --sep between",
     )
+    parser.add_argument("--video-file", help="a film, an animated GIF or WebP, or a folder of frames, in their place")
+    add_frame_options(parser)
     parser.add_argument("--query", required=True, help="the question; <image-placeholder> marks a picture's place")
     add_conv_mode(parser)
     parser.add_argument("--sep", default=",", help="between picture files")

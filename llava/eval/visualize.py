@@ -8,6 +8,7 @@ for every stage: the scores that the stage went by, and what it left.
 """
 
 import argparse
+import sys
 import textwrap
 
 import torch
@@ -117,6 +118,7 @@ def main() -> None:
     methods = [choice.build(model_geometry(config)) for choice in choices]
 
     loaded = load_model(args)
+    print(loaded.about(args), file=sys.stderr)
     rows = [row_of(loaded, picture, method, args) for method in methods]
     canvas = canvas_of(picture.size, loaded.model.config, loaded.processor)
     side = loaded.model.get_vision_tower().num_patches_per_side

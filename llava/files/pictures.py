@@ -8,6 +8,7 @@ import base64
 import io
 import os
 import re
+import struct
 from typing import Any
 
 from PIL import Image
@@ -19,9 +20,9 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # JPEG covers MP
 # Pillow's own limit, for the picture itself and for the square it is padded to: 512 MiB of RGB.
 MOST_PIXELS = 178_956_970
 # What Pillow raises on damaged files; found by feeding it cut and altered ones of 19 formats.
-_DECODING_ERRORS = (
+DECODING_ERRORS = (
     *(OSError, ValueError, SyntaxError, RuntimeError, EOFError, MemoryError, OverflowError),
-    *(TypeError, KeyError, IndexError, Image.DecompressionBombError),
+    *(TypeError, KeyError, IndexError, struct.error, Image.DecompressionBombError),
 )
 
 
@@ -79,7 +80,7 @@ def to_rgb(picture: Image.Image, label: str = "the image") -> Image.Image:
     return picture.convert({"La": "LA", "RGBa": "RGBA"}.get(picture.mode, picture.mode)).convert("RGB")
 
 
-def refuse_address(path: str | bytes) -> None:
+def refuse_address(path: str | bytes, what: str = "an image file") -> None:
     """Raise an InputError where a path that leads nowhere is an address or a picture written out as text."""
     text = os.fsdecode(path)
     scheme = re.match(r"(data:)|[A-Za-z][A-Za-z0-9+.-]+:/", text)
@@ -87,12 +88,12 @@ def refuse_address(path: str | bytes) -> None:
         return
     if scheme[1]:
         raise InputError(
-            f"an image file must be a path: got a data URL, {shown(text)}; give what follows its comma to "
+            f"{what} must be a path: got a data URL, {shown(text)}; give what follows its comma to "
             f"load_image_from_base64"
         )
     raise InputError(
-        f"an image file must be a path: got an address (URL), {shown(text, 300)}; download it first, or open it with "
-        f"llava.eval.run_llava.load_image"
+        f"{what} must be a path: got an address (URL), {shown(text, 300)}; download it first, or open a picture "
+        f"with llava.eval.run_llava.load_image"
     )
 
 
@@ -108,6 +109,6 @@ def _decoded(source: Any, label: str) -> Image.Image:
             f"{label} must be a complete image that Pillow reads as one of {', '.join(FORMATS)}: it is none; fetch or "
             f"convert it"
         ) from None
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         reason = one_line(error) or type(error).__name__
         raise InputError(f"{label} must be a complete image that Pillow reads: {reason}; fetch it again") from error

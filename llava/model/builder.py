@@ -25,6 +25,7 @@ from llava.model.loading.state import check_state, fit_vocabulary, read_state
 from llava.model.multimodal_encoder.image_processor import build_image_processor
 from llava.model.multimodal_encoder.scales import feature_width, view_size
 from llava.model.multimodal_encoder.source import tower_config
+from llava.model.question import give_tokenizer
 from llava.model.tokenizer import load_tokenizer
 from llava.reduction import Geometry, Method, resolve
 
@@ -115,6 +116,7 @@ def load_pretrained_model(
     else:
         model = make_model(kind_of_model, state, config, weights.path, **settings)
     finish(model, source, processor, generation, folder.path)
+    give_tokenizer(model, tokenizer)
     model.reduction = method
     return tokenizer, model.eval(), processor, getattr(config, "max_sequence_length", 2048)
 

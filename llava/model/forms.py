@@ -100,9 +100,9 @@ def follow_one_another(form: Form, rules: Rules, reduced: bool) -> bool:
     Args:
         reduced: the vision encoder kept a part of each view.
     """
-    if form.modality == "video" or form.grid != (0, 0):
+    if form.grid != (0, 0):
         return False
-    return reduced or form.modality == "view" or not rules.merge.unpad
+    return reduced or form.modality == "view" or (form.modality == "image" and not rules.merge.unpad)
 
 
 def _grid(config: Any, edge: int, views: int, size: tuple[int, int] | None) -> tuple[int, int]:

@@ -4,9 +4,11 @@ from typing import Any
 
 from transformers import MptConfig
 
-from llava.image_config import most_tokens, most_views
-from llava.model.multimodal_encoder.scales import view_size
-from llava.model.multimodal_encoder.tower_configs import has_cls
+from llava.image_config import most_tokens, most_views, select_feature
+from llava.model.assembly import order_of
+from llava.model.forms import follow_one_another, forms_of, rules_of
+from llava.model.multimodal_encoder.scales import scales_of, view_size
+from llava.model.multimodal_encoder.tower_configs import has_cls, layers_there
 from llava.reduction import Geometry
 from llava.video_config import check_video_config, video_tokens
 
@@ -21,15 +23,7 @@ def geometry_of(config: Any, vision_config: Any) -> Geometry:
         InputError: for settings about pictures that are not known.
     """
     edge = view_size(config, vision_config)
-    side = vision_config.image_size // vision_config.patch_size
-    return Geometry(
-        config.num_hidden_layers,
-        side * side,
-        most_views(config, edge),
-        has_cls(vision_config),
-        unreduced=most_tokens(config, edge, side),
-        stages=drops_inside(config),
-    )
+    return _geometry(config, vision_config, most_views(config, edge), most_tokens(config, edge, side_of(vision_config)))
 
 
 def video_geometry_of(config: Any, vision_config: Any, frames: int) -> Geometry:
@@ -39,18 +33,50 @@ def video_geometry_of(config: Any, vision_config: Any, frames: int) -> Geometry:
         InputError: for settings about videos that are not known.
     """
     check_video_config(config)
-    side = vision_config.image_size // vision_config.patch_size
-    return Geometry(
-        config.num_hidden_layers,
-        side * side,
-        frames,
-        has_cls(vision_config),
-        unreduced=video_tokens(config, side, frames),
-        frames=frames,
-        stages=drops_inside(config),
-    )
+    return _geometry(config, vision_config, frames, video_tokens(config, side_of(vision_config), frames), frames)
+
+
+def image_geometry_of(
+    config: Any, vision_config: Any, views: int, size: tuple[int, int] | None = None, modality: str = "image"
+) -> Geometry:
+    """The geometry of one image: its own views, and its own tokens where nothing is dropped.
+
+    Args:
+        views: how many it has.
+        size: (width, height) of the picture in pixels; needed where it has tiles.
+        modality: see `llava.model.image_entries.MODALITIES`.
+    Raises:
+        InputError: for views that are not those of a picture of its size.
+    """
+    if modality == "video":
+        return video_geometry_of(config, vision_config, views)
+    rules = rules_of(config, side_of(vision_config), video=False)
+    (form,) = forms_of(config, view_size(config, vision_config), [views], [size], [modality])
+    plain = follow_one_another(form, rules, reduced=False)
+    tokens = views * rules.per_view if plain else len(order_of(form, rules).tokens)
+    return _geometry(config, vision_config, views, tokens)
+
+
+def side_of(vision_config: Any) -> int:
+    """Patches along one side of a view."""
+    return vision_config.image_size // vision_config.patch_size
 
 
 def drops_inside(config: Any) -> bool:
     """Whether tokens may be dropped between a language model's layers: not where distances are counted in tokens."""
     return not isinstance(config, MptConfig)
+
+
+def _geometry(config: Any, vision_config: Any, views: int, unreduced: int, frames: int = 0) -> Geometry:
+    return Geometry(
+        config.num_hidden_layers,
+        side_of(vision_config) ** 2,
+        views,
+        has_cls(vision_config),
+        unreduced=unreduced,
+        frames=frames,
+        encoder_layers=layers_there(vision_config),
+        scales=max(1, len(scales_of(config, vision_config))),
+        cls_patch=select_feature(config) == "cls_patch",
+        stages=drops_inside(config),
+    )

@@ -4,11 +4,12 @@ Rows are padded on the left, so the last column is the last token of every row. 
 real tokens from 0.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
-from llava.reduction.selection import Selection, membership
+from llava.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,49 @@ class Layout:
         valid = offset < length
         return rows, torch.where(valid, first + offset, 0), valid
 
+    def text_columns(
+        self, device: torch.device, ends: Sequence[int] | None = None
+    ) -> tuple[torch.Tensor, tuple[int, ...]]:
+        """For each image the columns of the text after it, (I, t) int64, and how many are real; others repeat 0.
+
+        Args:
+            ends: for each row the column behind its last text token; None: the batch's end.
+        """
+        whole = range(self.width)
+        found = []
+        for span in self.spans:
+            first = self.width - self.lengths[span.row]
+            others = [other for other in self.spans if other.row == span.row and other.start > span.start]
+            last = self.width if ends is None else ends[span.row]
+            columns = list(whole[first + span.start + span.length : last])
+            for other in others:
+                begin = first + other.start
+                columns = [column for column in columns if not begin <= column < begin + other.length]
+            found.append(columns)
+        widest = max(map(len, found))
+        table = torch.tensor([columns + [0] * (widest - len(columns)) for columns in found], dtype=torch.long)
+        return table.view(len(found), widest).to(device, non_blocking=True), tuple(map(len, found))
+
+    def beginning_at(self, start: int) -> "Layout":
+        """The layout whose image begins at token `start` of its row, as many tokens long, or to the row's end.
+
+        Raises:
+            InputError: for a row of several images, or one that ends before `start`.
+        """
+        rows = [span.row for span in self.spans]
+        if len(set(rows)) < len(rows):
+            raise InputError(
+                f"an image that is said to begin at token {start} must be alone in its row: got several; leave the "
+                f"beginning out"
+            )
+        short = [self.lengths[row] for row in rows if self.lengths[row] <= start]
+        if short:
+            raise InputError(f"an image must begin inside its prompt: got token {start} of {short[0]}; lower it")
+        spans = [
+            replace(span, start=start, length=min(span.length, self.lengths[span.row] - start)) for span in self.spans
+        ]
+        return Layout(self.lengths, tuple(spans))
+
     def after(self, counts: tuple[int, ...]) -> "Layout":
         """The layout when span i has shrunk to `counts[i]` tokens and what follows has moved up."""
         lengths, spans, lost = list(self.lengths), [], [0] * len(self.lengths)
@@ -90,55 +134,3 @@ class Layout:
             if values[at + 1]
         ]
         return cls(tuple(values[0] for values in rows), tuple(spans))
-
-
-def splice(hidden: torch.Tensor, layout: Layout, selection: Selection) -> tuple[torch.Tensor, Layout]:
-    """Replace the tokens of every image by its selection: text, dominant, contextual, text.
-
-    Args:
-        hidden: (B, T, D), rows padded on the left as `layout` says.
-        selection: about the images of `layout.spans`, in that order.
-
-    Returns:
-        (B, T', D) and its layout; T' is the new longest row, padding is on the left again.
-
-    Every source token gets a sort key: its column, or, for a contextual token, a place just after its image. Dropped
-    tokens and padding get -1. Sorting the keys and taking the last T' columns puts everything where it belongs, with
-    no loop over rows and nothing asked of the device.
-    """
-    device, (batch, width, _) = hidden.device, hidden.shape
-    rows, columns, valid = layout.columns(device)
-    new = layout.after(selection.counts)
-
-    order = torch.arange(width, device=device)
-    key = torch.where(order >= layout.padding(device), 2 * order, -1)
-    kept = membership(selection.kept, valid.shape[1])
-    key = torch.nn.functional.pad(key, (0, 1))  # one more column takes the writes of positions that hold no token
-    key[rows[:, None], torch.where(valid, columns, width)] = torch.where(kept, 2 * columns, -1)
-    key = key[:, :width]
-
-    if selection.merged is not None:
-        slots = selection.merged.values.shape[1]
-        ordinal = torch.tensor(_ordinals(layout), device=device)
-        places = ordinal[:, None] * slots + torch.arange(slots, device=device)
-        room = (max(_ordinals(layout)) + 1) * slots
-        after_image = 2 * columns.amax(dim=1, keepdim=True) + 1
-        present = torch.arange(slots, device=device) < torch.tensor(selection.merged.counts, device=device)[:, None]
-        extra_key = key.new_full((batch, room), -1)
-        extra_key[rows[:, None], places] = torch.where(present, after_image, -1).expand_as(places)
-        extra = hidden.new_zeros(batch, room, hidden.shape[2])
-        extra[rows[:, None], places] = selection.merged.values
-        hidden, key = torch.cat([hidden, extra], dim=1), torch.cat([key, extra_key], dim=1)
-
-    source = key.sort(dim=1, stable=True).indices[:, -new.width :]
-    return hidden.take_along_dim(source[..., None], dim=1), new
-
-
-def _ordinals(layout: Layout) -> list[int]:
-    """The number of each image within its row."""
-    seen = [0] * len(layout.lengths)
-    numbers = []
-    for span in layout.spans:
-        numbers.append(seen[span.row])
-        seen[span.row] += 1
-    return numbers

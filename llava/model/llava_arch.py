@@ -72,7 +72,8 @@ class LlavaMetaForCausalLM(ViewTokens, LlavaInputs, VisionTokenizer):
         mask = attention_mask.cpu() if attention_mask is not None else None
         if encoded is None:
             given = sort_images(ids, images, image_sizes, mask, modalities)
-            encoded = self.encode_views(given.views, given.sizes, reduction, trace, given.modalities)
+            asked = self.asked_in(ids, mask) if reduction is not None and reduction.question_at_encoder else None
+            encoded = self.encode_views(given.views, given.sizes, reduction, trace, given.modalities, asked)
             modalities = given.modalities
         features, lengths = encoded
         plan = plan_fusion(ids, mask, lengths, max_length(self.config), self._largest(reduction, lengths, modalities))

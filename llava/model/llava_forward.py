@@ -19,6 +19,8 @@ from llava.model.trace import Trace
 from llava.model.wrapper import reduction_of_wrapper
 from llava.reduction import Geometry, Method, Reduction, resolve
 
+MANY_FRAMES = 10**6  # more than any video of one call has
+
 
 @dataclass(frozen=True)
 class DecoderInputs:
@@ -55,13 +57,16 @@ class LlavaForward:
 
         Args:
             checked: a `Reduction` is taken as it is: it was checked when its request began.
-            frames: of the longest video of the call, which the method must fit; 0: pictures.
+            frames: of the longest video of the call, for which a name or a budget is made; 0: pictures. A `Reduction`
+                may be one for longer videos: it is checked for what would fit no video.
         """
         if named is None:
             named = reduction_of_wrapper(self)
         if named is None:
             return self.reduction
-        return named if checked and isinstance(named, Reduction) else resolve(named, self.geometry_for(frames))
+        if isinstance(named, Reduction):
+            return named if checked else resolve(named, self.geometry_for(MANY_FRAMES if frames else 0))
+        return resolve(named, self.geometry_for(frames))
 
     @property
     def geometry(self) -> Geometry:
@@ -122,6 +127,11 @@ class LlavaForward:
             raise InputError("a call needs a prompt: got neither input_ids nor inputs_embeds; give one of them")
         started = check_cache(past_key_values, tokens)
         check_positions(position_ids, tokens)
+        if past_key_values is not None and past_key_values.masking is not None and tokens.shape[1] > 1:
+            raise InputError(
+                f"a method that masks image tokens chooses again for one new token at a time: got "
+                f"{tokens.shape[1]}; run the whole prompt without past_key_values"
+            )
         checked, frames = layout is not None, longest_video(images, modalities)
         method = None if started else self.method_of(reduction, checked, frames)
         given = DecoderInputs(input_ids, inputs_embeds, None, labels, position_ids)

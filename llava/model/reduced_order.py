@@ -1,6 +1,7 @@
-"""The order of the tokens of images of which the vision encoder kept a part: VisionZip's of tiles, ours of videos.
+"""The order of the tokens of images of which the vision encoder kept a part: VisionZip's of tiles; frame after frame.
 
-A view of which only a part is left is no map any more: nothing is pooled or shrunk, no padding is cut off, no row ends.
+A view of which only a part is left is no map any more: nothing is pooled or shrunk, no padding is cut off, no row ends,
+and so no newline token is put anywhere. What a schedule counts is what enters the LLM.
 """
 
 import itertools
@@ -23,8 +24,7 @@ def reduced_tokens(
         per_view: tokens of each view.
 
     Returns:
-        (total,) int64 indices into the tokens of all views, their number standing for the newline token; and the
-        number of tokens of each image.
+        (total,) int64 indices into the tokens of all views; and the number of tokens of each image.
     """
     kept, firsts = selection.kept, [0, *itertools.accumulate(form.views for form in forms)]
     contextual = per_view - int(selection.keeps_cls) - kept.shape[1]
@@ -34,9 +34,7 @@ def reduced_tokens(
         if form.grid != (0, 0):
             alike[form.grid].append(number)
         else:
-            own = torch.arange(first * per_view, (first + form.views) * per_view, device=kept.device)
-            newlines = firsts[-1] * per_view
-            pieces[number] = video_order(own, form.views, newlines, rules) if form.modality == "video" else own
+            pieces[number] = torch.arange(first * per_view, (first + form.views) * per_view, device=kept.device)
     for (rows, cols), numbers in alike.items():
         chosen = torch.tensor([firsts[number] for number in numbers], device=kept.device)
         members = chosen[:, None] + torch.arange(1 + rows * cols, device=kept.device)
@@ -76,19 +74,3 @@ def reduced_order(
     base = torch.arange(per_view, device=device)
     last = torch.cat([first, folded]) if keeps_cls else folded
     return torch.cat([base.expand(images, -1), dominant, last.expand(images, -1)], dim=1)
-
-
-def video_order(own: torch.Tensor, frames: int, newline: int, rules: Rules) -> torch.Tensor:
-    """What was kept of each frame, one frame after the other, with newlines after the video or after every frame.
-
-    `grid`, a newline after every row of a frame, is as `frame`: what was kept lies in no rows.
-
-    Args:
-        own: (frames * n,) int64, the tokens' numbers.
-        newline: that of the newline token.
-    """
-    if not rules.merge.spatial or rules.newlines == "no_token":
-        return own
-    if rules.newlines == "one_token":
-        return torch.nn.functional.pad(own, (0, int(rules.merge.unpad)), value=newline)
-    return torch.nn.functional.pad(own.view(frames, -1), (0, 1), value=newline).flatten()

@@ -1,6 +1,7 @@
 """What happened to an image's tokens in one request, for pictures, tests and papers."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 
@@ -10,7 +11,10 @@ from llava.reduction.selection import Selection
 
 @dataclass(frozen=True)
 class StageTrace:
-    """One reduction inside the LLM: after `layer` layers, from `entering` (B, T, D) to `leaving` (B, T', D)."""
+    """One reduction inside the LLM: after `layer` layers, from `entering` (B, T, D) to `leaving` (B, T', D).
+
+    Where nothing is removed but only masked, both are the same. `around` is what the method might ask besides.
+    """
 
     layer: int
     selection: Selection
@@ -18,6 +22,7 @@ class StageTrace:
     after: Layout
     entering: torch.Tensor
     leaving: torch.Tensor
+    around: Any = None
 
 
 @dataclass
@@ -25,22 +30,31 @@ class Trace:
     """Hand one to `generate(..., trace=Trace())` and it is filled in.
 
     Attributes:
-        encoder: what the vision encoder kept of each view (None for methods that keep all).
+        encoder: what was kept before the LLM of each view, or with `pooled` of all of a picture's tokens together, by
+            their numbers in `order` (None for methods that keep all).
         order: (n,) int64, for the image tokens in the LLM, all images one after the other, their numbers among the
             tokens that left the encoder, all views one after the other, one more standing for LLaVA-NeXT's newline;
-            None: they are the same.
+            None: they are the same. With `pooled`, before the choice that `encoder` is.
+        pooled: `encoder` has a row for each picture, not for each view.
         inputs_embeds: (B, T, D), what entered the LLM.
         layout: where the images were in it.
-        stages: the reductions inside the LLM, in order.
+        stages: the reductions of the prompt inside the LLM, in order.
+        later: those that new tokens brought about, of methods that choose again at every token.
         rows: for each row, the number of its question, where `ask` has put them into another order.
     """
 
     encoder: Selection | None = None
     order: torch.Tensor | None = None
+    pooled: bool = False
     inputs_embeds: torch.Tensor | None = None
     layout: Layout | None = None
     stages: list[StageTrace] = field(default_factory=list)
+    later: list[StageTrace] = field(default_factory=list)
     rows: list[int] | None = None
+
+    def of_later(self) -> "Trace":
+        """What a new token fills in that runs the prompt again."""
+        return Trace(stages=self.later)
 
 
 class _WithoutStates(list[StageTrace]):

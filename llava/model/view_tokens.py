@@ -10,10 +10,12 @@ from llava.model.devices import device_of, tensor_of
 from llava.model.forms import follow_one_another, forms_of, rules_of
 from llava.model.image_entries import Sizes
 from llava.model.image_inputs import list_images
+from llava.model.kept_order import kept_order
 from llava.model.multimodal_encoder.vision_tower import Encoded
-from llava.model.reduced_order import reduced_tokens
+from llava.model.projected_choice import choose_in_pictures, choose_in_views
+from llava.model.question import Asked, tokenizer_of
 from llava.model.trace import Trace
-from llava.reduction import Reduction
+from llava.reduction import Reduction, name_of
 
 
 class ViewTokens:
@@ -41,7 +43,11 @@ class ViewTokens:
                 f"encode_images takes pixels (views, 3, height, width): got {got}; prepare them with "
                 f"llava.mm_utils.process_images"
             )
-        return self._project(self._see([images], method)).features
+        if method.after_projector in ("patches", "image"):
+            tokens, lengths = self.encode_views(list(images[:, None]), None, method)
+            return torch.stack(tokens.split(lengths))
+        projected = self._project(self._see([images], method))
+        return (choose_in_views(method, projected) if method.after_projector else projected).features
 
     def encode_views(
         self,
@@ -50,6 +56,7 @@ class ViewTokens:
         reduction: Reduction | None,
         trace: Trace | None = None,
         modalities: list[str] | None = None,
+        asked: Asked | None = None,
     ) -> tuple[torch.Tensor, list[int]]:
         """Images to decoder inputs.
 
@@ -57,6 +64,7 @@ class ViewTokens:
             views: per image (v, 3, h, w) pixels of its v views.
             image_sizes: (width, height) in pixels per image; needed for the tiles of LLaVA-NeXT.
             modalities: of each image, see `llava.model.forms`; None: all are pictures.
+            asked: the questions about them, for a method that reads these before the LLM.
 
         Returns:
             (total, D) tokens of all images one after the other, and the number of tokens of each image.
@@ -64,23 +72,54 @@ class ViewTokens:
         if not views:
             table = self.get_model().embed_tokens
             return torch.empty(0, table.embedding_dim, dtype=table.weight.dtype, device=device_of(table)), []
-        projected = self._project(self._see(views, reduction))
+        projected, counts = self._project(self._see(views, reduction, asked)), [len(view) for view in views]
+        if reduction is not None and reduction.after_projector == "view":
+            projected = choose_in_views(reduction, projected)
+        elif reduction is not None and reduction.after_projector is not None:
+            return self._choose_in_pictures(reduction, projected, counts, image_sizes, trace, modalities)
         if trace is not None:
             trace.encoder = projected.selection
-        return self._arrange(projected, [len(view) for view in views], image_sizes, trace, modalities)
+        return self._arrange(projected, counts, image_sizes, trace, modalities)
 
-    def _see(self, views: list[torch.Tensor], reduction: Reduction | None) -> Encoded:
+    def _choose_in_pictures(
+        self,
+        method: Reduction,
+        projected: Encoded,
+        counts: list[int],
+        image_sizes: Sizes | None,
+        trace: Trace | None,
+        modalities: list[str] | None,
+    ) -> tuple[torch.Tensor, list[int]]:
+        """What a method leaves of all tokens of each image; arguments and result as of `_arrange`."""
+        if method.after_projector == "image":
+            whole = Trace()
+            tokens, lengths = self._arrange(projected, counts, image_sizes, whole, modalities)
+            return choose_in_pictures(method, tokens, lengths, whole.order, projected, trace)
+        lengths = [count * projected.features.shape[1] for count in counts]
+        return choose_in_pictures(method, projected.features.flatten(0, 1), lengths, None, projected, trace)
+
+    def asked_in(self, ids: torch.Tensor, mask: torch.Tensor | None) -> Asked:
+        """The questions of prompts (B, L), on the CPU; see `prepare_inputs`."""
+        table = self.get_model().embed_tokens
+        return Asked.of(ids, mask, lambda: tokenizer_of(self), lambda words: table(words.to(device_of(table))))
+
+    def _see(self, views: list[torch.Tensor], reduction: Reduction | None, asked: Asked | None = None) -> Encoded:
         """What leaves the tower of all views, one image's after the other's: features (V, n, D of the tower)."""
+        if reduction is not None and reduction.question_at_encoder and asked is None:
+            raise InputError(
+                f"{name_of(reduction)} reads the question before the LLM: got pictures alone; ask about them with "
+                f"generate, or encode_image with the whole prompt"
+            )
         # Page-locked pixels are copied while the device computes, if each view goes there by itself.
         device = self.get_vision_tower().device
         pixels = torch.cat([view.to(device, non_blocking=True) for view in views])
-        return self.get_vision_tower().encode(pixels, reduction)
+        return self.get_vision_tower().encode(pixels, reduction, tuple(len(view) for view in views), asked)
 
     def _project(self, seen: Encoded) -> Encoded:
         """The same in the LLM's width: features (V, n, D)."""
         projector = self.get_model().mm_projector
         features = projector(seen.features.to(next(projector.parameters(), seen.features).dtype))
-        return Encoded(features, seen.selection)
+        return Encoded(features, seen.selection, seen.evidence)
 
     def _arrange(
         self,
@@ -98,16 +137,18 @@ class ViewTokens:
         tower, features, selection = self.get_vision_tower(), projected.features, projected.selection
         rules = rules_of(self.config, tower.num_patches_per_side, "video" in (modalities or ()))
         forms = forms_of(self.config, tower.image_size, counts, image_sizes, modalities)
-        if all(follow_one_another(form, rules, reduced=selection is not None) for form in forms):
-            return features.flatten(0, 1), [count * features.shape[1] for count in counts]
         newline = tensor_of(self.get_model(), "image_newline")
-        if selection is None:
-            tokens, lengths, order = unreduced_tokens(features, forms, rules, newline)
-        else:
-            order, lengths = reduced_tokens(selection, features.shape[1], forms, rules)
-            flat = features.flatten(0, 1)
+        flat = features.flatten(0, 1)
+        if selection is not None:
+            order, lengths = kept_order(selection, forms, rules)
+            if order is None:
+                return flat, lengths
             pool = flat if newline is None else torch.cat([flat, newline[None].to(flat)])
             tokens = pool[order.to(flat.device)]
+        elif all(follow_one_another(form, rules, reduced=False) for form in forms):
+            return flat, [count * features.shape[1] for count in counts]
+        else:
+            tokens, lengths, order = unreduced_tokens(features, forms, rules, newline)
         if trace is not None:
             trace.order = order
         return tokens, lengths

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_PATCH_TOKEN
 from llava.errors import InputError
 from llava.model.checkpoint.tensors import State, read_file
-from llava.model.loading.names import compare
+from llava.model.loading.names import VOCABULARY, compare
 from llava.model.multimodal_encoder.builder import build_vision_tower
 from llava.model.multimodal_projector.builder import build_vision_projector
 
@@ -106,7 +106,7 @@ def load_projector(projector: nn.Module, path: str | Path) -> None:
 
 def _take_rows(table: torch.Tensor, held: State, new: int, origin: str) -> None:
     """The newest rows of an embedding, from a whole one of that size or from those rows alone."""
-    name = "model.embed_tokens.weight"
+    name = next((name for name in VOCABULARY[:-1] if name in held), VOCABULARY[0])
     rows = held[name][...] if name in held else None
     if rows is None or rows.shape[1:] != table.shape[1:] or len(rows) not in (new, len(table)):
         got = "none" if rows is None else f"{tuple(rows.shape)}"

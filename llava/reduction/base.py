@@ -4,13 +4,18 @@ A method is one frozen dataclass in one file of this folder. Its fields are its 
 The model hands it *evidence* about the image tokens of a layer and gets back a `Selection`; a method sees no model.
 """
 
+import math
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import torch
 
 from llava.errors import InputError
+from llava.reduction.positions import RENUMBER, check_choices
 from llava.reduction.selection import Selection
+
+if TYPE_CHECKING:
+    from llava.reduction.encoder_evidence import EncoderEvidence, ProjectedEvidence
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,9 @@ class Geometry:
         has_cls: the vision encoder has a [CLS] token.
         unreduced: tokens of the largest image where nothing is dropped, LLaVA-NeXT's newlines counted; None: its
             patches.
+        encoder_layers: layers of the vision encoder.
+        scales: at how many scales it sees a view (`s2`).
+        cls_patch: a view's [CLS] goes to the LLM too where nothing is dropped.
         frames: of a video, each of which is a view; 0: pictures.
         stages: tokens may be dropped between the language model's layers, which must know positions of their own.
     """
@@ -35,6 +43,19 @@ class Geometry:
     unreduced: int | None = None
     frames: int = 0
     stages: bool = True
+    encoder_layers: int = 24
+    scales: int = 1
+    cls_patch: bool = False
+
+    @property
+    def side(self) -> int:
+        """Patches along one side of a view."""
+        return math.isqrt(self.patches)
+
+    @property
+    def newlines(self) -> int:
+        """Newline tokens of the largest image where nothing is dropped."""
+        return max(0, self.most_tokens - (self.patches + self.cls_patch) * self.views)
 
     @property
     def most_tokens(self) -> int:
@@ -88,6 +109,13 @@ class Reduction:
 
     reads_question: ClassVar[bool] = False
     """True where a choice depends on text after the image: such a method cannot share an image between questions."""
+    layer_setting: ClassVar[str] = "layer_list"
+    """The setting that says at which LLM layers it acts."""
+    question_at_encoder: ClassVar[bool] = False
+    """True where that is so before the LLM already: then not even an image's tokens can be shared."""
+    after_projector: ClassVar[Literal["view", "patches", "image"] | None] = None
+    """What `at_projector` chooses from: the patches of a view; those of all views of an image, one after the other; an
+    image's tokens as they would enter the LLM, newlines among them. None: it is not asked."""
     usual_budget: ClassVar[int | None] = None
     """Average image tokens per LLM layer that a method named by its name alone gets; None: it must be said."""
 
@@ -96,12 +124,53 @@ class Reduction:
         """LLM layers after which `at_layer` is asked, 1-based, rising: `8` means after 8 layers, before the ninth."""
         return list(getattr(self, "layer_list", []))
 
-    def at_encoder(self, evidence: Evidence) -> Selection | None:
+    @property
+    def positions(self) -> str:
+        """`keep` or `renumber`, once a stage inside the LLM has dropped tokens; a field in methods that have stages."""
+        return RENUMBER
+
+    @property
+    def masks(self) -> bool:
+        """Nothing is removed: later layers do not look at what was not kept, and every new token chooses again."""
+        return False
+
+    @property
+    def recomputes(self) -> bool:
+        """There is no KV cache: every new token runs the whole prompt again, which it then chooses by."""
+        return False
+
+    @property
+    def image_start(self) -> int | None:
+        """The token at which a row's image is taken to begin inside the LLM; None: where it does."""
+        return None
+
+    @property
+    def encoder_layers(self) -> tuple[int, ...]:
+        """Encoder layers of which evidence is asked besides that of the last that runs: from 0, or from the end, -1."""
+        return ()
+
+    def merges(self, patches: int, layers: int) -> tuple[int, ...]:
+        """How many pairs of tokens each of the `layers` that run merges within itself, by ToMe's rule; (): none."""
+        return ()
+
+    def grid(self, side: int) -> tuple[int, int] | None:
+        """Rows and columns of patches of the smaller picture that the encoder sees; None: the picture as it is."""
+        return None
+
+    def at_encoder(self, evidence: "EncoderEvidence") -> Selection | None:
         """What leaves the vision encoder; None: every patch, without [CLS]."""
         return None
 
-    def at_layer(self, stage: int, evidence: Evidence) -> Selection:
-        """What is left after layer `layers[stage]`; asked only if there is such a layer."""
+    def at_projector(self, evidence: "ProjectedEvidence") -> Selection | None:
+        """What is left of tokens as the LLM gets them; asked where `after_projector` says of what, and then alone."""
+        return None
+
+    def at_layer(self, stage: int, evidence: Any) -> Selection:
+        """What is left after layer `layers[stage]`; asked only if there is such a layer.
+
+        Args:
+            evidence: an `Evidence`, and more (`llava.reduction.layer_evidence.LayerEvidence`).
+        """
         raise NotImplementedError(f"{type(self).__name__} lists layers {self.layers} but reduces at none")
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
@@ -110,6 +179,12 @@ class Reduction:
 
     def check(self, geometry: Geometry) -> None:
         """Refuse settings that do not fit a model, before its weights are loaded."""
+        check_choices(self)
+        if geometry.scales > 1 and self._changes_encoder(geometry):
+            raise InputError(
+                f"{name_of(self)} changes the tokens within the encoder, which a tower with s2 runs at "
+                f"{geometry.scales} scales: got s2 true; choose another method"
+            )
         if self.layers and not geometry.stages:
             raise InputError(
                 f"nothing can be dropped between MPT's layers, which know distances (ALiBi) and no positions: got the "
@@ -118,9 +193,14 @@ class Reduction:
         late = [layer for layer in self.layers if layer >= geometry.layers]
         if late:
             raise InputError(
-                f"layer_list must stay below the number of LLM layers: got {late[0]}, expected at most "
+                f"{self.layer_setting} must stay below the number of LLM layers: got {late[0]}, expected at most "
                 f"{geometry.layers - 1} for a model of {geometry.layers} layers; lower or remove it"
             )
+
+    def _changes_encoder(self, geometry: Geometry) -> bool:
+        """True where the encoder itself sees fewer tokens."""
+        merging = any(self.merges(geometry.patches, geometry.encoder_layers))
+        return merging or self.grid(geometry.side) is not None
 
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:

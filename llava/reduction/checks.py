@@ -18,6 +18,12 @@ def positive(name: str, value: object) -> None:
         raise InputError(f"{name} must be a whole number of at least 1: got {value!r}; give a positive count")
 
 
+def whole_number(name: str, value: object) -> None:
+    """Refuse anything but a whole number of zero or more."""
+    if not _is_count(value) and (value != 0 or type(value) is not int):
+        raise InputError(f"{name} must be a whole number of at least 0: got {shown(value)}; write it like 1")
+
+
 def checked_number(name: str, value: object, lowest: float, highest: float = LARGEST) -> float:
     """A finite number within bounds, as a float."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -44,6 +50,15 @@ def checked_layers(layers: object) -> list[int]:
     if any(after <= before for before, after in zip(layers, layers[1:])):
         raise InputError(f"layer_list must rise: got {list(layers)}; name each layer once, in order, like [8,16,24]")
     return list(layers)
+
+
+def checked_counts(name: str, counts: object) -> list[int]:
+    """A copy of a list of whole numbers of at least 1; it may be empty."""
+    if not isinstance(counts, (list, tuple)) or not all(map(_is_count, counts)):
+        raise InputError(
+            f"{name} must be a list of whole numbers of at least 1: got {shown(counts)}; write it like [300,200,110]"
+        )
+    return list(counts)
 
 
 def checked_pairs(pairs: object) -> list[list[int]]:
@@ -103,4 +118,46 @@ def check_patches(name: str, count: int, geometry: Geometry) -> None:
     if count > geometry.patches:
         raise InputError(
             f"{name} must not exceed what the encoder has: got {count}, expected at most {geometry.patches}; lower it"
+        )
+
+
+def check_image(name: str, count: int, geometry: Geometry) -> None:
+    """Refuse to keep more patches of an image than all its views have."""
+    most = geometry.patches * geometry.views
+    if count > most:
+        raise InputError(
+            f"{name} must not exceed what an image has: got {shown(count)}, expected at most {most}; lower it"
+        )
+
+
+def check_room(name: str, method: str, geometry: Geometry, layer: int) -> None:
+    """Refuse a layer of the vision encoder that it does not have; `layer` is counted from 1."""
+    if layer > geometry.encoder_layers:
+        raise InputError(
+            f"{name} of {method} must be a layer of the vision encoder: got {layer}, expected at most "
+            f"{geometry.encoder_layers}; lower it"
+        )
+
+
+def check_cls(method: str, geometry: Geometry) -> None:
+    """Refuse an encoder without [CLS], which is no CLIP, for a method that cannot do without."""
+    if not geometry.has_cls:
+        raise InputError(
+            f"{method} needs a vision encoder with a [CLS] token, CLIP's: this one (such as SigLIP) has none; choose "
+            f"another method"
+        )
+
+
+def integer(name: str, value: object) -> None:
+    """Refuse anything but a whole number."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(f"{name} must be a whole number: got {shown(value)}; write it like 0")
+
+
+def check_grid(rows: int, cols: int, geometry: Geometry) -> None:
+    """Refuse a grid that is finer than a view's patches."""
+    if max(rows, cols) > geometry.side:
+        raise InputError(
+            f"rows and cols must not exceed a view's patches on a side: got {rows} x {cols}, expected at most "
+            f"{geometry.side}; lower them"
         )

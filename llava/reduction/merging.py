@@ -13,7 +13,8 @@ class Merged:
 
     Attributes:
         values: (I, contextual, D), the new tokens, dtype of the tokens they come from; anything in an empty slot.
-        targets: (I, contextual) int64, the token each slot is built on; n (the padded length) in an empty slot.
+        targets: (I, contextual) int64, the token each slot is built on; n (the padded length) in an empty slot, or in
+            one that is built on none of them.
         assignment: (I, n) int64, the slot a token went into; a target is in its own slot; -1 for tokens that were kept
             and for positions without a token.
         counts: how many slots of each image are real, the first ones: none where the image was kept whole.
@@ -85,3 +86,14 @@ def _most_similar(keys: torch.Tensor, targets: torch.Tensor, empty: torch.Tensor
         unit = torch.nn.functional.normalize(keys.float(), dim=-1)
         similar = unit @ unit.take_along_dim(targets, dim=1).transpose(1, 2)
         return (similar if empty is None else similar.masked_fill(empty[:, None], -torch.inf)).argmax(dim=-1)
+
+
+def summary(values: torch.Tensor, kept: torch.Tensor, length: int) -> Merged:
+    """One token of each image that stands for all that were not kept (PruMerge, TRIM).
+
+    Args:
+        values: (I, 1, D), the tokens; kept: (I, k) int64, filled up with `length`, an image's tokens.
+    """
+    assignment = torch.zeros(len(kept), length + 1, dtype=torch.long, device=kept.device).scatter(1, kept, -1)
+    targets = torch.full((len(kept), 1), length, device=kept.device)
+    return Merged(values, targets, assignment[:, :length], (1,) * len(kept))

@@ -10,6 +10,7 @@ from typing import Any
 from llava.errors import InputError, shown
 from llava.reduction import methods
 from llava.reduction.base import Reduction
+from llava.reduction.positions import check_choices
 
 
 @functools.cache
@@ -70,4 +71,6 @@ def create(name: str, /, **settings: Any) -> Reduction:
     missing = [setting for setting in needed_settings(kind) if setting not in settings]
     if missing:
         raise InputError(f"method '{name}' needs {', '.join(missing)}; give {'it' if len(missing) == 1 else 'them'}")
-    return kind(**settings)
+    made = kind(**settings)
+    check_choices(made)
+    return made

@@ -11,6 +11,7 @@ from llava.reduction.registry import create, method_class, needed_settings
 
 # What stands for a method wherever one is taken; see `resolve`.
 Method = Reduction | str | Mapping[str, Any] | None
+BESIDE = {"shared", "beside_budget"}  # marks of settings that no schedule sets
 
 
 def resolve(method: Method, geometry: Geometry) -> Reduction:
@@ -70,7 +71,7 @@ def _by_settings(settings: dict[str, Any], geometry: Geometry) -> Reduction:
     positive("retain", retain)
     kind = method_class(name)
     # What a schedule does not set, such as a seed, may be said beside a budget.
-    beside = {field.name for field in dataclasses.fields(kind) if field.metadata.get("shared")}
+    beside = {field.name for field in dataclasses.fields(kind) if BESIDE & {*field.metadata}}
     foreign = sorted(str(setting) for setting in settings if setting not in beside)
     if foreign:
         raise InputError(

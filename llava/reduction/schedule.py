@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import shlex
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 from llava.errors import InputError, shown
 from llava.reduction.base import Geometry, Reduction
+from llava.reduction.positions import written_settings
 
 
 def parse_list(name: str, text: str) -> list:
@@ -30,6 +32,8 @@ def parse_setting(name: str, kind: Any, text: str) -> Any:
     Raises:
         InputError: when the text is nothing of that kind; whether the value makes sense is for the method to say.
     """
+    if type(None) in get_args(kind):  # leaving the flag out is what leaves the setting unset
+        kind = next(one for one in get_args(kind) if one is not type(None))
     if kind is str:
         return text
     if kind not in (int, float, bool):
@@ -52,6 +56,38 @@ def per_view(retain: int, geometry: Geometry) -> int:
     return max(1, round(Fraction(retain, geometry.views)))
 
 
+def per_view_beside_one(name: str, retain: int, geometry: Geometry) -> float:
+    """The share of a view's patches that is its part of a budget less one token, which stands for the others.
+
+    Raises:
+        InputError: when that is no patch at all, or more than there are.
+    """
+    kept = per_view(retain, geometry) - 1
+    if not 1 <= kept <= geometry.patches:
+        raise InputError(
+            f"--retain of {name} must leave a patch of each view beside the token of the others, no more than it has: "
+            f"got {shown(retain)}, expected {2 * geometry.views} to {(geometry.patches + 1) * geometry.views}; "
+            f"change it"
+        )
+    # In the middle between two counts, so that rounding does not matter.
+    return min(1.0, (kept + 0.5) / geometry.patches)
+
+
+def per_view_beside_newlines(name: str, retain: int, geometry: Geometry) -> int:
+    """The same where a LLaVA-NeXT image's newline tokens stay and count.
+
+    Raises:
+        InputError: when the newlines of the largest image leave no token for each view.
+    """
+    if geometry.newlines and retain < geometry.newlines + geometry.views:
+        raise InputError(
+            f"--retain of {name} must leave a token of each view: got {retain}, expected at least "
+            f"{geometry.newlines + geometry.views}, since the largest picture's {geometry.newlines} newline tokens "
+            f"always stay; raise it"
+        )
+    return per_view(retain - geometry.newlines, geometry)
+
+
 def layers_per_stage(method: Reduction, layers: int) -> list[int]:
     """How many LLM layers run with each entry of `tokens_per_stage`."""
     edges = [0, *method.layers, layers]
@@ -72,6 +108,7 @@ class DecoderShape:
     hidden: int
     intermediate: int
     key_value_width: int
+    mlp_matrices: int = 3
 
     @classmethod
     def of(cls, config: Any) -> "DecoderShape":
@@ -79,16 +116,17 @@ class DecoderShape:
         heads, hidden = config.num_attention_heads, config.hidden_size
         groups = getattr(config, "num_key_value_heads", None) or heads
         head_dim = getattr(config, "head_dim", None) or hidden // heads
-        return cls(config.num_hidden_layers, hidden, config.intermediate_size, groups * head_dim)
+        matrices = getattr(config, "mlp_matrices", 3)
+        return cls(config.num_hidden_layers, hidden, config.intermediate_size, groups * head_dim, matrices)
 
     def layer_flops(self, tokens: int, cached: int = 0) -> int:
         """Floating point operations of one layer over `tokens` new tokens that also see `cached` older ones.
 
-        A multiply-add counts as two. Projections q, o (h x h), k, v (h x kv), three MLP matrices (h x m); attention
-        counts every query-key pair, as papers do (a causal kernel does about half of those).
+        A multiply-add counts as two. Projections q, o (h x h), k, v (h x kv), three MLP matrices (h x m; MPT has two);
+        attention counts every query-key pair, as papers do (a causal kernel does about half of those).
         """
         projections = 2 * tokens * (2 * self.hidden**2 + 2 * self.hidden * self.key_value_width)
-        mlp = 2 * tokens * 3 * self.hidden * self.intermediate
+        mlp = 2 * tokens * self.mlp_matrices * self.hidden * self.intermediate
         return projections + mlp + 4 * tokens * (tokens + cached) * self.hidden
 
 
@@ -101,8 +139,7 @@ def prefill_flops(shape: DecoderShape, method: Reduction, geometry: Geometry, te
 
 def describe(method: Reduction, geometry: Geometry) -> str:
     """The schedule in one line of the flags' own notation."""
-    settings = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
-    written = " ".join(f"--{name} {_as_flag(value)}" for name, value in settings.items())
+    written = " ".join(f"--{name} {_as_flag(value)}" for name, value in written_settings(method).items())
     stages = ", ".join(
         f"{tokens} in {run} layers"
         for run, tokens in zip(layers_per_stage(method, geometry.layers), method.tokens_per_stage(geometry))
@@ -112,4 +149,4 @@ def describe(method: Reduction, geometry: Geometry) -> str:
 
 def _as_flag(value: Any) -> str:
     """A setting as it is typed: a word as it is, anything else in JSON's notation without blanks."""
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return shlex.quote(value) if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

@@ -86,6 +86,21 @@ def encoder_stage(evidence: Evidence, dominant: int, contextual: int) -> Selecti
     return Selection(picked.kept, picked.kept_counts, picked.scores, picked.merged, keeps_cls=True)
 
 
+def order_scores(order: torch.Tensor, counts: tuple[int, ...], valid: torch.Tensor) -> torch.Tensor:
+    """A score for choices made one by one: 1 for the first of a row, falling evenly; 0 for what was not chosen.
+
+    Args:
+        order: (I, k) int64, filled up with n; valid: (I, n) bool.
+
+    Returns:
+        (I, n) float32, -inf where there is no token.
+    """
+    widest = order.shape[1]
+    falling = 1 - torch.arange(widest, device=order.device) / max(1, widest)
+    scores = torch.zeros(len(order), valid.shape[1] + 1, device=order.device)
+    return scores.scatter(1, order, falling.expand_as(order))[:, :-1].masked_fill(~valid, -torch.inf)
+
+
 def image_scores(evidence: Evidence) -> torch.Tensor:
     """(I, n) float32: what each image token receives from the tokens of its own image (VisionDrop)."""
     return mean_received(evidence.attention_from_image(), evidence.valid.sum(dim=1, keepdim=True))

@@ -12,7 +12,7 @@ from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAUL
 from llava.conversation import Conversation, get_conv_template
 from llava.errors import InputError
 from llava.eval.runs.loading import Loaded
-from llava.mm_utils import process_images, tokenizer_image_token
+from llava.mm_utils import process_prompt_images, tokenizer_image_token
 from llava.model.trace import Trace
 from llava.reduction import Reduction
 
@@ -64,6 +64,7 @@ class Chat:
         self.conversation: Conversation = get_conv_template(self.conv_mode)
         self.pictures: list[Image.Image] = []
         self.pixels: list[torch.Tensor] = []
+        self.modalities: list[str] = []
         self.last_message = ""
         self._fresh = 0
         self._drop_cache()
@@ -76,8 +77,11 @@ class Chat:
 
     def show(self, picture: Image.Image) -> None:
         """Put a picture before the next message."""
-        self.pixels.append(process_images([picture], self.loaded.processor, self.loaded.model.config)[0])
-        self.pictures.append(picture)
+        pictures = [*self.pictures, picture]
+        pixels, modalities = process_prompt_images(pictures, self.loaded.processor, self.loaded.model.config)
+        if any(old.shape != new.shape for old, new in zip(self.pixels, pixels)):
+            self._drop_cache()  # a picture that was alone had tiles
+        self.pictures, self.pixels, self.modalities = pictures, pixels, modalities
         self._fresh += 1
 
     def ask(self, message: str, streamer: Any = None, stopped: Callable[[], bool] = lambda: False) -> Turn:
@@ -127,6 +131,7 @@ class Chat:
             ids[None].to(model.device),
             images=self.pixels or None,
             image_sizes=[picture.size for picture in self.pictures] or None,
+            modalities=self.modalities or None,
             past_key_values=self._cache,
             reduction=self.reduction,
             trace=None if cached and not self._fresh else self.trace,

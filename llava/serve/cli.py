@@ -172,6 +172,7 @@ def main() -> None:
     args.conv_mode = conv_mode_of(args)
     pictures = [open_image(path) for path in args.image_file]
     loaded = load_model(args)
+    print(loaded.about(args), file=sys.stderr)
     geometry = loaded.model.geometry
     chat = Chat(loaded, args.conv_mode, sampling, choice.build(geometry))
     for picture in pictures:

@@ -9,6 +9,7 @@ let running answers end and refuse new ones.
 import argparse
 import asyncio
 import os
+import sys
 from typing import Any
 
 from llava.errors import InputError
@@ -61,6 +62,7 @@ def serve(args: argparse.Namespace) -> None:
     choice = method_from(args)
     loaded = load_model(args)
     reduction = choice.build(loaded.model.geometry)
+    print(loaded.about(args, reduction), file=sys.stderr)
     free = free_bytes(loaded.model.device)
     prefix_bytes = free // 4 if args.prefix_memory is None else args.prefix_memory * 2**20
     keys = [*args.api_key, *filter(None, os.environ.get("VISIONDROP_API_KEYS", "").split(","))]

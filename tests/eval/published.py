@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 from published_mmbench import mmbench, mmbench_cn
+from published_videos import activitynet, msrvtt, msvd, tgif
 
 WORD = "Answer the question using a single word or phrase."
 LETTER = "Answer with the option's letter from the given choices directly."
@@ -224,5 +225,8 @@ def llavabench(folder: Path) -> None:
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     writer.__name__: writer
-    for writer in (gqa, mmbench, mmbench_cn, mme, pope, sqa, textvqa, vizwiz, vqav2, seed, mmvet, llavabench)
+    for writer in (
+        *(gqa, mmbench, mmbench_cn, mme, pope, sqa, textvqa, vizwiz, vqav2, seed, mmvet, llavabench),
+        *(msvd, msrvtt, tgif, activitynet),
+    )
 }

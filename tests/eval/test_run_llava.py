@@ -29,6 +29,12 @@ def test_answer_is_that_of_generate(load: Load, capsys: pytest.CaptureFixture) -
     assert done.code == 0 and done.out.strip() == loaded.tokenizer.decode(ids, skip_special_tokens=True).strip()
 
 
+def test_what_was_loaded_is_said_once_and_not_among_answers(capsys: pytest.CaptureFixture) -> None:
+    done = ask(capsys, "--image-file", IMAGES / "0.png", "--query", "a", "--method", "visionzip", "--retain", 64)
+    line = "LLaVA-1.5 on LLaMA (12 layers), CLIP 336/14 beside the checkpoint, pad, one view (576 tokens), method "
+    assert done.err.count(line + "visionzip: 64.0 tokens per layer on average") == 1 and "LLaVA" not in done.out
+
+
 def test_several_pictures(load: Load, capsys: pytest.CaptureFixture) -> None:
     loaded = load("llava-tiny-12l", "visionzip", dominant=54, contextual=10)
     asked = sample(loaded, "What differs?", "0.png", "1.png")

@@ -105,6 +105,19 @@ def textvqa(folder: Path) -> Scene:
     return _scene([truth, given], module("eval_textvqa"), "--annotation-file", truth, "--result-file", given)
 
 
+def video_qa(folder: Path) -> Scene:
+    """Questions, answers, an answers file and a grading of ActivityNet-QA."""
+    WRITERS["activitynet"](folder)
+    place = folder / "GPT_Zero_Shot_QA/Activitynet_Zero_Shot_QA"
+    given = answers(place / "llava_activitynet_qa.jsonl", folder / "a.jsonl", "two")
+    said = [json.loads(line)["question_id"] for line in given.read_text().splitlines()]
+    grades = {name: [{"pred": "yes", "score": 4}, {"q": "q", "a": "a", "pred": "two"}] for name in said}
+    (folder / "grades.json").write_text(json.dumps(grades))
+    files = [place / "test_q.json", place / "test_a.json", given, folder / "grades.json"]
+    flags = ("--questions", files[0], "--answers", files[1], "--result-file", given, "--graded", files[3])
+    return _scene(files, module("eval_videoqa"), "--dataset", "activitynet", *flags)
+
+
 def seed(folder: Path) -> Scene:
     """Annotations and answers of SEED-Bench."""
     WRITERS["seed"](folder)
@@ -270,8 +283,20 @@ def report(folder: Path) -> Scene:
 SCENES = {
     scene.__name__: scene
     for scene in (
-        *(pope, mme, gqa, gqa_converter, science_qa, textvqa, seed, seed_converter, mmbench, mmbench_converter),
-        *(vizwiz_converter, vqav2_converter, mmvet_converter, prepare, merge, record, report),
+        *(
+            pope,
+            mme,
+            gqa,
+            gqa_converter,
+            science_qa,
+            textvqa,
+            video_qa,
+            seed,
+            seed_converter,
+            mmbench,
+            mmbench_converter,
+        ),
+        *(video_qa, vizwiz_converter, vqav2_converter, mmvet_converter, prepare, merge, record, report),
         *(loader, open_ended, science_runner, mmbench_runner, finished),
     )
 }

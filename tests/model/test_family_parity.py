@@ -20,7 +20,7 @@ def recorded(name: str) -> tuple[dict[str, torch.Tensor], list[str]]:
     with safe_open(FAMILIES / f"{name}.safetensors", "pt") as file:
         prompt = file.metadata()["prompt"]
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    return tensors, json.loads(prompt) if prompt.startswith("[") else [prompt]
+    return tensors, json.loads(prompt) if prompt.startswith('["') else [prompt]
 
 
 def pixels(loaded: Loaded, *names: str) -> list[torch.Tensor]:
@@ -40,8 +40,11 @@ def agrees(loaded: Loaded, wanted: dict[str, torch.Tensor], ids: torch.Tensor, *
     assert torch.equal(got.sequences, wanted["generated_ids"].view_as(got.sequences))
 
 
-def test_cls_token_among_the_features(load: Load) -> None:
+@pytest.mark.parametrize("merge", ["flat", "spatial"])
+def test_cls_token_among_the_features(merge: str, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a picture of one view, whatever would be done with tiles."""
     loaded = load("families/cls-patch")
+    monkeypatch.setattr(loaded.model.config, "mm_patch_merge_type", merge, raising=False)
     wanted, (prompt,) = recorded("cls-patch")
     ids = tokenizer_image_token(prompt, loaded.tokenizer, return_tensors="pt")
     assert torch.equal(ids, wanted["input_ids"])

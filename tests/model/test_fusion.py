@@ -8,7 +8,8 @@ from tiny_models import noise, tiny_model
 
 from llava.errors import InputError
 from llava.model.fusion import fuse, fuse_labels, plan_fusion
-from llava.model.layout import Layout, Span, splice
+from llava.model.layout import Layout, Span
+from llava.model.splicing import splice
 from llava.reduction.selection import Selection
 
 IMAGE = -200

@@ -150,6 +150,72 @@ def test_views_and_dtypes_may_differ() -> None:
     assert [len(view) for view in sort_images(prompts([2]), torch.zeros(2, 4, 3, 2, 2), None)[0]] == [4, 4]
 
 
+@pytest.mark.parametrize(
+    ("modalities", "entries", "found"),
+    [
+        (None, 2, None),
+        (["image"], 3, None),
+        ("video", 1, ["video"]),
+        (["image", "video"], 3, ["image", "video", "image"]),
+        (("video", "text"), 2, ["video", "image"]),
+        (["image", "image", "text"], 1, None),  # one for each prompt, of which some have no image
+        (["view"], 2, ["view", "image"]),
+    ],
+)
+def test_what_an_entry_is_may_be_said_of_the_first_ones_alone(modalities: Any, entries: int, found: Any) -> None:
+    images = [image(number) for number in range(entries)]
+    sorted_images = sort_images(prompts([entries]), images, None, None, modalities)
+    assert sorted_images.modalities == found and told(sorted_images.views) == list(range(entries))
+
+
+def test_modalities_name_entries_also_where_some_are_passed_over() -> None:
+    """LLaVA-NeXT counts a prompt's filler too."""
+    filled = [image(0), image(-1), image(1, views=4)]
+    found = sort_images(prompts([1, 0, 1]), filled, None, None, ["image", "text", "video"])
+    assert told(found.views) == [0, 1] and found.modalities == ["image", "video"] and found.frames == 4
+    found = sort_images(prompts([1, 1]), [image(0, views=2), None, image(1)], None, None, ["video", "video"])
+    assert found.modalities == ["video", "image"] and found.frames == 2
+
+
+def test_stacked_pictures_of_one_view_are_plain_views() -> None:
+    """LLaVA puts no newline after those of a tensor (I, 3, h, w), and one after each of a list."""
+    assert sort_images(prompts([2]), torch.zeros(2, 3, 2, 2), None).modalities == ["view", "view"]
+    assert sort_images(prompts([2]), torch.zeros(2, 1, 3, 2, 2), None).modalities is None
+    assert sort_images(prompts([2]), list(torch.zeros(2, 3, 2, 2)), None).modalities is None
+    assert sort_images(prompts([1]), torch.zeros(1, 3, 2, 2), None, None, ["video"]).modalities == ["video"]
+
+
+def test_a_video_needs_no_size() -> None:
+    video, size = image(0, views=3), (7, 5)
+    assert sort_images(prompts([1]), [video], [(9, 9)] * 3, None, "video").sizes == [None]  # one for each frame
+    mixed = sort_images(prompts([2]), [video, image(1, views=2)], [None, size], None, ["video"])
+    assert mixed.sizes == [None, size]
+    assert sort_images(prompts([2]), [video, image(1)], [(4, 4), size], None, ["video"]).sizes == [(4, 4), size]
+
+
+@pytest.mark.parametrize(
+    ("modalities", "complaint"),
+    [
+        (["audio"], r"modalities must be known: got \['audio'\], expected a list of image, view, video"),
+        ("videos", "modalities must be known: got 'videos'"),
+        (["image", None], "modalities must be known"),
+        (3, "modalities must be known: got 3"),
+        ({"video": 1}, "modalities must be known"),
+        (["image", "image", "video"], r"got a video at place 3 or later, of 2 entries.* images=\[frames\]"),
+        (["image", "view"], "an image of modality 'view' has one view: got 2"),
+    ],
+)
+def test_what_is_no_modality_is_refused(modalities: Any, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint) as error:
+        sort_images(prompts([2]), [image(0), image(1, views=2)], None, None, modalities)
+    assert "\n" not in str(error.value)
+
+
+def test_frames_that_are_given_as_pictures_are_named() -> None:
+    with pytest.raises(InputError, match=r"got 4 images, expected 1, .* frames of a video are one image"):
+        sort_images(prompts([1]), torch.zeros(4, 3, 2, 2), None, None, ["video"])
+
+
 def test_the_row_with_a_tag_too_many_is_named() -> None:
     with pytest.raises(InputError) as error:
         sort_images(prompts([1, 2, 1]), [image(n) for n in range(3)], None)

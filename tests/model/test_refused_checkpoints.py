@@ -61,8 +61,14 @@ CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), "needs a readable config.json"),
     "broken config": (lambda f: (f / "config.json").write_text("{"), "needs a readable config.json"),
     "no tokenizer": (lambda f: (f / "tokenizer.model").unlink(), "must hold a LLaMA tokenizer"),
-    "unknown family": (lambda f: reconfigure(f, model_type="gpt2"), "unknown model family 'gpt2' .* llava or llava_ll"),
-    "llava-hf": (lambda f: reconfigure(f, model_type="llava", text_config={}), "LLaVA's original layout: got the tran"),
+    "unknown family": (
+        lambda f: reconfigure(f, model_type="gpt2"),
+        "unknown model family 'gpt2' .* expected model_type llava, ll",
+    ),
+    "llava-hf": (
+        lambda f: reconfigure(f, model_type="llava", text_config={}),
+        "the transformers layout .* original layout",
+    ),
     "no tower named": (lambda f: reconfigure(f, mm_vision_tower=None), "has no mm_vision_tower"),
     "tower not there": (lambda f: reconfigure(f, mm_vision_tower="./clip"), "looked for a config.json in .*clip"),
     "tower on no hub": (
@@ -73,7 +79,7 @@ CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "tower family": (_another_tower, "must be a CLIP or SigLIP encoder: got model_type 'dinov2'"),
     "projector": (
         lambda f: reconfigure(f, mm_projector_type="qformer"),
-        "unknown mm_projector_type 'qformer': expected linear, identity or mlpNx_gelu",
+        "unknown mm_projector_type 'qformer': expected linear, identity, mlpNx_gelu such as",
     ),
     "projector of no name": (
         lambda f: reconfigure(f, mm_projector_type=["linear"]),
@@ -101,12 +107,18 @@ def test_refused_in_one_line(tmp_path: Path, name: str) -> None:
 
 
 SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
-    "aspect ratio": ({"image_aspect_ratio": "anyres_max_9"}, "image_aspect_ratio must be known: got 'anyres_max_9'"),
+    "aspect ratio": ({"image_aspect_ratio": "anyres_max"}, "image_aspect_ratio must be known: got 'anyres_max'"),
+    "training's forms": ({"image_aspect_ratio": "highres"}, "image_aspect_ratio 'highres' .* is not built here"),
     "merge type": ({"mm_patch_merge_type": "maxpool2x2"}, "mm_patch_merge_type must be known: got 'maxpool2x2'"),
     "feature": ({"mm_vision_select_feature": "cls"}, "mm_vision_select_feature must be known: got 'cls'"),
     "[CLS]": (
-        {"mm_vision_select_feature": "cls_patch", "mm_patch_merge_type": "spatial_unpad"},
-        r"mm_patch_merge_type 'spatial_unpad' lays patches out as a picture, in which \[CLS\] has no place",
+        {
+            "mm_vision_select_feature": "cls_patch",
+            "mm_patch_merge_type": "spatial_unpad",
+            "image_aspect_ratio": "anyres_max_4",
+            "image_grid_pinpoints": "(1x1),...,(2x2)",
+        },
+        r"mm_patch_merge_type 'spatial_unpad' lays the patches of tiles out .* in which \[CLS\] has no place",
     ),
     "pinpoints": ({"image_aspect_ratio": "anyres"}, "image_grid_pinpoints must list"),
     "tiles": (

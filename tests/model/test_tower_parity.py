@@ -13,13 +13,13 @@ from torch import nn
 from llava.anyres import process_anyres_image
 from llava.mm_utils import open_image, process_images
 from llava.model.checkpoint.folder import Folder
-from llava.model.loading.names import TOWER
 from llava.model.loading.state import read_state
 from llava.model.multimodal_encoder.builder import build_vision_tower
 from llava.model.multimodal_projector.builder import build_vision_projector
 from llava.model.trace import Trace
 
 FAMILIES = PARITY / "families"
+TOWER = "model.vision_tower.vision_tower."
 NEAR = {"atol": 1e-4, "rtol": 0.0}
 GREEDY = {"do_sample": False, "eos_token_id": None, "output_logits": True, "return_dict_in_generate": True}
 

@@ -8,7 +8,7 @@ from llava.model.language_model.llava_llama import LlavaConfig, LlavaLlamaForCau
 
 SIDE, PATCH, LAYERS = 8, 4, 8
 EDGE = SIDE * PATCH
-TOWERS = ("clip", "siglip", "s2")
+TOWERS = ("clip", "cls_patch", "siglip", "s2")
 
 
 def vision_config(kind: str) -> dict[str, Any]:
@@ -21,7 +21,9 @@ def vision_config(kind: str) -> dict[str, Any]:
 
 
 def llava_keys(kind: str) -> dict[str, Any]:
-    """The `mm_` keys of a model with that tower."""
+    """The `mm_` keys of a model with that tower; `cls_patch` is CLIP whose [CLS] goes to the LLM too."""
+    if kind == "cls_patch":
+        return llava_keys("clip") | {"mm_vision_select_feature": "cls_patch"}
     scales = {"s2": True, "s2_scales": f"{2 * EDGE},{EDGE},{3 * EDGE}"} if kind == "s2" else {}
     width = 16 * (3 if kind == "s2" else 1)
     return {"mm_vision_tower": kind, "mm_vision_config": vision_config(kind), "mm_hidden_size": width} | scales

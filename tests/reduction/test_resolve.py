@@ -41,6 +41,22 @@ def test_a_budget_is_a_methods_own_schedule(name: str) -> None:
     assert abs(average_tokens(made, GEOMETRY) - 192) < 2
 
 
+def test_vtw_gives_what_is_left_of_a_budget_to_one_more_layer() -> None:
+    for retain, layer, more in ((180, 10, 0), (192, 10, 384), (64, 3, 320), (18, 1, 0)):
+        made = resolve({"method": "vtw", "retain": retain}, GEOMETRY)
+        assert made == create("vtw", layer=layer, remainder=more) and average_tokens(made, GEOMETRY) == retain
+
+
+@pytest.mark.parametrize("name", ["fastv", "dart", "v2drop", "sparsevlm", "vtw"])
+def test_a_budget_below_the_first_layers_is_said_to_be_impossible(name: str) -> None:
+    for retain in (17 if name == "vtw" else 32, 576, 10**9):
+        rule = f"--retain of {name} must lie between .*: got {retain}, expected at least"
+        with pytest.raises(InputError, match=rule):
+            resolve({"method": name, "retain": retain}, GEOMETRY)
+    made = resolve({"method": name, "retain": 64, "positions": "renumber"}, GEOMETRY)
+    assert abs(average_tokens(made, GEOMETRY) - 64) < 0.5 and made.positions == "renumber"
+
+
 def test_a_mapping_is_left_as_it_is() -> None:
     given = {"method": "visiondrop", "retain": 64}
     resolve(given, GEOMETRY)
@@ -50,7 +66,7 @@ def test_a_mapping_is_left_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("method", "complaint"),
     [
-        ("fastv", "unknown reduction method 'fastv': expected one of "),
+        ("fastest", "unknown reduction method 'fastest': expected one of "),
         ("VisionDrop", "unknown reduction method 'VisionDrop'"),
         ("", "unknown reduction method ''"),
         ("random", '"retain": 32}, or its settings: keep'),

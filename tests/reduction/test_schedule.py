@@ -8,6 +8,8 @@ from conftest import CASES
 
 from llava.errors import InputError
 from llava.reduction import Geometry, create, method_class
+from llava.reduction.checks import check_falling
+from llava.reduction.positions import written_settings
 from llava.reduction.schedule import (
     DecoderShape,
     average_tokens,
@@ -92,7 +94,7 @@ def test_lists_are_read() -> None:
 def test_a_budget_makes_the_published_schedule(case: str) -> None:
     params = next(found["params"] for found in CASES if found["name"] == case)
     made = method_class("visiondrop").from_budget(OFFICIAL[case], LLAVA_7B)
-    assert vars(made) == params
+    assert written_settings(made) == params
 
 
 def test_32_tokens_are_the_papers_schedule() -> None:
@@ -141,6 +143,29 @@ def test_views_share_the_encoders_budget() -> None:
     made = method_class("visiondrop").from_budget(320, geometry)
     made.check(geometry)
     assert made.tokens_per_stage(geometry) == [480, 350, 260, 190] and average_tokens(made, geometry) == 320
+
+
+@pytest.mark.parametrize("retain", [64, 96, 128, 192, 640])
+@pytest.mark.parametrize(("layers", "frames"), [(32, 8), (40, 4), (12, 1), (32, 16)])
+def test_of_a_video_the_encoder_keeps_three_times_the_budget_and_the_average_is_the_budget(
+    layers: int, frames: int, retain: int
+) -> None:
+    geometry = Geometry(layers, 576, views=frames, unreduced=144 * frames, frames=frames)
+    made = method_class("visiondrop").from_budget(retain, geometry)
+    check_falling("image_token_list", made.tokens_per_stage(geometry))
+    assert made.layers == [layers // 4, layers // 2, 3 * layers // 4]
+    assert made.tokens_per_stage(geometry)[0] == pytest.approx(3 * retain, abs=frames)
+    assert average_tokens(made, geometry) == pytest.approx(retain, abs=1 + frames / 4)
+
+
+def test_a_videos_schedule_in_numbers() -> None:
+    geometry = Geometry(32, 576, views=8, unreduced=1153, frames=8)
+    made = method_class("visiondrop").from_budget(192, geometry)
+    assert (made.dominant, made.contextual) == (63, 9)
+    assert made.image_token_list == [[72, 12], [53, 10], [38, 7]]
+    assert made.tokens_per_stage(geometry) == [576, 84, 63, 45] and average_tokens(made, geometry) == 192
+    with pytest.raises(InputError, match="--retain of visiondrop must leave fewer tokens at each stage: got 5"):
+        method_class("visiondrop").from_budget(5, geometry)
 
 
 def test_no_reduction_has_no_budget() -> None:

@@ -67,6 +67,17 @@ def test_turns_answer_as_the_whole_conversation_would(load: Load, method: str) -
     assert chat.ask("Sure?").text == whole(chat)
 
 
+def test_a_picture_that_gets_company_is_squared_as_onevision_wants_it(load: Load) -> None:
+    loaded = load("families/ov-qwen")
+    chat = Chat(Loaded(loaded.tokenizer, loaded.model, loaded.processor), "vicuna_v1", GREEDY, create("none"))
+    chat.show(open_image(PARITY / "families/images/small.png"))
+    assert len(chat.pixels[0]) == 2 and chat.ask("What is this?").text == whole(chat)
+    chat.show(open_image(PARITY / "images/1.png"))
+    turn = chat.ask("What differs?")
+    assert [tuple(pixels.shape) for pixels in chat.pixels] == [(3, 384, 384)] * 2 and not turn.cached
+    assert chat.trace.layout is not None and [span.length for span in chat.trace.layout.spans] == [729, 729]
+
+
 def test_a_turn_runs_on_the_cache_where_its_ids_are_known(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     chat = chat_on(load, "visiondrop")
     chat.show(open_image(PARITY / "images/0.png"))

@@ -10,6 +10,8 @@ POPE_COMMIT = "https://github.com/AoiDragon/POPE/tree/e3e39262c85a6a83f26cf50940
 SCIENCE = "https://github.com/lupantech/ScienceQA/tree/main/data/scienceqa"
 OPENXLAB = "https://opencompass.openxlab.space/utils/MMBench/"
 OPENXLAB_V11 = "https://opencompass.openxlab.space/utils/benchmarks/MMBench/"
+VIDEO_LLAVA = "https://github.com/PKU-YuanGroup/Video-LLaVA, TRAIN_AND_VALIDATE.md"
+XU = "https://github.com/xudejing/video-question-answering"
 OPENMMLAB = "https://download.openmmlab.com/mmclassification/datasets/mmbench/"
 
 
@@ -32,7 +34,9 @@ class Benchmark:
         files: everything that its script reads.
         questions: path of the question file.
         count: questions in the published file.
-        images: folder that the questions' image names are relative to; empty where pictures lie in the question file.
+        images: folder that the questions' image or video names are relative to; empty where pictures lie in the
+            question file.
+        seen: key of those names: image or video.
     """
 
     folder: str
@@ -40,6 +44,7 @@ class Benchmark:
     questions: str
     count: int
     images: str = ""
+    seen: str = "image"
 
 
 def _mmbench(folder: str, file: str, count: int, language: str, *more: str) -> Benchmark:
@@ -51,6 +56,24 @@ def _mmbench(folder: str, file: str, count: int, language: str, *more: str) -> B
     )
     others = (Source(name, OPENMMLAB + name, optional=True) for name in more)
     return Benchmark(folder, (Source(file, OPENMMLAB + file), *others, *tests), file, count)
+
+
+def _videos(name: str, folder: str, videos: str, count: int, own: str) -> Benchmark:
+    """A benchmark about videos as Video-ChatGPT and Video-LLaVA have it; `own`: where its own files come from."""
+    made = f"llava_{name}_qa.jsonl"
+    return Benchmark(
+        f"GPT_Zero_Shot_QA/{folder}",
+        (
+            Source("test_q.json", f"{VIDEO_LLAVA}; or {own}"),
+            Source("test_a.json", f"{VIDEO_LLAVA}; or {own}"),
+            Source(f"{videos}/", f"{VIDEO_LLAVA}; or {own}"),
+            Source(made, f"scripts/convert_videoqa_questions.py --dataset {name}, from the others"),
+        ),
+        made,
+        count,
+        videos,
+        "video",
+    )
 
 
 BENCHMARKS = {
@@ -198,5 +221,11 @@ BENCHMARKS = {
         "questions.jsonl",
         60,
         "images",
+    ),
+    "msvd": _videos("msvd", "MSVD_Zero_Shot_QA", "videos", 13157, XU),
+    "msrvtt": _videos("msrvtt", "MSRVTT_Zero_Shot_QA", "videos/all", 72821, XU),
+    "tgif": _videos("tgif", "TGIF_Zero_Shot_QA", "mp4", 13691, "https://github.com/YunseokJANG/tgif-qa"),
+    "activitynet": _videos(
+        "activitynet", "Activitynet_Zero_Shot_QA", "all_test", 8000, "https://github.com/MILVLG/activitynet-qa"
     ),
 }

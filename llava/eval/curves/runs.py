@@ -107,7 +107,8 @@ def answer(loaded: Loaded, items: list[tuple], run: Run, stops: Stops, max_new_t
     """The answers to a batch of prepared questions; what questions about one picture share is computed once."""
     if run.name == BLIND:
         items = [(ids, torch.zeros_like(pixels), size) for ids, pixels, size in items]
-    numbers = picture_numbers([pixels for _, pixels, _ in items])
+    alone = run.reduction.question_at_encoder  # then nothing of a picture is shared
+    numbers = list(range(len(items))) if alone else picture_numbers([pixels for _, pixels, _ in items])
     firsts = [items[numbers.index(number)] for number in range(numbers[-1] + 1)]
     prefixes = loaded.model.encode_prefixes(
         [ids for ids, _, _ in firsts],

@@ -4,6 +4,7 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from llava.model.trace import Trace
 from llava.reduction.selection import Selection
@@ -28,6 +29,10 @@ class Token:
         """All patches it stands for."""
         own = () if self.patch is None else ((self.view, self.patch),)
         return own + self.folded
+
+
+# A newline, a vector of zeros.
+PLACELESS = Token(0, None)
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,12 @@ def stages_of(trace: Trace, views: int, patches: int, keeps_cls: bool = False) -
     """
     whole = [Token(view, patch) for view in range(views) for patch in range(patches)]
     scores = None
+    if trace.encoder is not None and trace.pooled:
+        return _after_pool(trace, trace.encoder, whole, views, patches)
     if trace.encoder is not None:
-        chosen = [_left(whole[view * patches :][:patches], trace.encoder, view) for view in range(views)]
+        # Numbers in the order count the filling of views that keep fewer than others.
+        padded = trace.order is not None
+        chosen = [_left(whole[view * patches :][:patches], trace.encoder, view, padded) for view in range(views)]
         leaving = list(itertools.chain.from_iterable(chosen))
         scores = _placed(whole, trace.encoder.scores.flatten().tolist(), views, patches)
     elif keeps_cls:
@@ -67,9 +76,25 @@ def stages_of(trace: Trace, views: int, patches: int, keeps_cls: bool = False) -
     else:
         leaving = whole
     if trace.order is not None:
-        newline = Token(0, None)
-        leaving = [leaving[at] if at < len(leaving) else newline for at in trace.order.tolist()]
-    found = [Stage(0, tuple(leaving), len(whole), scores)]
+        leaving = _ordered(leaving, trace.order)
+    return _with_stages(trace, Stage(0, tuple(leaving), len(whole), scores), views, patches)
+
+
+def _ordered(tokens: list[Token], order: torch.Tensor) -> list[Token]:
+    """Tokens in an order of their numbers; what is none of them is a newline, or was made of several patches."""
+    return [tokens[at] if at < len(tokens) else PLACELESS for at in order.tolist()]
+
+
+def _after_pool(trace: Trace, chosen: Selection, whole: list[Token], views: int, patches: int) -> list[Stage]:
+    """The stages of a request whose method chose among all tokens of the picture at once."""
+    pool = whole if trace.order is None else _ordered(whole, trace.order)
+    scores = _placed(pool, chosen.scores[0].tolist(), views, patches)
+    return _with_stages(trace, Stage(0, tuple(_left(pool, chosen, 0)), len(pool), scores), views, patches)
+
+
+def _with_stages(trace: Trace, first: Stage, views: int, patches: int) -> list[Stage]:
+    """A stage and those inside the LLM that follow it."""
+    found = [first]
     for stage in trace.stages:
         entering = list(found[-1].tokens)
         ranked = _placed(entering, stage.selection.scores[0].tolist(), views, patches)
@@ -77,19 +102,39 @@ def stages_of(trace: Trace, views: int, patches: int, keeps_cls: bool = False) -
     return found
 
 
-def _left(tokens: list[Token], selection: Selection, row: int) -> list[Token]:
-    """What a selection leaves of the tokens of its row."""
+def _left(tokens: list[Token], selection: Selection, row: int, padded: bool = False) -> list[Token]:
+    """What a selection leaves of the tokens of its row; `padded`: with the filling of its slots."""
     left = [Token(tokens[0].view, None)] if selection.keeps_cls else []
-    left += [tokens[at] for at in selection.kept[row, : selection.kept_counts[row]].tolist()]
+    kept = selection.kept[row, : selection.kept_counts[row]].tolist()
+    if selection.assignment is not None:
+        left += _folded(tokens, kept, selection.assignment[row].tolist())
+    else:
+        left += [tokens[at] if at < len(tokens) else PLACELESS for at in kept]
+    left += [PLACELESS] * (selection.kept.shape[1] - len(kept)) if padded else []
     merged = selection.merged
-    if merged is None or not merged.counts[row]:
+    if merged is None or not (padded or merged.counts[row]):
         return left
-    slots = merged.assignment[row].tolist()
-    for slot, target in enumerate(merged.targets[row].tolist()):
-        joined = [tokens[at] for at, into in enumerate(slots) if into == slot and at != target]
-        folded = tokens[target].folded + tuple(place for token in joined for place in token.places)
-        left.append(Token(tokens[target].view, tokens[target].patch, folded))
-    return left
+    slots = merged.targets.shape[1] if padded else merged.counts[row]
+    return left + _folded(tokens, merged.targets[row, :slots].tolist(), merged.assignment[row].tolist())
+
+
+def _folded(tokens: list[Token], targets: list[int], slots: list[int]) -> list[Token]:
+    """Tokens with what went into them.
+
+    Args:
+        targets: the token that each slot is built on; a number beyond them: on none.
+        slots: the slot that each token went into.
+    """
+    members: dict[int, list[int]] = {}
+    for at, slot in enumerate(slots):
+        members.setdefault(slot, []).append(at)
+    made = []
+    for slot, target in enumerate(targets):
+        joined = [tokens[at] for at in members.get(slot, []) if at != target]
+        own = tokens[target] if target < len(tokens) else Token(joined[0].view if joined else 0, None)
+        folded = own.folded + tuple(place for token in joined for place in token.places)
+        made.append(Token(own.view, own.patch, folded))
+    return made
 
 
 def _placed(tokens: list[Token], scores: list[float], views: int, patches: int) -> np.ndarray:

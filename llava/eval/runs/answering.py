@@ -1,7 +1,7 @@
 """Batches of prepared questions to texts: images encoded once and kept, batches halved where memory runs out."""
 
 import sys
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,13 +9,14 @@ import torch
 from tqdm import tqdm
 
 from llava.errors import InputError
-from llava.eval.runs.inputs import PreparedQuestions
+from llava.eval.runs.inputs import PreparedQuestions, modality_of
 from llava.eval.runs.memory import is_out_of_memory
 from llava.model.generation.prefix import ImagePrefix, split_prompt
 from llava.model.generation.prefix_store import PrefixStore
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.model.generation.stops import Stops
 from llava.model.trace import CountTrace
+from llava.reduction import Reduction
 from llava.reduction.schedule import layers_per_stage
 
 Item = tuple[torch.Tensor, torch.Tensor | None, Any]
@@ -33,6 +34,8 @@ class Answering:
         store: prefixes kept from earlier batches.
         limit: questions answered at once; halved when memory runs out.
         decoder: decodes without launch overhead; None: as usual.
+        methods: of pictures and of videos, by modality; what is not named has the model's. Questions under different
+            ones are not asked together.
         counted: image tokens per LLM layer of each question that was answered about a picture, by its number.
     """
 
@@ -45,6 +48,7 @@ class Answering:
     store: PrefixStore
     limit: int
     decoder: StaticDecoder | None = None
+    methods: Mapping[str, Reduction] = field(default_factory=dict)
     counted: dict[int, float] = field(default_factory=dict)
 
     def answer(self, numbers: list[int], items: list[Item]) -> Iterator[dict[int, str]]:
@@ -113,16 +117,24 @@ class Answering:
         if new:
             # A batch that was cut, or a prefix that had to go, leaves a picture to be read here.
             shown = [item if item[1] is not None else self._read(number) for number, item in new.values()]
-            ids, pixels, sizes = (list(column) for column in zip(*shown))
-            for key, prefix in zip(new, self.model.encode_prefixes(ids, pixels, sizes)):
+            asked = [self.data.modality(number) for number, _ in new.values()]
+            for key, prefix in zip(new, self._encoded(shown, asked)):
                 found[key] = prefix
                 self.store.put(key, prefix)
         return [found[key] if key is not None else None for key in keys]
 
+    def _encoded(self, items: list[Item], asked: list[str]) -> list[ImagePrefix]:
+        """Prefixes of pictures and videos, which `asked` tells apart, that are encoded together."""
+        ids, pixels, sizes = (list(column) for column in zip(*items))
+        kinds = [modality_of(kind, seen) for kind, seen in zip(asked, pixels)]
+        return self.model.encode_prefixes(ids, pixels, sizes, self.methods.get(asked[0]), kinds)
+
     def _prefix_key(self, number: int, ids: torch.Tensor) -> Hashable:
-        """A prefix is of a picture and of the text before it."""
-        key = self.keys[number]
-        return None if key is None else (key, split_prompt(ids.tolist())[0])
+        """A prefix is of a picture and of the text before it, and perhaps of the question."""
+        key, prompt = self.keys[number], tuple(ids.tolist())
+        if key is None:
+            return None
+        return key, prompt if self.model.reduction.question_at_encoder else split_prompt(prompt)[0]
 
     def _read(self, number: int) -> Item:
         item = self.data[number]

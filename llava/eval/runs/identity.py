@@ -7,8 +7,9 @@ from pathlib import Path
 from transformers.utils import cached_file
 
 from llava.errors import InputError
-from llava.eval.runs.questions import FileImage, Question
+from llava.eval.runs.questions import FileImage, FileVideo, Question
 from llava.files.reading import file_digest, reason
+from llava.files.videos import frame_files
 
 # Files of a checkpoint that answers depend on; not those of its training, nor its description.
 ENDINGS = (".safetensors", ".bin", ".model", ".json", ".txt")
@@ -43,21 +44,36 @@ def checkpoint_digest(*places: str | None) -> str:
 
 
 def pictures_digests(questions: list[Question]) -> list[str | None]:
-    """SHA-256 of a few picture files, evenly spread over the questions; None for one that cannot be read.
+    """SHA-256 of a few pictures or videos, evenly spread over the questions; None for one that cannot be read.
 
     Another folder with the same names in it is seen by this; a picture that is mended later is not taken for a change.
     """
-    images = [question.image for question in questions if isinstance(question.image, FileImage)]
+    images = [question.image for question in questions if isinstance(question.image, FileImage | FileVideo)]
     step = max(1, -(-len(images) // PICTURES))
-    return [_picture_digest(image) for image in images[::step]]
+    chosen = images[::step]
+    known = {(type(image), image.identity): image for image in chosen}  # several questions may be about one
+    digests = {key: _picture_digest(image) for key, image in known.items()}
+    return [digests[type(image), image.identity] for image in chosen]
 
 
-def _picture_digest(image: FileImage) -> str | None:
+def _picture_digest(image: FileImage | FileVideo) -> str | None:
     try:
         image.read()
+        if isinstance(image, FileVideo):
+            return _video_digest(Path(image.identity))
         return file_digest(image.identity, "an image")
     except InputError:
         return None
+
+
+def _video_digest(path: Path) -> str:
+    """Of a film its (sampled) content, of a folder the names of its frames and their (sampled) content."""
+    if not path.is_dir():
+        return _sampled_digest(path)
+    total = hashlib.sha256()
+    for frame in frame_files(path):
+        total.update(f"{frame.name} {_sampled_digest(frame)}\n".encode("utf-8", "surrogateescape"))
+    return total.hexdigest()
 
 
 def _sampled_digest(path: Path) -> str:

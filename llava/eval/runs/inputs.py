@@ -1,4 +1,4 @@
-"""Questions to model inputs: prompt to ids, picture to pixels, in worker processes, and batches of them."""
+"""Questions to model inputs: prompt to ids, picture or video to pixels, in worker processes, and batches of them."""
 
 from typing import Any
 
@@ -7,13 +7,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from llava.errors import InputError
 from llava.eval.runs.questions import Question, render
-from llava.mm_utils import process_images, tokenizer_image_token
+from llava.mm_utils import process_picture, tokenizer_image_token
+from llava.video_pixels import process_video
 
 
 class PreparedQuestions(Dataset):
     """Questions as (ids, pixels, size): ids (L,) int64, pixels (3, h, w) or (v, 3, h, w), size (width, height).
 
-    pixels and size are None for a question without picture. A picture that cannot be read is an item too, an
+    Of a video the frames are the views, and size is that of its first one; see `modality`. pixels and size are None
+    for a question without picture. A picture that cannot be read is an item too, an
     InputError, so that the main process can write the answers before it and then raise it.
     """
 
@@ -23,6 +25,10 @@ class PreparedQuestions(Dataset):
 
     def __len__(self) -> int:
         return len(self.questions)
+
+    def modality(self, number: int) -> str:
+        """`video` or `image`: what a question is about."""
+        return self.questions[number].modality
 
     def __getitem__(self, index: int | tuple[int, bool]) -> Any:
         """Item `index`; with (index, False) without reading its picture: pixels and size are None then."""
@@ -43,7 +49,9 @@ class PreparedQuestions(Dataset):
         if image is None:
             return ids, None, None
         try:
-            return ids, process_images([image], self.processor, self.config)[0], image.size
+            if isinstance(image, list):
+                return ids, process_video(image, self.processor), image[0].size
+            return ids, process_picture(image, self.processor, self.config)[0], image.size
         except InputError as error:
             raise InputError(f"{error} (asked for in {question.where})") from None
 
@@ -66,6 +74,11 @@ def planned_batches(
     return DataLoader(data, batch_sampler=plan, num_workers=workers, collate_fn=list, pin_memory=pin_memory)
 
 
+def modality_of(asked: str, pixels: torch.Tensor) -> str:
+    """What `generate` must know of pixels: a `video`, or of a picture an `image` of several views or one `view`."""
+    return asked if asked == "video" else "view" if pixels.ndim == 3 else "image"
+
+
 def collate(items: list[tuple[torch.Tensor, torch.Tensor | None, Any]]) -> dict[str, Any]:
     """Arguments of `generate` for some items: ids padded on the left, their mask, pictures and sizes.
 
@@ -83,4 +96,5 @@ def collate(items: list[tuple[torch.Tensor, torch.Tensor | None, Any]]) -> dict[
         "attention_mask": mask,
         "images": [pixels for pixels, _ in images] or None,
         "image_sizes": [size for _, size in images] or None,
+        "modalities": [modality_of("image", pixels) for pixels, _ in images] or None,
     }

@@ -12,11 +12,13 @@ from llava.errors import InputError
 from llava.eval.runs.inputs import PreparedQuestions
 from llava.eval.runs.options import DTYPES, device_from
 from llava.eval.runs.questions import Question
+from llava.eval.runs.video_options import config_changes
 from llava.mm_utils import get_model_name_from_path
 from llava.model.builder import load_pretrained_model
+from llava.model.description import describe, tower_place
 from llava.model.generation.stops import Stops, stops_of
 from llava.model.language_model.llava_causal_lm import LlavaCausalLM
-from llava.reduction import Reduction
+from llava.reduction import Geometry, Reduction
 
 # The small model that ships with the repository, for commands that are told of no other.
 TRAINED = "playground/shapes/llava-shapes"
@@ -36,6 +38,10 @@ class Loaded:
         pad = self.tokenizer.pad_token_id
         return pad if pad is not None else self.tokenizer.eos_token_id
 
+    def about(self, args: argparse.Namespace, method: Reduction | None = None, geometry: Geometry | None = None) -> str:
+        """One line for a person who loaded it with these options; see `describe`."""
+        return describe(self.model, method, tower_place(args.model_path, args.model_base), geometry)
+
     def stops(self, conv_mode: str) -> Stops:
         """Where answers under a conversation template end."""
         return stops_of(get_conv_template(conv_mode).end_mark, self.tokenizer, self.model.generation_config)
@@ -54,8 +60,11 @@ def check_trained(model_path: str) -> None:
         )
 
 
-def load_model(args: argparse.Namespace, reduction: Reduction | None = None) -> Loaded:
+def load_model(args: argparse.Namespace, reduction: Reduction | None = None, frames: int = 0) -> Loaded:
     """The model that `add_model_options` describe, with this method; None: without reduction.
+
+    Args:
+        frames: the method is made for videos of so many frames; 0: for pictures.
 
     Raises:
         InputError: as `load_pretrained_model`, and for a device that is not there.
@@ -68,8 +77,11 @@ def load_model(args: argparse.Namespace, reduction: Reduction | None = None) -> 
         args.load_8bit,
         args.load_4bit,
         device=device_from(args),
-        reduction=reduction,
+        reduction=None if frames else reduction,
         torch_dtype=DTYPES[args.dtype],
         attn_implementation=args.attn_implementation,
+        overwrite_config=config_changes(args),
     )
+    if frames:
+        model.set_reduction(reduction, frames)
     return Loaded(tokenizer, model, processor)

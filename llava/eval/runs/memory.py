@@ -45,13 +45,15 @@ def cache_bytes(model: Any, method: Reduction, geometry: Geometry, text_tokens: 
     return token_bytes(model) * sum(layers * (text_tokens + tokens) for layers, tokens in stages)
 
 
-def rows_that_fit(model: Any, method: Reduction, text_tokens: int, new_tokens: int, beams: int, free: int) -> int:
+def rows_that_fit(
+    model: Any, method: Reduction, geometry: Geometry, text_tokens: int, new_tokens: int, beams: int, free: int
+) -> int:
     """A first guess at how many questions fit into `free` bytes at once; at least 1.
 
     A row needs its KV cache twice (its own and, at worst, its image's prefix), the widest activations of one layer over
     its prompt, its logits, and the encoder's activations over one image.
     """
-    geometry, config = model.geometry, model.config
+    config = model.config
     tower, passes = model.get_vision_tower().config, model.get_vision_tower().passes
     item = model.dtype.itemsize
     prompt = text_tokens + method.tokens_per_stage(geometry)[0]

@@ -90,7 +90,17 @@ def add_method_options(parser: Parser) -> None:
         if setting.metadata.get("shared"):
             continue
         kind = at_least() if setting.type is int else str
-        group.add_argument(f"--{name}", type=kind, help=f"{setting.metadata['help']} ({', '.join(owners)})")
+        words = setting.metadata.get("choices")
+        help_text = _help_of(name, owners)
+        group.add_argument(f"--{name}", type=kind, choices=words, help=help_text)
+
+
+def _help_of(name: str, owners: list[str]) -> str:
+    """What a flag means, to each method that means something else by it."""
+    meant: dict[str, list[str]] = {}
+    for owner in owners:
+        meant.setdefault(method_class(owner).__dataclass_fields__[name].metadata["help"], []).append(owner)
+    return "; ".join(f"{text} ({', '.join(those)})" for text, those in meant.items())
 
 
 def _settings() -> dict[str, tuple[list[str], dataclasses.Field]]:
@@ -145,6 +155,9 @@ def method_from(args: argparse.Namespace) -> MethodChoice:
     }
     if args.retain is None:
         return MethodChoice(name, create(name, **given, **shared), None)
+    fields = method_class(name).__dataclass_fields__
+    beside = {setting: given.pop(setting) for setting in list(given) if fields[setting].metadata.get("beside_budget")}
+    shared |= beside
     if given:
         raise InputError(f"--retain makes the whole schedule: got it with --{next(iter(given))}; give one or the other")
     if args.retain < 1:

@@ -3,12 +3,14 @@
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Sequence
 
-from llava.eval.runs.questions import Question
+from llava.eval.runs.questions import FileVideo, Question
 
 
 def image_key(question: Question) -> Hashable:
     """What questions about the same picture have in common: its `identity`, or the picture; None: there is none."""
     image = getattr(question.image, "identity", question.image)
+    if isinstance(question.image, FileVideo):
+        return "video", image  # an animated GIF may be asked about as a picture too
     return image if isinstance(image, Hashable) else id(image)
 
 
@@ -40,6 +42,19 @@ def plan_batches(keys: Sequence[Hashable], size: int) -> list[list[int]]:
             planned[taken] = True
             batches[-1].append(taken)
     return [batch for batch in batches if batch]
+
+
+def plan_apart(keys: Sequence[Hashable], size: int, kinds: Sequence[Hashable]) -> list[list[int]]:
+    """`plan_batches` of each kind of question for itself, one kind after the other.
+
+    Args:
+        kinds: for each question what it cannot share a batch with others in, such as the schedule it is asked under.
+    """
+    plan: list[list[int]] = []
+    for kind in dict.fromkeys(kinds):
+        own = [number for number, other in enumerate(kinds) if other == kind]
+        plan += [[own[at] for at in batch] for batch in plan_batches([keys[number] for number in own], size)]
+    return plan
 
 
 def first_uses(batches: Sequence[Sequence[int]], keys: Sequence[Hashable], room: int) -> list[list[tuple[int, bool]]]:

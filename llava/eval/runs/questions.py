@@ -1,4 +1,4 @@
-"""Questions as the runners ask them, whatever file they come from."""
+"""Questions as the runners ask them, whatever file they come from: about a picture, a video, or nothing to be seen."""
 
 import math
 import os
@@ -11,7 +11,10 @@ from PIL import Image
 from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_TOKEN
 from llava.conversation import get_conv_template
 from llava.errors import InputError, shown
+from llava.files.videos import open_video
 from llava.mm_utils import open_image
+
+Seen = Image.Image | list[Image.Image]  # a picture, or the frames of a video
 
 
 @dataclass(frozen=True)
@@ -21,17 +24,23 @@ class Question:
     Attributes:
         where: file and line, for complaints.
         message: the user's message without image token.
-        image: opens the picture, RGB; None for a question without one. Called in a worker process. Questions whose
-            images are equal, or have an equal `identity`, are about the same picture, which is then encoded once.
+        image: opens the picture, RGB, or the frames of a video; None for a question without one. Called in a worker
+            process. Questions whose images are equal, or have an equal `identity`, are about the same picture, which
+            is then encoded once.
         head: first keys of the answer's record (`question_id`, `prompt`), in order.
         tail: keys between `text` and `answer_id`, in order.
     """
 
     where: str
     message: str
-    image: Callable[[], Image.Image] | None
+    image: Callable[[], Seen] | None
     head: dict[str, Any]
     tail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def modality(self) -> str:
+        """`video` or `image`, as `generate` takes it."""
+        return "video" if isinstance(self.image, FileVideo) else "image"
 
 
 @dataclass(frozen=True)
@@ -46,11 +55,11 @@ class QuestionImage:
     identity: str
     where: str
 
-    def read(self) -> Image.Image:
+    def read(self) -> Seen:
         """The picture, from its identity."""
         raise NotImplementedError
 
-    def __call__(self) -> Image.Image:
+    def __call__(self) -> Seen:
         try:
             return self.read()
         except InputError as error:
@@ -63,6 +72,17 @@ class FileImage(QuestionImage):
     def read(self) -> Image.Image:
         """Opened."""
         return open_image(self.identity)
+
+
+@dataclass(frozen=True)
+class FileVideo(QuestionImage):
+    """A video's file or folder of frames, of which `frames` are read; `identity` is its path."""
+
+    frames: int = 8
+
+    def read(self) -> list[Image.Image]:
+        """Its frames, evenly spaced."""
+        return open_video(self.identity, self.frames)
 
 
 def chunk(items: list, chunks: int, index: int) -> list:
@@ -93,15 +113,17 @@ def check_questions(questions: list[Question], skip_unreadable: bool = False) ->
                 f"(question_id {shown(question.head.get('question_id'))}) does; take it out where the question's "
                 f"picture is meant, which goes first by itself, or write < image > where the word is meant"
             )
-    images: dict[str, str] = {}
+    files: dict[tuple[str, str], str] = {}
     for question in questions:
-        if isinstance(question.image, FileImage):
-            images.setdefault(question.image.identity, question.where)
-    missing = [identity for identity in images if not os.path.isfile(identity)]
-    if missing and not (skip_unreadable and len(missing) < len(images)):
+        if isinstance(question.image, FileImage | FileVideo):
+            files.setdefault((question.modality, question.image.identity), question.where)
+    there = {"image": os.path.isfile, "video": os.path.exists}
+    missing = [(kind, path) for kind, path in files if not there[kind](path)]
+    if missing and not (skip_unreadable and len(missing) < len(files)):
+        kind, path = missing[0]
         raise InputError(
-            f"a question's image must exist: {shown(missing[0], 300)} does not ({images[missing[0]]}); check "
-            f"--image-folder, or go on without it: --skip-unreadable"
+            f"a question's {kind} must exist: {shown(path, 300)} does not ({files[kind, path]}); check "
+            f"--{kind}-folder, or go on without it: --skip-unreadable"
         )
 
 

@@ -9,20 +9,24 @@ from llava.eval.runs.inputs import PreparedQuestions
 from llava.eval.runs.questions import render
 from llava.eval.runs.settings import path_of
 from llava.mm_utils import tokenizer_image_token
-from llava.reduction import Reduction, name_of
+from llava.reduction import Geometry, Reduction, name_of
 from llava.reduction.methods.none import Unreduced
 from llava.reduction.schedule import DecoderShape, average_tokens, describe, prefill_flops
 
 SHOWN = 3  # skipped questions that are named
 
 
-def schedule_report(method: Reduction, model: Any, data: PreparedQuestions) -> str:
+def schedule_report(method: Reduction, model: Any, data: PreparedQuestions, geometry: Geometry | None = None) -> str:
     """The method's schedule on this model, its real average, and the LLM's FLOPs against no reduction.
 
     The text counted is that of the first question's prompt. For LLaVA-NeXT the counts are those of an image of the
     most views; what a run was computed with is counted as it goes (`tally`).
+
+    Args:
+        geometry: of videos, where these are asked about; None: the model's, of its pictures.
     """
-    geometry = model.geometry
+    geometry = geometry or model.geometry
+    what = f" on {geometry.frames} frames" if geometry.frames else ""
     prompt = render(data.questions[0].message, False, data.conv_mode, False)
     ids = tokenizer_image_token(prompt, data.tokenizer)
     text_tokens = sum(token != IMAGE_TOKEN_INDEX for token in ids)
@@ -32,7 +36,7 @@ def schedule_report(method: Reduction, model: Any, data: PreparedQuestions) -> s
     average = average_tokens(method, geometry)
     largest = "" if geometry.views == 1 else f"of a picture of {geometry.views} views, the most: "
     return (
-        f"method {name_of(method)}: {describe(method, geometry)}\n"
+        f"method {name_of(method)}{what}: {describe(method, geometry)}\n"
         f"{largest}average {average:.1f} image tokens per LLM layer, {100 * average / whole:.1f} % of {whole}; "
         f"LLM prefill with {text_tokens} text tokens {in_flops(with_method)} instead of {in_flops(without)} "
         f"({without / with_method:.1f}x fewer)"

@@ -30,18 +30,21 @@ from llava.eval.runs.options import (
     sampling_from,
 )
 from llava.eval.runs.ordered import OrderedAnswers
-from llava.eval.runs.plan import first_uses, image_key, plan_batches
+from llava.eval.runs.plan import first_uses, image_key, plan_apart
 from llava.eval.runs.questions import Question, check_questions, chunk, render
 from llava.eval.runs.reporting import schedule_report, show_answers, tell_what_was_skipped
+from llava.eval.runs.schedules import Schedule, schedules_of
 from llava.eval.runs.settings import readable
 from llava.eval.runs.tally import Tally, tally_of
+from llava.eval.runs.video_options import change_config
 from llava.files.reading import file_digest
 from llava.mm_utils import get_model_name_from_path, tokenizer_image_token
-from llava.model.builder import model_geometry, prepare_tower
+from llava.model.builder import prepare_tower
 from llava.model.checkpoint import read_config
 from llava.model.generation.prefix_store import PrefixStore
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.reduction import Reduction, name_of
+from llava.reduction.positions import written_settings
 
 
 def add_runner_options(parser: Parser, questions: str, conv_mode: str = "llava_v1", max_new_tokens: int = 128) -> None:
@@ -77,23 +80,29 @@ def run_questions(
     """
     choice, sampling = method_from(args), sampling_from(args)
     device_from(args)
+    every = questions  # chunks have one schedule, whatever falls to them
     questions = questions if already_cut else chunk(questions, args.num_chunks, args.chunk_idx)
     check_questions(questions, args.skip_unreadable)
     _check_apart(args.answers_file, args.question_file)
     config = read_config(args.model_path)
+    change_config(config, args)
     tower = prepare_tower(config, args.model_path).name
-    geometry = model_geometry(config)
-    method = choice.build(geometry)
+    schedules = schedules_of(choice, config, every)
+    method = schedules[0].method
     own_settings |= {"answers": len(questions), "pictures_sha256": pictures_digests(questions)}
+    own_settings |= {f"{one.modality}_settings": written_settings(one.method) for one in schedules[1:]}
 
     settings = _settings(args, conv_mode, method, tower) | own_settings
     with AnswersFile(args.answers_file, settings, args.overwrite) as file:
         answers = OrderedAnswers(file, questions)
         if answers.done < len(questions):
-            loaded = load_model(args, method)
+            loaded = load_model(args, method, schedules[0].geometry.frames)
             data = loaded.prepare(questions, conv_mode)
-            print(schedule_report(method, loaded.model, data), flush=True)
-            _answer_and_count(args, *_answering(args, loaded, data, sampling, method), answers, file)
+            for one in schedules:
+                geometry = one.geometry if one.geometry.frames else None
+                print(schedule_report(one.method, loaded.model, data, geometry), flush=True)
+            print(loaded.about(args), flush=True)
+            _answer_and_count(args, *_answering(args, loaded, data, sampling, schedules), answers, file)
         records = file.finish()
         skipped = [
             {"question_id": record["question_id"], "why": why} for record in records if (why := skipped_because(record))
@@ -125,12 +134,16 @@ def _settings(args: argparse.Namespace, conv_mode: str, method: Reduction, tower
         "base_sha256": checkpoint_digest(args.model_base) if args.model_base is not None else None,
         "conv_mode": conv_mode,
         "method": name_of(method),
-        "settings": vars(method),
+        "settings": written_settings(method),
     }
 
 
 def _answering(
-    args: argparse.Namespace, loaded: Loaded, data: PreparedQuestions, sampling: dict[str, Any], method: Reduction
+    args: argparse.Namespace,
+    loaded: Loaded,
+    data: PreparedQuestions,
+    sampling: dict[str, Any],
+    schedules: list[Schedule],
 ) -> tuple[Answering, int]:
     """What answers this run's batches, and how many image prefixes it will be able to keep."""
     model = loaded.model
@@ -142,14 +155,16 @@ def _answering(
     size = batch_size_from(args)
     if size is None:
         new, beams = sampling["max_new_tokens"], sampling["num_beams"]
-        size = rows_that_fit(model, method, text_tokens, new, beams, free - limit)
+        rows = [rows_that_fit(model, s.method, s.geometry, text_tokens, new, beams, free - limit) for s in schedules]
+        size = min(rows)
     keys = [image_key(question) for question in data.questions]
     generation = sampling | {"pad_token_id": loaded.padding, "use_cache": True}
     seed = args.seed if sampling["do_sample"] else None
     decoder = StaticDecoder(model) if args.compile else None
     stops = loaded.stops(data.conv_mode)
-    answering = Answering(model, data, keys, generation, stops, seed, PrefixStore(limit), size, decoder)
-    return answering, limit // max(1, cache_bytes(model, method, model.geometry, text_tokens))
+    methods = {one.modality: one.method for one in schedules}
+    answering = Answering(model, data, keys, generation, stops, seed, PrefixStore(limit), size, decoder, methods)
+    return answering, limit // max(1, *(cache_bytes(model, s.method, s.geometry, text_tokens) for s in schedules))
 
 
 def _answer_and_count(
@@ -179,7 +194,8 @@ def _answer(args: argparse.Namespace, answering: Answering, kept: int, answers: 
     model, data = answering.model, answering.data
     workers = args.num_workers if args.num_workers is not None else (0 if model.device.type == "cpu" else 4)
     workers = min(workers, os.cpu_count() or 1)
-    whole = plan_batches(answering.keys, answering.limit)
+    kinds = [repr(answering.methods.get(data.modality(number))) for number in range(len(data))]
+    whole = plan_apart(answering.keys, answering.limit, kinds)
     plan = [batch for batch in whole if not answers.known.issuperset(batch)]
     marked = first_uses(plan, answering.keys, kept)
     model_id = readable(get_model_name_from_path(args.model_path))

@@ -20,6 +20,7 @@ CONTENT = {
     "model_base": "base_sha256",
     "question_file": "question_file_sha256",
     "image_folder": "pictures_sha256",
+    "video_folder": "pictures_sha256",
 }
 # What came of a run, and no answer depends on.
 NOTES = ("skipped", "average_tokens", "questions_counted")
@@ -93,7 +94,11 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
         old, new = before.get(name), now.get(name)
         if name in CONTENT:
             content = CONTENT[name]
-            same = name == "image_folder" or (content in before and content in now) or _place(old) == _place(new)
+            same = (
+                name in ("image_folder", "video_folder")
+                or (content in before and content in now)
+                or _place(old) == _place(new)
+            )
         elif name == "pictures_sha256" and isinstance(old, list) and isinstance(new, list):
             same = all(one == other or None in (one, other) for one, other in zip(old, new))
         else:

@@ -10,7 +10,8 @@ from llava.model.cache.staged_cache import StagedCache
 from llava.model.evidence.llama import LlamaEvidence
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.model.language_model.llava_causal_lm import LlavaCausalLM
-from llava.model.layout import Layout, splice
+from llava.model.layout import Layout
+from llava.model.splicing import splice
 from llava.model.trace import Trace
 from llava.reduction import Reduction, name_of
 from llava.reduction.schedule import DecoderShape, average_tokens, prefill_flops
@@ -39,6 +40,7 @@ class OneQuestion:
         self.decoder = StaticDecoder(model) if compiled else None
         [self.pixels], self.sizes = noise(model)
         self.ids, self.text_tokens = prompt_ids(text_tokens, model.config.vocab_size, model.device.type), text_tokens
+        self.asked = model.asked_in(self.ids.cpu(), None) if method.question_at_encoder else None
         self.trace = Trace()
         self.embeds, plan = model.prepare_inputs(self.ids, reduction=method, trace=self.trace, **self.shown)
         self.layout = plan.layout
@@ -76,15 +78,18 @@ class OneQuestion:
         """Do again, alone, what the reductions of the prefill did."""
         for number, stage in enumerate(self.trace.stages):
             positions = torch.arange(stage.before.width, device=self.model.device)[None]
-            rotary = self.model.model.rotary_emb(stage.entering, position_ids=positions)
-            evidence = LlamaEvidence(self.model.model.layers[stage.layer], stage.entering, stage.before, rotary)
+            rotary = self.model.get_model().rotary_emb(stage.entering, position_ids=positions)
+            layer = self.model.get_model().layers[stage.layer]
+            evidence = LlamaEvidence(layer, stage.entering, stage.before, rotary, None, stage.around)
             chosen = self.method.at_layer(number, evidence)
             splice(stage.entering, Layout(stage.before.lengths, stage.before.spans), chosen)
 
     def works(self) -> dict[str, Work]:
         """What is timed, by the name of its column."""
         works = {
-            "encoder": Work(lambda _: self.model.encode_views([self.pixels], self.sizes, self.method)),
+            "encoder": Work(
+                lambda _: self.model.encode_views([self.pixels], self.sizes, self.method, asked=self.asked)
+            ),
             "prefill": Work(self.prefill),
             "decode": Work(self.decode, self.prefill),
             "end_to_end": Work(self.answer),
@@ -97,7 +102,7 @@ class OneQuestion:
         model, cache = self.model, self.prefill()
         layouts = [self.layout, *(stage.after for stage in self.trace.stages)]
         runs = [stage.stop - stage.first for stage in cache.stages]
-        head = model.model.layers[0].self_attn.head_dim
+        head = model.get_model().layers[0].self_attn.head_dim
         one = 2 * model.config.num_key_value_heads * head * self.embeds.element_size()
         shape = DecoderShape.of(model.config)
         return {

@@ -1,11 +1,13 @@
 """What a method adds to an answer: rows and keys it asks for, choosing and merging, in the encoder and in the LLM."""
 
+from dataclasses import replace
 from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from llava.eval.speed.clock import Work, medians
 from llava.eval.speed.latency import OneQuestion
+from llava.model.evidence.projected import PictureEvidence, ViewEvidence
 from llava.model.language_model.llava_causal_lm import LlavaCausalLM
 from llava.reduction import Reduction, name_of
 from llava.reduction.schedule import average_tokens
@@ -25,16 +27,35 @@ class Operations(TorchDispatchMode):
 
 
 class EncoderStage:
-    """The choice of a method in the encoder, for `images` pictures of noise, done again and again."""
+    """The choice of a method before the LLM, for `images` pictures of noise, done again and again.
+
+    Of a method that chooses after the projector the projector's work on what is then dropped is its own, and is in it.
+    What merging within the encoder (`tome`) adds or saves is not: it is in the time of the encoder itself.
+    """
 
     def __init__(self, one: OneQuestion, images: int) -> None:
         tower = one.model.get_vision_tower()
-        self.method, self.tower, self.pixels = one.method, tower, one.pixels.repeat(images, 1, 1, 1)
-        self.seen = tower.see(self.pixels)
+        self.model, self.method, self.tower = one.model, one.method, tower
+        self.pixels, self.asked = one.pixels.repeat(images, 1, 1, 1), None
+        self.views = (len(one.pixels),) * images
+        if one.asked is not None:
+            self.asked = replace(one.asked, rows=(0,) * images)
+        self.seen = tower.see(self.pixels, self.method)
 
     def __call__(self, _: object = None) -> None:
         """Ask the method once."""
-        self.method.at_encoder(self.tower.evidence(self.seen, self.pixels))
+        evidence = self.tower.evidence(self.seen, self.pixels, self.views, self.asked)
+        if self.method.after_projector is None:
+            self.method.at_encoder(evidence)
+            return
+        projector = self.model.model.mm_projector
+        projected = projector(evidence.values)
+        if self.method.after_projector == "view":
+            self.method.at_projector(ViewEvidence(projected, evidence))
+        else:
+            tokens = projected.flatten(0, 1)
+            lengths = tuple(count * evidence.lengths[0] for count in self.views)
+            self.method.at_projector(PictureEvidence(tokens, lengths, evidence, None))
 
 
 def measure_own_work(

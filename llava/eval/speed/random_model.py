@@ -3,16 +3,19 @@
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 import transformers
-from transformers import CLIPVisionConfig
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVisionConfig
 
 from llava.constants import IMAGE_TOKEN_INDEX
 from llava.model.image_entries import Sizes
 from llava.model.language_model.llava_causal_lm import LlavaCausalLM
 from llava.model.language_model.llava_llama import LlavaConfig, LlavaLlamaForCausalLM
+from llava.model.multimodal_encoder.clip_text import ClipHalf, give_clip_half
+from llava.model.question import give_tokenizer
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,39 @@ def random_model(shape: Shape, device: str, dtype: torch.dtype, attention: str =
     )
     with torch.device(device):
         model = LlavaLlamaForCausalLM(config)
-    return model.to(dtype).eval()
+    model = model.to(dtype).eval()
+    give_tokenizer(model, NumberTokenizer(shape.vocabulary))
+    give_clip_half(model.get_vision_tower(), random_clip_half(shape))
+    return model
+
+
+class NumberTokenizer:
+    """Ids to their numbers and back: a tokenizer for questions of random ids."""
+
+    def __init__(self, vocabulary: int) -> None:
+        self.vocabulary = vocabulary
+
+    def decode(self, ids: list[int], **_: object) -> str:
+        """The ids with blanks between."""
+        return " ".join(map(str, ids))
+
+    def __call__(self, text: str | list[str], **_: object) -> Any:
+        """An object with `input_ids`; below the vocabulary whatever the text is."""
+        ids = [
+            [int(word) % self.vocabulary for word in one.split()] for one in ([text] if isinstance(text, str) else text)
+        ]
+        return SimpleNamespace(input_ids=ids[0] if isinstance(text, str) else ids)
+
+
+def random_clip_half(shape: Shape) -> ClipHalf:
+    """A text tower of CLIP-L's shape with random weights, narrower as the vision tower is narrower."""
+    width = 64 * max(1, round(0.75 * shape.vision_width / 64))
+    config = CLIPTextConfig(
+        hidden_size=width, intermediate_size=4 * width, num_attention_heads=width // 64, projection_dim=width,
+        bos_token_id=0, eos_token_id=2,
+    )  # fmt: skip
+    text = CLIPTextModelWithProjection(config)
+    return ClipHalf(text, torch.randn(width, shape.vision_width) * shape.vision_width**-0.5, NumberTokenizer(49408))
 
 
 def prompt_ids(text_tokens: int, vocabulary: int, device: str) -> torch.Tensor:

@@ -47,11 +47,19 @@ class StagedCache(DynamicCache):
         self.surplus: tuple[int, ...] = ()  # per row, image tokens minus the <image> tokens they stand for
         self.prompt_columns = 0  # of layer 0, while transformers generates after embeddings, which it does not count
         self.closed_by: str | None = None  # what left rows that no sequence belongs to
+        self.keeps_positions = False  # a new token stands in every stage where it stands in the first one
+        # A method that removes nothing and chooses again at each new token, and where the images are it chooses of.
+        self.masking: tuple[Any, Any] | None = None
 
-    def open(self, bounds: list[tuple[int, int]]) -> None:
-        """Set the stages, once, before the first token."""
+    def open(self, bounds: list[tuple[int, int]], keeps_positions: bool) -> None:
+        """Set the stages, once, before the first token.
+
+        Args:
+            keeps_positions: tokens keep their positions when others are dropped; else each stage counts its own.
+        """
         assert not self.stages, "a cache is laid out once"
         self.stages = [Stage(first, stop) for first, stop in bounds]
+        self.keeps_positions = keeps_positions
 
     def check_rows(self, rows: int) -> None:
         """Refuse to be continued by another number of rows, or after a beam search.
@@ -71,10 +79,11 @@ class StagedCache(DynamicCache):
                 f"of its rows, or leave past_key_values out"
             )
 
-    def like(self) -> "StagedCache":
+    def like(self, room: int = 0) -> "StagedCache":
         """An empty cache of the same stages."""
-        other = StagedCache(self._config)
-        other.open([(stage.first, stage.stop) for stage in self.stages])
+        assert self.masking is None, "where images are is known of this cache's rows only"
+        other = StagedCache(self._config, room)
+        other.open([(stage.first, stage.stop) for stage in self.stages], self.keeps_positions)
         return other
 
     def known_filler(self, stage: int) -> torch.Tensor:
@@ -128,6 +137,13 @@ class StagedCache(DynamicCache):
         held = [tensor for layer in self.layers for tensor in (layer.keys, layer.values) if tensor is not None]
         return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
+    def _check_unmasked(self) -> None:
+        if self.masking is not None:
+            raise InputError(
+                "a method that masks image tokens chooses again for the rows it began with: got others; take the form "
+                "of it that drops them"
+            )
+
     def _map_filler(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
         for stage in self.stages:
             if stage.filler is not None:
@@ -140,6 +156,7 @@ class StagedCache(DynamicCache):
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeat every row."""
+        self._check_unmasked()
         super().batch_repeat_interleave(repeats)
         self._map_filler(lambda filler: filler.repeat_interleave(repeats, dim=0))
 
@@ -151,6 +168,7 @@ class StagedCache(DynamicCache):
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep some rows."""
+        self._check_unmasked()
         super().batch_select_indices(indices)
         self._map_filler(lambda filler: filler[indices.to(filler.device)])
 
@@ -179,4 +197,4 @@ class StagedCache(DynamicCache):
     def reset(self) -> None:
         """Forget everything, stages included."""
         super().reset()
-        self.stages, self.surplus, self.closed_by = [], (), None
+        self.stages, self.surplus, self.closed_by, self.masking = [], (), None, None

@@ -149,7 +149,7 @@ _ACTING = (
 
 
 def _is_transformers(name: str, family: Family) -> bool:
-    return name in _ACTING or hasattr(family.config, name)
+    return name in _ACTING or name in family.config.attribute_map or hasattr(family.config, name)
 
 
 def _check_together(config: Any, settings: Mapping[str, Any], where: str) -> None:

@@ -37,7 +37,7 @@ FAMILIES = {
 }
 _OLDER = {"llava": "llava_llama"}  # LLaVA's first name for it
 
-_ORIGINAL = "the transformers layout (llava-hf), and checkpoints must be in LLaVA's original layout; use "
+_ORIGINAL = "the transformers layout (llava-hf), and only LLaVA's original layout is read; use "
 # What people have and cannot load here: what it is, and the nearest thing that works.
 _ELSEWHERE = {
     "llava": _ORIGINAL + "the liuhaotian/ checkpoint of the same name",
@@ -85,7 +85,7 @@ def family_of(raw: Mapping[str, Any], path: str, plain: bool = False) -> Family:
         if family is not None:
             return family
     if isinstance(kind, str) and kind in _ELSEWHERE:
-        raise InputError(f"this checkpoint cannot be loaded: '{path}' is of model_type {kind}: {_ELSEWHERE[kind]}")
+        raise InputError(f"a checkpoint must be a known LLaVA: '{path}' has model_type {kind}, {_ELSEWHERE[kind]}")
     known = ", ".join([*_OLDER, *FAMILIES] + [family.plain for family in FAMILIES.values() if plain])
     without = _by_plain(kind) if isinstance(kind, str) else None
     remedy = (

@@ -1,18 +1,43 @@
 """What a method may ask a layer of a LLaMA-like decoder; letters in shapes as in this room's `__init__`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 
+from llava.model.evidence.tokens import LayoutTokens
+from llava.model.language_model.masks import window_of
 from llava.model.layer_parts import normed, only_looked_at, projected, rotated, split_heads
 from llava.model.layout import Layout
+from llava.reduction.precision import without_autocast
 from llava.reduction.scoring import attention_rows
 
 
-class LlamaEvidence:
+@dataclass(frozen=True)
+class Around:
+    """What else of a forward pass a method may ask about when tokens are about to enter a layer.
+
+    Attributes:
+        layer_before: the layer that has just run, and `entered_before` (B, T, D), what entered it.
+        last_norm: the norm after the last layer.
+        embeds: (B, T0, D), what entered the LLM, and `embeds_layout`, where the same images were in it.
+        embeds_ends: for each row the column of `embeds` behind its text; None: the end.
+    """
+
+    layer_before: Any
+    entered_before: torch.Tensor
+    last_norm: Any
+    embeds: torch.Tensor
+    embeds_layout: Layout
+    embeds_ends: Sequence[int] | None = None
+
+
+class LlamaEvidence(LayoutTokens):
     """Evidence of one LLaMA-like decoder layer about the image tokens that are about to enter it.
+
+    Implements `llava.reduction.layer_evidence.LayerEvidence`.
 
     Args:
         layer: transformers' LlamaDecoderLayer, or one with the same names (Mistral, Qwen2).
@@ -21,7 +46,7 @@ class LlamaEvidence:
         rotary: cos and sin, (1 or B, T, d), at the current positions.
         asking: for each row the columns of the tokens that are about to answer, in training: the last one before each
             answer. A row with an image has one at least. None: the last token of the prompt.
-        window: how many of the newest tokens the layer looks at; None: all.
+        around: what lies around the layer; None: nothing is asked about it.
     """
 
     has_cls = False
@@ -33,32 +58,37 @@ class LlamaEvidence:
         layout: Layout,
         rotary: tuple[torch.Tensor, torch.Tensor],
         asking: Sequence[Sequence[int]] | None = None,
-        window: int | None = None,
+        around: "Around | None" = None,
     ) -> None:
+        # A row that nothing is asked of has no image here.
+        ends = [columns[-1] + 1 if columns else 0 for columns in asking] if asking is not None else None
+        super().__init__(hidden, layout, ends)
         self._attention, self._norm = layer.self_attn, layer.input_layernorm
-        self._hidden, self._layout, self._asking, self._window = hidden, layout, asking, window
+        self._asking, self._around, self._rotary = asking, around, rotary
+        self._window = window_of(self._attention)
         self._cos, self._sin = (table.expand(len(hidden), -1, -1) for table in rotary)
-        self.lengths = tuple(span.length for span in layout.spans)
         self.initial_lengths = tuple(span.initial for span in layout.spans)
         self.largest_lengths = tuple(max(span.initial, span.largest) for span in layout.spans)
-        self._rows, self._columns, self.valid = layout.columns(hidden.device)
-        # The usual batch: one image a row, all alike. Then a slice does what else takes a gather.
-        places = {(layout.width - layout.lengths[span.row] + span.start, span.length) for span in layout.spans}
-        alike = len(places) == 1 and [span.row for span in layout.spans] == list(range(len(hidden)))
-        self._slice = slice(min(places)[0], sum(min(places))) if alike else None
-
-    def _at_image(self, states: torch.Tensor) -> torch.Tensor:
-        """(B, T, ...) -> (I, n, ...)."""
-        return states[:, self._slice] if self._slice else states[self._rows[:, None], self._columns]
-
-    def _by_image(self, states: torch.Tensor) -> torch.Tensor:
-        """(B, ...) -> (I, ...)."""
-        return states if self._slice else states[self._rows]
 
     @cached_property
-    def values(self) -> torch.Tensor:
-        """(I, n, D), the image tokens."""
-        return self._at_image(self._hidden)
+    def ran(self) -> "LlamaEvidence":
+        """The same of the layer that has just run, about the tokens that entered it."""
+        assert self._around is not None, "nothing is known around this layer"
+        around = self._around
+        return LlamaEvidence(around.layer_before, around.entered_before, self._layout, self._rotary, self._asking)
+
+    @cached_property
+    def entered(self) -> LayoutTokens:
+        """The embeddings of the images and of their text."""
+        assert self._around is not None, "nothing is known around this layer"
+        return LayoutTokens(self._around.embeds, self._around.embeds_layout, self._around.embeds_ends)
+
+    def through_last_norm(self, states: torch.Tensor) -> torch.Tensor:
+        """(..., D) -> (..., D), by the norm after the last layer."""
+        assert self._around is not None, "nothing is known around this layer"
+        norm = self._around.last_norm
+        with torch.no_grad(), without_autocast(states.device):
+            return normed(norm, states.to(norm.weight.device)).to(states.device)
 
     @cached_property
     def _image_end(self) -> int:
@@ -77,14 +107,29 @@ class LlamaEvidence:
         return rotated(split_heads(queries, self._attention.head_dim), cos, sin)
 
     @cached_property
+    def _all_keys(self) -> torch.Tensor:
+        return self._rotated_keys(self._hidden.shape[1])
+
+    @cached_property
     def _keys(self) -> torch.Tensor:
         """Keys up to the last image token: no image query may look further."""
-        return self._rotated_keys(self._image_end)
+        known = "_all_keys" in vars(self)
+        return self._all_keys[:, :, : self._image_end] if known else self._rotated_keys(self._image_end)
 
     @only_looked_at
     def keys(self) -> torch.Tensor:
         """(I, n, d) float32, the rotated keys averaged over the key heads."""
         return self._at_image(self._keys.mean(dim=1, dtype=torch.float32))
+
+    @only_looked_at
+    def keys_by_head(self) -> torch.Tensor:
+        """(I, G, n, d) float32, the rotated keys of the key heads."""
+        return self._at_image(self._keys.transpose(1, 2)).transpose(1, 2).float()
+
+    @only_looked_at
+    def text_keys_by_head(self) -> torch.Tensor:
+        """(I, G, t, d) float32, those of the text."""
+        return self._at_text(self._all_keys.transpose(1, 2)).transpose(1, 2).float()
 
     def _to_image_columns(self, rows: torch.Tensor) -> torch.Tensor:
         """(I, H, R, T) -> (I, H, R, n); zero where an image has no token."""
@@ -117,7 +162,7 @@ class LlamaEvidence:
         hidden, cos, sin = (
             states.take_along_dim(columns[..., None], dim=1) for states in (self._hidden, self._cos, self._sin)
         )
-        keys = self._rotated_keys(self._hidden.shape[1])
+        keys = self._all_keys
         allowed = self._visible(columns, self._layout.padding(keys.device), keys.shape[2])
         queries = self._rotated_queries(hidden, cos, sin)
         rows = attention_rows(queries, keys, self._attention.scaling, allowed[:, None])
@@ -134,6 +179,23 @@ class LlamaEvidence:
         most = max(map(len, self._asking))
         columns = [[*row, *[last] * (most - len(row))] for row in self._asking]
         return torch.tensor(columns, device=device), torch.tensor([len(row) for row in self._asking], device=device)
+
+    @only_looked_at
+    def attention_from_text(self) -> torch.Tensor:
+        """(I, H, t, n) float32; a text token sees its row up to itself."""
+        columns, valid = self._text[0], self.text_valid
+        queries = self._rotated_queries(*map(self._at_text, (self._hidden, self._cos, self._sin)))
+        keys = self._by_image(self._all_keys)
+        allowed = self._visible(columns, self._layout.padding(keys.device)[self._rows], keys.shape[2])
+        rows = attention_rows(queries, keys, self._attention.scaling, allowed[:, None])
+        return self._to_image_columns(rows).masked_fill(~valid[:, None, :, None], 0)
+
+    @only_looked_at
+    def rotary_products_from_text(self) -> torch.Tensor:
+        """(I, t, n) float32: rotated vectors of ones, scaled as queries and keys are."""
+        ones = torch.ones_like(self._cos, dtype=torch.float32)[:, None]
+        turned = rotated(ones, self._cos.float(), self._sin.float())[:, 0]
+        return self._at_text(turned) @ self._at_image(turned).transpose(1, 2) * self._attention.scaling
 
     @property
     def pixels(self) -> torch.Tensor:

@@ -36,8 +36,14 @@ def unseen_images(
 
     Raises:
         InputError: for a new image with a method that drops inside the LLM. It ranks an image by attention over all
-            that stands before it, as it was before this layer's drop; the cache holds what came after.
+            that stands before it, as it was before this layer's drop; the cache holds what came after. Also for a
+            method that masks.
     """
+    if method.masks:
+        raise InputError(
+            "a method that masks image tokens chooses again for one new token at a time: got a cached conversation "
+            "that goes on; pass the whole conversation without past_key_values"
+        )
     counts = images_per_row(input_ids, attention_mask)
     is_image = input_ids == IMAGE_TOKEN_INDEX
     wanted = unseen[is_image if attention_mask is None else is_image & attention_mask.bool()].tolist()

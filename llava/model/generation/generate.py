@@ -167,6 +167,9 @@ class LlavaGeneration(LlavaForward):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """What `forward` gets at a step of transformers' `generate`; `images` and what belongs to them pass through."""
+        method = kwargs.get("reduction")
+        if isinstance(method, Reduction) and method.recomputes and inputs_embeds is not None:
+            return self._everything_again(input_ids, inputs_embeds, kwargs)
         shown = {name: kwargs.pop(name) for name in ("images", "image_sizes", "modalities") if name in kwargs}
         inputs = super().prepare_inputs_for_generation(
             input_ids, past_key_values=past_key_values, inputs_embeds=inputs_embeds, **kwargs
@@ -175,6 +178,16 @@ class LlavaGeneration(LlavaForward):
         if inputs.get("inputs_embeds") is None:
             inputs |= {name: value for name, value in shown.items() if value is not None}
         return inputs
+
+    def _everything_again(self, new: torch.Tensor, embeds: torch.Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What `forward` gets where there is no cache: the prompt (B, T, D) and all new tokens (B, n) after it."""
+        layout, trace = kwargs["layout"].clone(), kwargs.get("trace")
+        layout[:, 0] += new.shape[1]
+        if new.shape[1]:
+            embeds = torch.cat([embeds, self.get_input_embeddings()(new).to(embeds)], dim=1)
+            trace = trace.of_later() if trace is not None else None
+        given = {"inputs_embeds": embeds, "layout": layout, "trace": trace, "reduction": kwargs["reduction"]}
+        return given | {"use_cache": False}
 
     def _end_tokens(self, kwargs: dict[str, Any]) -> list[int]:
         ends = value_of("eos_token_id", kwargs, self.generation_config)

@@ -16,7 +16,8 @@ from llava.errors import InputError
 from llava.model.cache.growing_layer import GrowingLayer
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.layout import Layout
-from llava.reduction import Reduction
+from llava.reduction import Reduction, name_of
+from llava.reduction.positions import KEEP
 
 Ids = torch.Tensor | Sequence[int]
 
@@ -46,6 +47,7 @@ class ImagePrefix:
         stages: first and last + 1 layer of each stage.
         blocks: the KV cache; empty where the LLM has not run.
         features: (n, D), the image tokens, where the LLM has not run or another image's may not have; else None.
+        question: of a method that read it before the LLM, the tokens after the last image: it can be asked no other.
         modalities: of its images, as in `generate`; None: all are pictures.
     """
 
@@ -56,6 +58,7 @@ class ImagePrefix:
     stages: tuple[tuple[int, int], ...] = ()
     blocks: tuple[Block, ...] = ()
     features: torch.Tensor | None = None
+    question: tuple[int, ...] | None = None
     modalities: tuple[str, ...] | None = None
 
     @property
@@ -102,6 +105,11 @@ def question_after(prefix: ImagePrefix | None, ids: Sequence[int]) -> tuple[int,
         )
     if not question:
         raise InputError("a question needs at least one token after the last <image>: got none; give it text")
+    if prefix is not None and prefix.question is not None and question != prefix.question:
+        raise InputError(
+            f"{name_of(prefix.reduction)} reads the question before the LLM, so that an image's tokens are of one "
+            f"question: got another one; encode_image the whole prompt for each, or use generate"
+        )
     if min(question) < 0:
         raise InputError(f"ids of a question must be tokens: got {min(question)}; leave padding and labels out")
     return question
@@ -152,7 +160,7 @@ def start_cache(config: Any, prefixes: Sequence[ImagePrefix | None], room: int) 
         return cache
     model = distinct[0]
     assert all(prefix.stages == model.stages for prefix in distinct), "prefixes of one batch have one schedule"
-    cache.open(list(model.stages))
+    cache.open(list(model.stages), model.reduction.positions == KEEP)
     cache.add_surplus(tuple(prefix.surplus if prefix is not None else 0 for prefix in prefixes))
     for number, block in enumerate(model.blocks):
         lengths = [prefix.lengths[block.stage] if prefix is not None else 0 for prefix in prefixes]

@@ -11,8 +11,9 @@ from llava.model.cache.staged_cache import StagedCache
 from llava.model.generation.prefix import Ids, ImagePrefix, cut_cache, listed, padded, split_prompt
 from llava.model.image_inputs import Images, sort_images
 from llava.model.layout import Layout
+from llava.model.question import Asked
 from llava.model.trace import Trace
-from llava.reduction import Method, Reduction
+from llava.reduction import Method, Reduction, name_of
 
 CPU_ACTIVATIONS = 16 * 2**20  # bytes; larger tensors leave the caches, and fresh pages are fetched for each
 
@@ -31,7 +32,8 @@ class PrefixEncoding:
         """Do all the work on a prompt up to its last image token, to `ask` about it afterwards.
 
         Args:
-            input_ids: (L,) or (1, L) int64, -200 where an image goes; what follows the last one is not looked at.
+            input_ids: (L,) or (1, L) int64, -200 where an image goes; what follows the last one is looked at only by a
+                method that reads the question before the LLM: then the prefix is of this question alone.
             images, image_sizes, modalities: as in `generate`.
             reduction: the method, or its name (see `llava.reduction.resolve`); None: the model's. One that reads the
                 question shares the image's tokens only.
@@ -48,7 +50,7 @@ class PrefixEncoding:
         modalities: Any = None,
     ) -> list[ImagePrefix]:
         """`encode_image` for a batch of prompts, (L,) each, with images in the order of their -200s."""
-        starts = [split_prompt(listed(prompt))[0] for prompt in prompts]
+        starts, questions = zip(*(split_prompt(listed(prompt)) for prompt in prompts))
         if not all(starts):
             raise InputError("encode_image needs a prompt with <image>: got one without; pass text to ask or generate")
         given = sort_images(padded(starts)[0], images, image_sizes, None, modalities)
@@ -58,7 +60,8 @@ class PrefixEncoding:
         most = self._prompts_at_once(len(starts), max(map(len, given.views)))
         for first in range(0, len(starts), most):
             own = slice(sum(counts[:first]), sum(counts[: first + most]))
-            prefixes += self._encode_at_once(starts[first : first + most], given.part(own), method)
+            part = slice(first, first + most)
+            prefixes += self._encode_at_once(starts[part], questions[part], given.part(own), method)
         return prefixes
 
     def _prompts_at_once(self, prompts: int, views: int) -> int:
@@ -66,12 +69,21 @@ class PrefixEncoding:
         tower = self.get_vision_tower()
         if tower.device.type != "cpu":
             return prompts
-        widest = views * (tower.num_patches + 1) * tower.config.intermediate_size * tower.dtype.itemsize
+        widest = views * tower.passes * (tower.num_patches + 1) * tower.config.intermediate_size * tower.dtype.itemsize
         return max(1, CPU_ACTIVATIONS // widest)
 
-    def _encode_at_once(self, starts: list[tuple[int, ...]], given: Images, method: Reduction) -> list[ImagePrefix]:
+    def _encode_at_once(
+        self,
+        starts: Sequence[tuple[int, ...]],
+        questions: Sequence[tuple[int, ...]],
+        given: Images,
+        method: Reduction,
+    ) -> list[ImagePrefix]:
         ids, mask = padded(starts)
-        features, lengths = self.encode_views(given.views, given.sizes, method, modalities=given.modalities)
+        asked = self._asked(starts, questions, method)
+        features, lengths = self.encode_views(
+            given.views, given.sizes, method, modalities=given.modalities, asked=asked
+        )
         counts = [sum(token < 0 for token in start) for start in starts]
         per_prompt = [tuple(lengths[sum(counts[:row]) :][:count]) for row, count in enumerate(counts)]
         longest = max_length(self.config)
@@ -80,9 +92,10 @@ class PrefixEncoding:
         listed = given.modalities or ["image"] * len(lengths)
         kinds = [tuple(listed[sum(counts[:row]) :][:count]) for row, count in enumerate(counts)]
         if method.reads_question or any(cut):
+            known = questions if method.question_at_encoder else [None] * len(starts)
             return [
-                ImagePrefix(start, method, own, features=piece, modalities=kind)
-                for start, own, piece, kind in zip(starts, per_prompt, pieces, kinds)
+                ImagePrefix(start, method, own, features=piece, question=of, modalities=kind)
+                for start, own, piece, of, kind in zip(starts, per_prompt, pieces, known, kinds)
             ]
         embeds, plan = self.prepare_inputs(
             ids, mask, reduction=method, encoded=(features, lengths), modalities=given.modalities
@@ -93,11 +106,24 @@ class PrefixEncoding:
         several = self.geometry.views > 1 or max(map(len, given.views)) > 1
         keep_tokens = longest is not None and several
         return [
-            ImagePrefix(start, method, own, rows, stages, blocks, piece if keep_tokens else None, kind)
+            ImagePrefix(start, method, own, rows, stages, blocks, piece if keep_tokens else None, modalities=kind)
             for start, own, piece, kind, (rows, blocks) in zip(
                 starts, per_prompt, pieces, kinds, cut_cache(cache, layouts)
             )
         ]
+
+    def _asked(
+        self, starts: Sequence[tuple[int, ...]], questions: Sequence[tuple[int, ...]], method: Reduction
+    ) -> Asked | None:
+        """The questions of prompts, for a method that reads them before the LLM; InputError where there is none."""
+        if not method.question_at_encoder:
+            return None
+        if not all(questions):
+            raise InputError(
+                f"{name_of(method)} reads the question before the LLM, so that no questions share anything of an "
+                f"image: got a prompt that ends with <image>; give the whole prompt, or choose another method"
+            )
+        return self.asked_in(*padded([start + question for start, question in zip(starts, questions)]))
 
     def _run_prefixes(
         self, embeds: torch.Tensor, layout: Layout, method: Reduction

@@ -21,7 +21,8 @@ from llava.model.generation.static_decoder import StaticDecoder
 from llava.model.language_model.staged_decoder import stage_bounds
 from llava.model.layout import Layout
 from llava.model.trace import Trace
-from llava.reduction import Reduction
+from llava.reduction import Reduction, name_of
+from llava.reduction.positions import KEEP
 
 
 class LlavaSharing(PrefixEncoding):
@@ -59,10 +60,11 @@ class LlavaSharing(PrefixEncoding):
                 f"ask needs a prefix for each question: got {len(prefixes)} for {len(questions)} questions"
             )
         asked = [self._question(own, question) for own, question in zip(prefixes, questions)]
-        settings = greedy_settings(self.generation_config, kwargs)
+        again = any(own.reduction.recomputes for own in prefixes if own is not None)
+        settings = None if again else greedy_settings(self.generation_config, kwargs)
         if settings is None:
             if decoder is not None:
-                decoder.decline("only greedy decoding is compiled")
+                decoder.decline("the method keeps no cache" if again else "only greedy decoding is compiled")
             embeds, layout, cache, method = self._start(prefixes, asked, 0)
             last = torch.tensor([question[-1:] for question in asked], device=embeds.device)
             kwargs = guided(kwargs, self.generation_config, last)
@@ -94,10 +96,15 @@ class LlavaSharing(PrefixEncoding):
         Returns:
             the cache, the logits (B, V) of the last tokens, and per row its cached tokens in each stage.
         """
+        if reduction.masks or reduction.recomputes:
+            raise InputError(
+                f"rows that come and go need a method that chooses once: got {name_of(reduction)} in a form that "
+                f"chooses again at every token; take the form that drops once, or generate"
+            )
         asked = [self._question(own, question) for own, question in zip(prefix, questions)]
         embeds, layout, cache, _ = self._start(list(prefix), asked, 0)
         if not cache.stages and not layout.spans:
-            cache.open(stage_bounds(reduction.layers, len(self.get_model().layers)))
+            cache.open(stage_bounds(reduction.layers, len(self.get_model().layers)), reduction.positions == KEEP)
         before = [own.lengths if own is not None and own.blocks else () for own in prefix]
         trace = Trace()
         arguments = {"past_key_values": cache, "use_cache": True, "reduction": reduction, "logits_to_keep": 1}

@@ -72,6 +72,8 @@ class StaticDecoder:
         Returns:
             tokens (B,) -> logits (B, V) of the next ones.
         """
+        if cache.masking is not None:
+            self.decline("the method chooses anew at every token")
         if not self.works:
             return None
         try:

@@ -120,6 +120,8 @@ def fill(state: StepState, cache: StagedCache) -> None:
         if filler is not None:
             state.fillers[number][:, :length] = filler
             state.positions[number].sub_(filler.sum(dim=1, keepdim=True))
+        if cache.keeps_positions:
+            state.positions[number].copy_(state.positions[0])
         for layer in range(stage.first, stage.stop):
             for buffer, held in zip(state.buffers[layer], (cache.layers[layer].keys, cache.layers[layer].values)):
                 buffer[:, :, :length] = held

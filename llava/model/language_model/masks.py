@@ -27,6 +27,11 @@ def windows_of(config: Any) -> list[int | None]:
     return [None] * layers
 
 
+def window_of(attention: Any) -> int | None:
+    """The window of one layer's attention, from a decoder that is here."""
+    return windows_of(attention.config)[attention.layer_idx]
+
+
 def layer_masks(
     config: Any,
     hidden: torch.Tensor,

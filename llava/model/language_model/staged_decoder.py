@@ -4,7 +4,7 @@ The host's own layers, norm, rotary embedding and mask functions do the computin
 each layer sees. With nothing to drop it is bit-equal to the host.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,14 +13,13 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from llava.model.cache.staged_cache import StagedCache
-from llava.model.devices import device_of
-from llava.model.evidence.llama import LlamaEvidence
-from llava.model.language_model.masks import layer_masks, windows_of
-from llava.model.layout import Layout, splice
-from llava.model.targets import asking_columns, follow, join_spans, split_spans
-from llava.model.trace import StageTrace, Trace
-from llava.reduction import Reduction, Selection
+from llava.model.language_model.masks import layer_masks
+from llava.model.language_model.reducing import Flow, Reducing, choose_again
+from llava.model.layout import Layout
+from llava.model.trace import Trace
+from llava.reduction import Reduction
 from llava.reduction.methods.none import Unreduced
+from llava.reduction.positions import KEEP
 
 
 @dataclass
@@ -76,46 +75,51 @@ class StagedDecoder:
         method = reduction if reduction is not None and layout.spans else Unreduced()
         if labels is not None and method.layers and method.reads_question:
             labels = labels.cpu()  # once, instead of asking the device at every stage
+        assert not method.masks or method.positions == KEEP, "what is only masked stays where it is"
         bounds = stage_bounds(method.layers, len(self.layers))
+        keeps = method.positions == KEEP
         if past_key_values is not None:
             if not past_key_values.stages:
-                past_key_values.open(bounds)
+                past_key_values.open(bounds, keeps)
             assert not method.layers or past_key_values.length(0) == 0, "image tokens are dropped in the first prefill"
             bounds = [(stage.first, stage.stop) for stage in past_key_values.stages]
-
+            keeps = past_key_values.keeps_positions
         own_positions = layout.spans or (past_key_values is not None and past_key_values.length(0))
         given = None if own_positions else position_ids
 
+        flow = Flow(hidden, layout, labels)
+        reducing = Reducing(self, method, flow, trace)
+        before: Any = None  # what entered the layer that ran last
         rotary: Any = None
         for number, (first, stop) in enumerate(bounds):
-            if method.layers and number > 0:
-                asking = asking_columns(labels) if labels is not None and method.reads_question else None
-                asked, others = split_spans(layout, asking)
-                if asked.spans:
-                    # The layer asked may lie on another device than those before it.
-                    hidden, *rotary = (states.to(device_of(self.layers[first])) for states in (hidden, *rotary))
-                    window = windows_of(self.config)[first]
-                    evidence = LlamaEvidence(self.layers[first], hidden, asked, rotary, asking, window)
-                    step = _drop(first, method.at_layer(number - 1, evidence), hidden, asked)
-                    labels = follow(labels, asked, step.after) if labels is not None else None
-                    hidden, layout = step.leaving, join_spans(step.after, others)
-                    if trace is not None:
-                        trace.stages.append(step)
-            filler, positions = _place(hidden, layout, past_key_values, number, given)
+            flow = replace(flow, hidden=hidden)
+            if number > 0 and method.layers:
+                flow = reducing.before(first, number - 1, flow, before, rotary)
+                hidden = flow.hidden
+            elif number > 0 and past_key_values is not None and past_key_values.masking is not None:
+                choose_again(self.layers, past_key_values, number, before, rotary, trace)
+            filler, positions = _place(flow, past_key_values, number, given)
             view = past_key_values.view(number) if past_key_values is not None else None
             masks = self.layer_masks(self.config, hidden, filler, view, given, (first, stop))
+            if keeps and number == 0:
+                flow = replace(flow, positions=positions)
             rotary = self.rotary_emb(hidden, position_ids=positions)
+            # Flash attention takes positions that do not count up by one for the sequences of a packed row.
+            told = None if keeps and number > 0 else positions
             for layer, mask in zip(self.layers[first:stop], masks):
+                before = hidden
                 hidden = layer(
                     hidden,
                     attention_mask=mask,
-                    position_ids=positions,
+                    position_ids=told,
                     past_key_values=past_key_values,
                     use_cache=use_cache,
                     position_embeddings=rotary,
                     **kwargs,
                 )
-        return StagedOutput(last_hidden_state=self.norm(hidden), past_key_values=past_key_values, labels=labels)
+        if past_key_values is not None and method.masks and method.layers:
+            past_key_values.masking = (method, reducing.spans(layout))
+        return StagedOutput(last_hidden_state=self.norm(hidden), past_key_values=past_key_values, labels=flow.labels)
 
 
 def stage_bounds(drop_after: list[int], layers: int) -> list[tuple[int, int]]:
@@ -124,30 +128,31 @@ def stage_bounds(drop_after: list[int], layers: int) -> list[tuple[int, int]]:
     return list(zip(edges, edges[1:]))
 
 
-def _drop(layer: int, selection: Selection, hidden: torch.Tensor, layout: Layout) -> StageTrace:
-    """Hidden states (B, T, D) and their layout before and after a selection before a layer."""
-    leaving, after = splice(hidden, layout, selection)
-    return StageTrace(layer, selection, layout, after, hidden, leaving)
-
-
 def _place(
-    hidden: torch.Tensor, layout: Layout, cache: StagedCache | None, stage: int, given: torch.Tensor | None
+    flow: Flow, cache: StagedCache | None, stage: int, given: torch.Tensor | None
 ) -> tuple[torch.Tensor | None, torch.Tensor]:
     """Padding (B, cached + T) and positions (1 or B, T) of new tokens in a stage; the padding is noted in the cache.
 
     Args:
         given: positions that a caller gave for text.
     """
+    hidden, layout = flow.hidden, flow.layout
     count, device = hidden.shape[1], hidden.device
     past = cache.length(stage) if cache is not None else 0
     steps = torch.arange(count, device=device)
     new_filler = steps < layout.padding(device) if layout.padded else None
+    if flow.unseen is not None:
+        new_filler = flow.unseen if new_filler is None else new_filler | flow.unseen
     filler = new_filler if cache is None else cache.filler_and(stage, new_filler, count)
-    if filler is None:
+    if flow.positions is not None:
+        positions = flow.positions.to(device)
+    elif given is not None:
+        positions = given
+    elif filler is None:
         positions = (steps + past)[None]
     else:
         # A token's position is the number of real tokens before it.
         positions = ((~filler).cumsum(dim=1) - 1).clamp(min=0)[:, past:]
-        if cache is not None and new_filler is not None:
-            cache.stages[stage].filler = filler
-    return filler, positions if given is None else given
+    if cache is not None and new_filler is not None:
+        cache.stages[stage].filler = filler
+    return filler, positions

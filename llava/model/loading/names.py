@@ -25,6 +25,12 @@ def checkpoint_names(state: State) -> State:
     return {TOWER.sub(r"\1.vision_tower.vision_tower.vision_model.", name): state[name] for name in state}
 
 
+def with_shared(state: State) -> State:
+    """The output layer under its own name where it is the table of embeddings: on disk each name has a file."""
+    tables = [state[name] for name in VOCABULARY if name in state]
+    return {VOCABULARY[-1]: tables[0]} | state if tables else state
+
+
 def without_prefixes(state: State) -> State:
     """Names of `non_lora_trainables.bin` as the model has them: PEFT and DeepSpeed put prefixes before them."""
     bare = {name.removeprefix("base_model."): tensor for name, tensor in state.items()}

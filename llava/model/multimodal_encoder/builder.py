@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from llava.model.multimodal_encoder.clip_encoder import CLIPVisionTower
-from llava.model.multimodal_encoder.clip_s2 import CLIPVisionTowerS2
+from llava.model.multimodal_encoder.clip_encoder import CLIPVisionTower, CLIPVisionTowerS2
 from llava.model.multimodal_encoder.image_processor import build_image_processor
 from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower
 from llava.model.multimodal_encoder.source import KNOWN_TOWERS, TowerSource, locate_tower

@@ -18,6 +18,6 @@ class PartialSiglip(Partial, SiglipVisionModel):
             del self.head
         self.use_head: bool = False
 
-    def enter(self, pixel_values: torch.Tensor) -> torch.Tensor:
+    def enter(self, pixel_values: torch.Tensor, interpolate: bool = False) -> torch.Tensor:
         """(V, 3, h, w) -> (V, n, D)."""
-        return self.embeddings(pixel_values)
+        return self.embeddings(pixel_values, interpolate_pos_encoding=interpolate)

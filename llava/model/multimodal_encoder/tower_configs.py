@@ -113,6 +113,11 @@ def tower_config(settings: dict[str, Any], what: str, where: str) -> Any:
     return config
 
 
+def layers_there(vision_config: Any) -> int:
+    """Layers of the encoder as LLaVA has it: SigLIP's last one is cut off."""
+    return vision_config.num_hidden_layers - (vision_config.model_type == SIGLIP)
+
+
 def has_cls(vision_config: Any) -> bool:
     """True where the encoder has a [CLS] token: in CLIP, not in SigLIP."""
     return vision_config.model_type == CLIP

@@ -1,6 +1,6 @@
 """What every vision tower is: LLaVA's names, its weights, the features of one layer, and what a method keeps of them.
 
-A kind of tower (`clip_encoder.py`, `siglip_encoder.py`, `clip_s2.py`) says how pixels are seen and what a method may
+A kind of tower (`clip_encoder.py`, `siglip_encoder.py`) says how pixels are seen and what a method may
 ask about them.
 """
 
@@ -14,8 +14,11 @@ from torch import nn
 from llava.errors import InputError, shown
 from llava.model.devices import device_of
 from llava.model.evidence.clip import ClipEvidence
+from llava.model.evidence.surroundings import Surroundings
 from llava.model.multimodal_encoder.tower_configs import tower_config
 from llava.model.multimodal_encoder.tower_files import TowerFiles
+from llava.model.multimodal_encoder.wanted import Wanted
+from llava.model.question import Asked
 from llava.reduction import Reduction, Selection
 
 
@@ -26,17 +29,25 @@ class Encoded:
     Attributes:
         features: (V, k, D): all patches, or [CLS] with `cls_patch`, or what a method kept: [CLS], dominant, contextual.
         selection: what was kept; None where nothing was dropped.
+        evidence: what a method that chooses after the projector may ask about the views; None for others.
     """
 
     features: torch.Tensor
     selection: Selection | None
+    evidence: ClipEvidence | None = None
 
 
 @dataclass
 class _Note:
-    """Where a call of the tower leaves what was kept. No list or dict: accelerate's hooks hand on copies of those."""
+    """What a call of the tower is told besides, and where it leaves what was kept.
 
+    No list or dict: accelerate's hooks hand on copies of those.
+    """
+
+    views: tuple[int, ...] = ()
+    asked: Asked | None = None
     selection: Selection | None = None
+    evidence: ClipEvidence | None = None
 
 
 class VisionTower(TowerFiles, nn.Module):
@@ -99,13 +110,30 @@ class VisionTower(TowerFiles, nn.Module):
         """(V, 3, height, width), any floating dtype and device -> (V, tokens, D), what enters `last_layer`."""
         return self._run(self._checked(pixels), self.layers_to_run - 1).last_hidden_state
 
-    def see(self, pixels: torch.Tensor) -> Any:
-        """Run the encoder up to the selected layer over (V, 3, height, width) pixels; what `evidence` is made of."""
-        return self._run(self._checked(pixels), self.layers_to_run)
+    def see(self, pixels: torch.Tensor, reduction: Reduction | None = None) -> Any:
+        """Run the encoder up to the selected layer over (V, 3, height, width) pixels; what `evidence` is made of.
 
-    def evidence(self, seen: Any, pixels: torch.Tensor) -> ClipEvidence:
-        """What a method may ask about `seen`. Nothing is computed before it is asked for."""
-        return self.evidence_class(self.last_layer, seen.entering, seen.last_hidden_state, pixels)
+        Args:
+            reduction: a method that may want more of the encoder, or a smaller picture.
+        """
+        return self._run(self._checked(pixels), self.layers_to_run, self.wanted(reduction))
+
+    def evidence(
+        self, seen: Any, pixels: torch.Tensor, views: tuple[int, ...] = (), asked: Asked | None = None
+    ) -> ClipEvidence:
+        """What a method may ask about `seen`. Nothing is computed before it is asked for.
+
+        Args:
+            views, asked: see `encode`.
+        """
+        around = Surroundings(self, seen.others or {}, seen.into, views, asked)
+        return self.evidence_class(self.last_layer, seen.entering, seen.last_hidden_state, pixels, around)
+
+    def wanted(self, reduction: Reduction | None) -> Wanted | None:
+        """What a method wants of the encoder besides its last layer; None: nothing."""
+        depth = len(self.vision_tower.encoder.layers)
+        wanted = Wanted.of(reduction, depth, self.layers_to_run, self.num_patches_per_side)
+        return None if wanted.nothing else wanted
 
     def _checked(self, pixels: torch.Tensor) -> torch.Tensor:
         edge = self.image_size
@@ -117,18 +145,26 @@ class VisionTower(TowerFiles, nn.Module):
             )
         return pixels
 
-    def _run(self, pixels: torch.Tensor, layers: int) -> Any:
-        return self.vision_tower(pixels.to(device=self.device, dtype=self.dtype), layers=layers)
+    def _run(self, pixels: torch.Tensor, layers: int, wanted: Wanted | None = None) -> Any:
+        return self.vision_tower(pixels.to(device=self.device, dtype=self.dtype), layers=layers, wanted=wanted)
 
-    def encode(self, pixels: torch.Tensor, reduction: Reduction | None = None) -> Encoded:
-        """Run the encoder up to the selected layer and keep what the method keeps.
+    def encode(
+        self,
+        pixels: torch.Tensor,
+        reduction: Reduction | None = None,
+        views: tuple[int, ...] = (),
+        asked: Asked | None = None,
+    ) -> Encoded:
+        """Run the encoder up to the selected layer and keep what the method keeps there.
 
         Args:
             pixels: (V, 3, height, width), any floating dtype and device; moved to the tower's.
+            views: how many of the views, one after the other, are of each picture; (): one.
+            asked: the questions, for a method that reads them here.
         """
-        note = _Note()
+        note = _Note(views, asked)
         features = self(pixels, reduction, note)
-        return Encoded(features, note.selection)
+        return Encoded(features, note.selection, note.evidence)
 
     def forward(self, images: Any, reduction: Reduction | None = None, note: "_Note | None" = None) -> Any:
         """LLaVA's call: (V, 3, h, w) -> (V, k, D), or a list of single images -> a list of (1, k, D).
@@ -140,15 +176,18 @@ class VisionTower(TowerFiles, nn.Module):
         """
         if isinstance(images, list):
             return [self(image[None], reduction) for image in images]
-        evidence = self.evidence(self.see(images), images)
+        later = reduction is not None and reduction.after_projector is not None
+        told = note or _Note()
+        evidence = self.evidence(self.see(images, reduction), images, told.views, told.asked)
         selection = reduction.at_encoder(evidence) if reduction is not None else None
         if selection is not None:
-            features = _kept(evidence, selection)
+            features = selection.tokens(evidence.values, evidence.cls_token if selection.keeps_cls else None)
         else:
-            features = evidence.tokens if self.select_feature == "cls_patch" else evidence.values
+            whole = self.select_feature == "cls_patch" and not later
+            features = evidence.tokens if whole else evidence.values
         if note is None:
             return features.to(images.dtype)
-        note.selection = selection
+        note.selection, note.evidence = selection, evidence if later else None
         return features
 
     @property
@@ -185,12 +224,3 @@ class VisionTower(TowerFiles, nn.Module):
     def num_patches(self) -> int:
         """Patches of one view, [CLS] not counted."""
         return self.num_patches_per_side**2
-
-
-def _kept(evidence: ClipEvidence, selection: Selection) -> torch.Tensor:
-    """(V, k, D): [CLS] where it is kept, dominant, contextual."""
-    parts = [evidence.cls_token] if selection.keeps_cls else []
-    parts.append(evidence.values.take_along_dim(selection.kept[..., None], dim=1))
-    if selection.merged is not None:
-        parts.append(selection.merged.values)
-    return torch.cat(parts, dim=1)

@@ -11,6 +11,7 @@ from typing import ClassVar, Self
 from llava.errors import InputError
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_falling, checked_layers, checked_ratios
+from llava.reduction.positions import position_policy
 from llava.reduction.scoring import mean_received
 from llava.reduction.selection import Selection
 from llava.reduction.stages import keep_top
@@ -28,6 +29,7 @@ class PyramidDrop(Reduction):
         default_factory=lambda: [0.5, 0.25, 0.125],
         metadata={"help": "share of the image's original tokens kept at each of those layers, e.g. [0.5,0.25,0.125]"},
     )
+    positions: str = position_policy("renumber")
     reads_question: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -7,11 +7,13 @@ The counts follow the official implementation, which differs from the paper in t
 """
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import ClassVar, Self
 
 from llava.errors import InputError
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_encoder_counts, check_falling, checked_layers, checked_pairs, positive
+from llava.reduction.positions import position_policy
 from llava.reduction.selection import Selection
 from llava.reduction.stages import encoder_stage, image_scores, keep_and_merge, own_pairs
 
@@ -19,6 +21,9 @@ from llava.reduction.stages import encoder_stage, image_scores, keep_and_merge, 
 PAPER_BUDGET = 32
 PAPER_ENCODER = (42, 6)
 PAPER_PAIRS = ((30, 5), (22, 4), (16, 3))
+# Of a video the encoder keeps 3 x the budget, of a picture 1.5 x. The paper does not say what its stages inside the LLM
+# keep of one: here as much less as holds the average, in a picture's proportions.
+VIDEO_ENCODER, VIDEO_PAIRS = Fraction(2), Fraction(2, 5)
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class VisionDrop(Reduction):
         metadata={"help": "[dominant,contextual] kept at each of those layers, e.g. [[30,5],[22,4],[16,3]]"}
     )
 
+    positions: str = position_policy("renumber")
     usual_budget: ClassVar[int | None] = PAPER_BUDGET
 
     def __post_init__(self) -> None:
@@ -64,13 +70,15 @@ class VisionDrop(Reduction):
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
         """The paper's schedule scaled to `retain`, at a quarter, half and three quarters of the depth.
 
-        The encoder keeps 1.5 x `retain`, shared out evenly among the views of a LLaVA-NeXT image.
+        The encoder keeps 1.5 x `retain`, 3 x of a video, shared out evenly among the views of a LLaVA-NeXT image or
+        the frames.
         """
+        encoder, stages = (VIDEO_ENCODER, VIDEO_PAIRS) if geometry.frames else (Fraction(1), Fraction(1))
 
-        def scaled(count: int, views: int = 1) -> int:
-            return max(1, round(count * retain / (PAPER_BUDGET * views)))
+        def scaled(count: int, part: Fraction) -> int:
+            return max(1, round(count * retain * part / PAPER_BUDGET))
 
-        pairs = [[scaled(dominant), scaled(contextual)] for dominant, contextual in PAPER_PAIRS]
+        pairs = [[scaled(dominant, stages), scaled(contextual, stages)] for dominant, contextual in PAPER_PAIRS]
         totals = [sum(pair) for pair in pairs]
         if sorted(set(totals), reverse=True) != totals:
             raise InputError(
@@ -78,8 +86,8 @@ class VisionDrop(Reduction):
                 f"{', '.join(map(str, totals))}; raise it"
             )
         return cls(
-            dominant=scaled(PAPER_ENCODER[0], geometry.views),
-            contextual=scaled(PAPER_ENCODER[1], geometry.views),
+            dominant=scaled(PAPER_ENCODER[0], encoder / geometry.views),
+            contextual=scaled(PAPER_ENCODER[1], encoder / geometry.views),
             layer_list=[round(geometry.layers * quarter / 4) for quarter in (1, 2, 3)],
             image_token_list=pairs,
         )

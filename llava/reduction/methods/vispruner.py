@@ -8,7 +8,8 @@ Where the list of others has an odd length (as for 50 tokens of 576), the releas
 scores it leaves the order to the processor. The default pairs the odd one as well and puts the earlier of equals first.
 With `published` such counts are refused and equals are left to torch's sort; where there are neither, both are the
 same. The rule is numerically fragile: rounding may change a choice on most images. An encoder without [CLS] (SigLIP)
-ranks patches by the attention they receive.
+ranks patches by the attention they receive. Rows of a LLaVA-NeXT image keep their newline tokens on top of the
+patches, as released.
 """
 
 from dataclasses import dataclass, field
@@ -19,9 +20,10 @@ import torch
 from llava.errors import InputError
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_patches, checked_number, positive, switch
+from llava.reduction.published import published_setting
 from llava.reduction.rules.vispruner import important_and_diverse, odd_list
-from llava.reduction.schedule import per_view
-from llava.reduction.selection import Selection
+from llava.reduction.schedule import per_view_beside_newlines
+from llava.reduction.selection import NEWLINES, Selection
 from llava.reduction.stages import at_most, patch_scores
 
 
@@ -33,9 +35,7 @@ class VisPruner(Reduction):
     important_ratio: float = field(
         default=0.5, metadata={"help": "share of them chosen by attention, the rest by diversity; released: 0.5"}
     )
-    published: bool = field(
-        default=False, metadata={"help": "true: refuse what the released code cannot do, else as released"}
-    )
+    published: bool = published_setting("refuse what the released code cannot do, else as released")
 
     def __post_init__(self) -> None:
         positive("visual_token_num", self.visual_token_num)
@@ -47,10 +47,10 @@ class VisPruner(Reduction):
         important = tuple(int(count * self.important_ratio) for count in counts)
         diverse = tuple(count - first for count, first in zip(counts, important))
         kept = important_and_diverse(evidence.values, scores, important, diverse, evidence.lengths, self.published)
-        return Selection(kept, counts, scores.masked_fill(~evidence.valid, -torch.inf))
+        return Selection(kept, counts, scores.masked_fill(~evidence.valid, -torch.inf), arrangement=NEWLINES)
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
-        return [geometry.views * self.visual_token_num]
+        return [geometry.views * self.visual_token_num + geometry.newlines]
 
     def check(self, geometry: Geometry) -> None:
         super().check(geometry)
@@ -66,5 +66,5 @@ class VisPruner(Reduction):
 
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
-        """`retain` patches, shared out evenly among the views of a LLaVA-NeXT image; half of them by attention."""
-        return cls(visual_token_num=per_view(retain, geometry))
+        """`retain` tokens: newlines, the rest shared out evenly among the views; half of the patches by attention."""
+        return cls(visual_token_num=per_view_beside_newlines("vispruner", retain, geometry))

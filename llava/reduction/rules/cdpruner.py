@@ -18,7 +18,7 @@ def question_relevance(
     text_embeds: torch.Tensor,
     valid: torch.Tensor,
     text_valid: torch.Tensor,
-    published: bool = False,
+    groups: tuple[int, ...] | None = None,
 ) -> torch.Tensor:
     """How little CLIP finds a patch like the question, from 0 to 1: low similarity is what the method calls relevant.
 
@@ -26,8 +26,8 @@ def question_relevance(
         image_embeds: (I, n, d), the patches through CLIP's last norm and visual projection.
         text_embeds: (I, s, d), the question through CLIP's text tower, in pieces of 77 tokens.
         text_valid: (I, s) bool, where there is a piece.
-        published: least and most over all rows handed over (the views of one image), as released; otherwise each row
-            has its own, so that a row of a batch comes out as it does alone.
+        groups: how many rows, one after the other, share their least and most (the views of one image), as released;
+            None: each row has its own.
 
     Returns:
         (I, n) float32.
@@ -35,10 +35,15 @@ def question_relevance(
     likeness = unit(image_embeds) @ unit(text_embeds).transpose(1, 2)
     pieces = text_valid.sum(dim=1, keepdim=True)
     relevance = -likeness.masked_fill(~text_valid[:, None], 0).sum(dim=-1) / pieces
-    over = (0, 1) if published else (1,)
-    least = relevance.masked_fill(~valid, torch.inf).amin(dim=over, keepdim=True)
-    most = relevance.masked_fill(~valid, -torch.inf).amax(dim=over, keepdim=True)
-    spread = most - least if published else (most - least).clamp(min=torch.finfo(least.dtype).tiny)
+    least = relevance.masked_fill(~valid, torch.inf).amin(dim=1)
+    most = relevance.masked_fill(~valid, -torch.inf).amax(dim=1)
+    if groups is not None:
+        counts = torch.tensor(groups, device=valid.device)
+        group = torch.arange(len(groups), device=valid.device).repeat_interleave(counts, output_size=len(valid))
+        least = least.new_full((len(groups),), torch.inf).scatter_reduce(0, group, least, "amin")[group]
+        most = most.new_full((len(groups),), -torch.inf).scatter_reduce(0, group, most, "amax")[group]
+    least, most = least[:, None], most[:, None]
+    spread = (most - least).clamp(min=torch.finfo(least.dtype).tiny)
     return (relevance - least + 1e-6) / spread
 
 

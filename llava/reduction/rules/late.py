@@ -6,6 +6,8 @@ xuyang-liu16/V2Drop. Both keep the best tokens in their old order and leave surv
 
 import torch
 
+from llava.reduction.rules.basics import choice
+
 
 def fastv_scores(rows: torch.Tensor) -> torch.Tensor:
     """(I, H, 1, n), what the last prompt token gave to the image in the layer that has run -> (I, n), mean over heads.
@@ -15,16 +17,12 @@ def fastv_scores(rows: torch.Tensor) -> torch.Tensor:
     return rows.mean(dim=1).squeeze(1)
 
 
-def fastv_kept(tokens: int, dropped_share: float) -> int:
-    """Tokens left of an image of `tokens`."""
-    return round(tokens * (1 - dropped_share))
-
-
+@choice
 def v2drop_scores(entering: torch.Tensor, entered_before: torch.Tensor) -> torch.Tensor:
     """How far a layer moved each token: (I, n, D), before this layer and before the last one -> (I, n) float32."""
     return (entering.float() - entered_before.float()).norm(dim=-1)
 
 
-def v2drop_kept(tokens: int, ratio: float) -> int:
-    """Tokens left of an image of `tokens`: int(tokens * ratio), one at least."""
-    return max(1, int(tokens * ratio))
+def v2drop_kept(tokens: int, ratio: float, least: int = 1) -> int:
+    """Tokens left of an image of `tokens`: int(tokens * ratio), `least` at the least, if there are so many."""
+    return min(tokens, max(least, int(tokens * ratio)))

@@ -27,7 +27,11 @@ def prumerge_scores(cls_query: torch.Tensor, keys: torch.Tensor) -> torch.Tensor
 
 @choice
 def prumerge_order(
-    scores: torch.Tensor, share: float | None = None, plus: bool = False, published: bool = False
+    scores: torch.Tensor,
+    share: float | None = None,
+    plus: bool = False,
+    published: bool = False,
+    groups: tuple[int, ...] | None = None,
 ) -> tuple[torch.Tensor, tuple[int, ...]]:
     """The best patches by falling score; with `plus` then every step-th patch that is not among them, ascending.
 
@@ -39,6 +43,7 @@ def prumerge_order(
         share: keep int(n * share); None: as many as are outliers of an image's scores.
         published: one share for all rows handed over, counted over all their scores, and none kept of pictures without
             outliers. Mended: each row has its own, keeps one patch at least, and steps are at least one.
+        groups: as published, how many rows, one after the other, share each such count; None: all.
 
     Returns:
         (I, max(counts)) order; and the counts.
@@ -50,7 +55,9 @@ def prumerge_order(
     if share is not None:
         shares = [share] * images
     elif published:
-        shares = [count_outliers(scores.reshape(1, -1)).item() / scores.numel()] * images
+        parts = scores.split(list(groups or [images]))
+        found = torch.cat([count_outliers(part.reshape(1, -1)) for part in parts]).tolist()
+        shares = [count / part.numel() for count, part in zip(found, parts) for _ in part]
     else:
         shares = [max(1, found) / length for found in count_outliers(scores).tolist()]
     best = tuple(int(length * part) for part in shares)

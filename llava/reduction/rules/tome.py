@@ -62,3 +62,41 @@ def merge_pairs(tokens: torch.Tensor, sizes: torch.Tensor, match: Match) -> tupl
     sums = torch.cat([even.take_along_dim(match.unmerged[..., None], dim=1), odd], dim=1)
     total = torch.cat([sizes[:, 0::2].gather(1, match.unmerged), odd_sizes], dim=1)
     return (sums / total[..., None]).to(tokens.dtype), total
+
+
+def pairs_per_layer(tokens: int, wanted: int, layers: int) -> tuple[int, ...]:
+    """How many pairs each layer merges so that `wanted` of `tokens` patches are left after the last.
+
+    The smallest number for all layers that comes to it, and less where fewer are missing. A layer merges half of its
+    tokens at most; where even that is not enough, the plan falls short of it.
+    """
+    plan: tuple[int, ...] = ()
+    for pairs in range(max(1, -(-(tokens - wanted) // layers)), tokens):
+        left, steps = tokens, []
+        for _ in range(layers):
+            steps.append(min(pairs, left // 2, left - wanted))
+            left -= steps[-1]
+        plan = tuple(steps)
+        if left == wanted:
+            break
+    return plan or (0,) * layers
+
+
+def follow(into: torch.Tensor, match: Match, tokens: int) -> torch.Tensor:
+    """Where patches are after a merge: (I, n) int64 places among `tokens`, [CLS] at 0 -> places among those left."""
+    stays = match.unmerged.shape[1]
+    place = torch.arange(tokens, device=into.device).expand(len(into), -1)
+    moved = torch.empty_like(place)
+    moved[:, 1::2] = stays + place[:, 1::2] // 2
+    even = torch.empty_like(place[:, 0::2])
+    even.scatter_(1, match.unmerged, torch.arange(stays, device=into.device).expand_as(match.unmerged))
+    even.scatter_(1, match.merged, stays + match.into)
+    moved[:, 0::2] = even
+    return moved.gather(1, into)
+
+
+def first_members(into: torch.Tensor, count: int) -> torch.Tensor:
+    """(I, n) int64 tokens that patches went into, every one of `count` -> (I, count), the first patch of each."""
+    place = torch.arange(into.shape[1], device=into.device).expand_as(into)
+    first = torch.full((len(into), count), into.shape[1], device=into.device)
+    return first.scatter_reduce(1, into, place, "amin")

@@ -8,7 +8,9 @@ from typing import Any
 
 from llava.errors import InputError, one_line
 from llava.mm_utils import tokenizer_image_token
-from llava.reduction import Geometry, Reduction, name_of, resolve
+from llava.model.geometry import image_geometry_of
+from llava.reduction import Reduction, name_of, resolve
+from llava.reduction.positions import written_settings
 from llava.serve.api.answers import Form
 from llava.serve.api.errors import Refusal
 from llava.serve.api.pictures import picture_of
@@ -82,7 +84,7 @@ class Asker:
         prompt = prompt_of(asked.messages, settings.conv_mode, start_end)
         places = [f"image {number + 1}" for number in range(len(prompt.urls))]
         reading = [
-            asyncio.to_thread(picture_of, url, place, self._loaded, settings.fetch)
+            asyncio.to_thread(picture_of, url, place, self._loaded, settings.fetch, len(places) > 1)
             for url, place in zip(prompt.urls, places)
         ]
         pictures = tuple(await asyncio.gather(*reading))
@@ -113,7 +115,7 @@ class Asker:
             ]  # fmt: skip
         except InputError as error:
             raise Refusal(400, one_line(error)) from None
-        extra = {"reduction": {"method": name_of(method), **vars(method)}}
+        extra = {"reduction": {"method": name_of(method), **written_settings(method)}}
         return Job(requests, events, Form(f"chatcmpl-{uuid.uuid4().hex}", settings.name, self._loaded.tokenizer, extra),
                    self._engine)  # fmt: skip
 
@@ -133,11 +135,11 @@ class Asker:
             Refusal: 400, where the prompt leaves no room for what was asked for.
         """
         model, longest = self._loaded.model, self._longest()
-        geometry = model.geometry
+        tower = model.get_vision_tower()
         prompt = len(ids) - len(pictures)
         for picture in pictures:
             views = len(picture.pixels) if picture.pixels.ndim == 4 else 1
-            own = Geometry(geometry.layers, geometry.patches, views, geometry.has_cls)
+            own = image_geometry_of(model.config, tower.config, views, picture.size, picture.modality)
             prompt += method.tokens_per_stage(own)[0]
         wanted = asked.max_completion_tokens or asked.max_tokens
         if prompt + (wanted or 1) > longest:

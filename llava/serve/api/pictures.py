@@ -9,30 +9,33 @@ from typing import Any
 
 from llava.errors import InputError, one_line
 from llava.files.pictures import load_image_from_base64
-from llava.mm_utils import process_images
+from llava.mm_utils import process_picture
 from llava.serve.api.errors import Refusal
 from llava.serve.engine.request import Picture
 
 DATA = re.compile(r"data:(image/[\w.+-]+)?(;[\w-]+=[\w.-]+)*;base64,", re.A | re.I)
 
 
-def picture_of(url: str, place: str, loaded: Any, fetch: Callable[[str], bytes] | None) -> Picture:
+def picture_of(
+    url: str, place: str, loaded: Any, fetch: Callable[[str], bytes] | None, beside_others: bool = False
+) -> Picture:
     """The picture at an address, ready for the model.
 
     Args:
         place: the field, for complaints.
         fetch: gets the bytes of an `https:` address; None: this server fetches nothing.
+        beside_others: the prompt has several pictures.
 
     Raises:
         Refusal: 400 for what is no picture, cannot be reached, is too large, or has another kind of address.
     """
     try:
         image = load_image_from_base64(base64.b64encode(_content(url, fetch)))
-        pixels = process_images([image], loaded.processor, loaded.model.config)[0]
+        pixels, modality = process_picture(image, loaded.processor, loaded.model.config, beside_others)
     except InputError as error:
         raise Refusal(400, f"{place}: {one_line(error)}", "invalid_image_url", place) from None
     key = hashlib.sha256(image.tobytes() + repr(image.size).encode()).hexdigest()
-    return Picture(pixels, image.size, key)
+    return Picture(pixels, image.size, key, modality)
 
 
 def _content(url: str, fetch: Callable[[str], bytes] | None) -> bytes:

@@ -56,7 +56,7 @@ class Batch:
         before = [(self._cache, list(range(len(self.rows))))] if self._cache is not None else []
         sources = [*before, (cache, staying)]
         everyone = [*self.rows, *(rows[at] for at in staying)]
-        self._cache = rearranged(self._model.config, sources, [row.cached for row in everyone], ROOM)
+        self._cache = rearranged(sources, [row.cached for row in everyone], ROOM)
         new = drawn.tokens[torch.tensor(staying, device=drawn.tokens.device)]
         self._newest = new if self._newest is None else torch.cat([self._newest, new])
         self.rows = everyone
@@ -93,7 +93,7 @@ class Batch:
             return
         assert self._cache is not None and self._newest is not None
         lengths = [row.cached for row in self.rows]
-        self._cache = rearranged(self._model.config, [(self._cache, staying)], lengths, ROOM)
+        self._cache = rearranged([(self._cache, staying)], lengths, ROOM)
         self._newest = self._newest[torch.tensor(staying, device=self._newest.device)]
 
     def _say(self, rows: list[Row], logits: torch.Tensor) -> Drawn:

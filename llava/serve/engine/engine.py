@@ -160,6 +160,7 @@ class Engine:
                 [picture.pixels for picture in shown],
                 [picture.size for picture in shown],
                 next(iter(new.values())).reduction,
+                [picture.modality for picture in shown],
             )
             for key, prefix in zip(new, made):
                 found[key] = prefix
@@ -185,8 +186,8 @@ def _by_method(requests: Iterable[Request]) -> list[tuple[str, list[Request]]]:
 
 
 def _key(request: Request) -> Hashable:
-    """A prefix is of its pictures, of the text around them and of a method."""
-    start = split_prompt(request.ids)[0]
+    """A prefix is of its pictures, of the text around them and of a method, and perhaps of the question."""
+    start = tuple(request.ids) if request.reduction.question_at_encoder else split_prompt(request.ids)[0]
     return tuple(picture.key for picture in request.pictures), start, repr(request.reduction)
 
 

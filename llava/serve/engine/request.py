@@ -45,11 +45,19 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Picture:
-    """Pixels (3, h, w) or (views, 3, h, w), the (width, height) of the picture, and what makes it the same picture."""
+    """A picture as the model takes it.
+
+    Attributes:
+        pixels: (3, h, w) or (views, 3, h, w).
+        size: (width, height) of the picture.
+        key: what makes it the same picture.
+        modality: see `llava.model.image_entries.MODALITIES`.
+    """
 
     pixels: torch.Tensor
     size: tuple[int, int]
     key: Hashable
+    modality: str = "image"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ In a cache that was just filled, padding lies between a prefix and a shorter que
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -15,7 +14,7 @@ Lengths = tuple[int, ...]  # cached tokens of a row in each stage
 
 
 def rearranged(
-    config: Any, sources: Sequence[tuple[StagedCache, Sequence[int]]], lengths: Sequence[Lengths], room: int
+    sources: Sequence[tuple[StagedCache, Sequence[int]]], lengths: Sequence[Lengths], room: int
 ) -> StagedCache:
     """A cache of some rows of others, one cache's rows after the other's, without more padding than they need.
 
@@ -28,8 +27,7 @@ def rearranged(
         a cache of its own; the sources are only read.
     """
     assert sum(len(rows) for _, rows in sources) == len(lengths) > 0, "every row has its lengths"
-    cache = StagedCache(config, room)
-    cache.open([(stage.first, stage.stop) for stage in sources[0][0].stages])
+    cache = sources[0][0].like(room)
     cache.add_surplus(tuple(source.surplus[row] if source.surplus else 0 for source, rows in sources for row in rows))
     for number, stage in enumerate(cache.stages):
         own = [row[number] for row in lengths]

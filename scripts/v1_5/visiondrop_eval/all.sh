@@ -8,7 +8,8 @@ here="$(dirname -- "$(readlink -f -- "$0")")" && [ -f "$here/common.sh" ] || her
 set -uo pipefail
 unset SPLIT # names a file of one benchmark
 names=("$@")
-((${#names[@]} > 0)) || names=(gqa mmbench mmbench_cn mme pope sqa textvqa vizwiz vqav2 seed mmvet llavabench)
+((${#names[@]} > 0)) || names=(gqa mmbench mmbench_cn mme pope sqa textvqa vizwiz vqav2 seed mmvet llavabench
+    msvd msrvtt tgif activitynet)
 finished=() skipped=() failed=()
 for name in "${names[@]}"; do
     "${PYTHON:-python}" -m llava.eval.prepare "$name" --data "${DATA:-playground/data/eval}"

@@ -70,6 +70,16 @@ def test_checksums_are_those_of_the_published_files() -> None:
     }
 
 
+def test_videos_that_questions_name_are_looked_for(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    published.WRITERS["msvd"](tmp_path)
+    videos = tmp_path / "GPT_Zero_Shot_QA/MSVD_Zero_Shot_QA/videos"
+    (videos / "clip_b.mkv").unlink()
+    done = call("prepare", capsys, "msvd", "--data", tmp_path)
+    assert done.code == 1 and "missing  1 videos that questions name, first clip_b.mkv" in done.out
+    (videos / "clip_b.mkv").mkdir()  # a folder of frames
+    assert call("prepare", capsys, "msvd", "--data", tmp_path).code == 0
+
+
 @pytest.mark.parametrize(
     ("name", "file", "content", "complaint"),
     [
@@ -117,7 +127,7 @@ def test_unknown_names_list_the_known_ones(tmp_path: Path, capsys: pytest.Captur
     assert done.code == 2 and "must be one of gqa, mmbench, mmbench_cn, mme, pope" in done.err
 
 
-def test_nine_benchmarks_and_three_more() -> None:
+def test_nine_benchmarks_three_more_and_four_about_videos() -> None:
     counts = {name: benchmark.count for name, benchmark in BENCHMARKS.items()}
     assert counts == {
         "gqa": 12578,
@@ -132,4 +142,8 @@ def test_nine_benchmarks_and_three_more() -> None:
         "seed": 19242,
         "mmvet": 218,
         "llavabench": 60,
+        "msvd": 13157,
+        "msrvtt": 72821,
+        "tgif": 13691,
+        "activitynet": 8000,
     }

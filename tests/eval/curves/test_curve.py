@@ -29,8 +29,10 @@ def test_every_method_runs_at_every_budget_it_can_reach() -> None:
         (retain, seed) for retain in (85, 57, 28, 14) for seed in range(3)
     ]
     assert [run.retain for run in runs if run.name == "visiondrop"] == [85, 57, 28, 14]
-    assert [(one.name, one.retain) for one in unreached] == [("pyramiddrop", 28), ("pyramiddrop", 14)]
-    assert "got 28, expected more than 32" in unreached[0].reason
+    missed = {(one.name, one.retain): one.reason for one in unreached}
+    assert {name for name, _ in missed} == {"pyramiddrop", "fastv", "dart", "v2drop", "sparsevlm", "vtw"}
+    assert {retain for _, retain in missed} == {28, 14}  # one of eight layers of all tokens is 32 already
+    assert "got 28, expected more than 32" in missed["pyramiddrop", 28]
     for run in runs:
         assert run.retain is None or abs(run.tokens - run.retain) <= 0.02 * run.retain
         assert run.seed is None or run.reduction.seed == run.seed
@@ -141,7 +143,7 @@ def test_command_writes_the_same_three_files_each_time(
     [
         (["--divisors", 0.5], "--divisors: must be a number from 1 to 1e+06: got '0.5'"),
         (["--image-folder", "/nowhere"], "a question's image must exist: '/nowhere/0.png' does not"),
-        (["--methods", "fastv"], "invalid choice: 'fastv'"),
+        (["--methods", "fastest"], "invalid choice: 'fastest'"),
         (["--batch-size", 0], "must be a whole number of at least 1: got '0'"),
     ],
 )

@@ -176,7 +176,7 @@ def test_command_draws_a_row_for_every_method(tmp_path: Path, capsys: pytest.Cap
     [
         (["--dominant", 5, "--contextual", 1, "--layer_list", "[3]", "--image_token_list", "[[2,1]]", "--compare",
           "visionzip"], "--compare needs a budget that it gives to every method: got visionzip"),
-        (["--retain", 64, "--compare", "fastv"], "unknown reduction method 'fastv'"),
+        (["--retain", 64, "--compare", "fastest"], "unknown reduction method 'fastest'"),
         (["--retain", 64, "--image", "nothing.png"], "image file 'nothing.png' does not exist"),
         (["--retain", 32, "--compare", "pyramiddrop"], "got 32, expected more than 48"),
         (["--retain", 64, "--conv-mode", "v9"], "v9"),

@@ -53,7 +53,7 @@ def refused(outcome: object, complaint: str) -> None:
             "--image_token_ratio_list belongs to pyramiddrop: got it with method v",
         ),
         (["--retain", 32], "--retain makes the whole schedule: got it with --"),
-        (["--method", "fastv"], "invalid choice: 'fastv'"),
+        (["--method", "fastest"], "invalid choice: 'fastest'"),
         (
             ["--conv-mode", "vicuna"],
             "--conv-mode must name a conversation template: got 'vicuna', choose one of",

@@ -33,6 +33,7 @@ def run_on(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture, *flags: ob
 def test_auto_takes_the_checkpoints_own_and_says_which(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     done = run_on(LLAMA_3, tmp_path, capsys, "--conv-mode", "auto")
     assert done.code == 0 and "WARNING" not in done.err
+    assert "\nLLaVA-NeXT on LLaMA (5 layers), CLIP 336/14 inside the checkpoint, anyres up to 5 views" in done.out
     assert read_settings(tmp_path / "answers.jsonl")["conv_mode"] == "llava_llama_3"
 
 

@@ -226,10 +226,12 @@ def test_what_was_answered_before_memory_ran_out_is_kept(
 def test_as_many_questions_as_fit(load: Load) -> None:
     model = load("llava-tiny-12l").model
     method = create("visionzip", dominant=54, contextual=10)
-    counts = [memory.rows_that_fit(model, method, 60, 16, 1, free) for free in (0, 10**7, 4 * 10**7, 10**12)]
+    counts = [
+        memory.rows_that_fit(model, method, model.geometry, 60, 16, 1, free) for free in (0, 10**7, 4 * 10**7, 10**12)
+    ]
     assert counts[0] == 1 and counts[3] == 32 and counts == sorted(counts) and 1 < counts[2] < 32
-    assert memory.rows_that_fit(model, create("none"), 60, 16, 1, 4 * 10**7) < counts[2]
-    assert memory.rows_that_fit(model, method, 60, 16, 5, 4 * 10**7) < counts[2]
+    assert memory.rows_that_fit(model, create("none"), model.geometry, 60, 16, 1, 4 * 10**7) < counts[2]
+    assert memory.rows_that_fit(model, method, model.geometry, 60, 16, 5, 4 * 10**7) < counts[2]
     assert memory.free_bytes(torch.device("cpu")) > 10**6
 
 

@@ -128,6 +128,10 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pat
     shutil.move(inside / "vision_tower/preprocessor_config.json", inside)
     anyres = root / "llava-anyres"
     shutil.copytree(PARITY / "llava-tiny-next", anyres)
+    siglip, scales = root / "llava-siglip", root / "llava-scales"
+    shutil.copytree(TINY, siglip)
+    shutil.copytree(PARITY / "families/ov-qwen/siglip_tower", siglip / "vision_tower", dirs_exist_ok=True)
+    shutil.copytree(PARITY / "families/s2", scales)
     others = ["tokenizer_config.json", "special_tokens_map.json", "model.safetensors.index.json"]
     others += ["vision_tower/config.json", "vision_tower/preprocessor_config.json"]
     return {
@@ -138,6 +142,8 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pat
         ),
         "inside": (inside, None, ["config.json", "preprocessor_config.json"]),
         "anyres": (anyres, None, ["config.json"]),
+        "siglip": (siglip, None, ["config.json", *others[-2:]]),
+        "scales": (scales, None, ["config.json", *others[-2:]]),
         "lora": (lora, base, ["config.json", "adapter_config.json"]),
     }
 
@@ -178,7 +184,7 @@ def attempt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path | None], st
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", ["full", "inside", "anyres", "lora"])
+@pytest.mark.parametrize("name", ["full", "inside", "anyres", "siglip", "scales", "lora"])
 def test_mutated_json(checkpoints: dict[str, Any], attempt: Callable[..., str], name: str, seed: int) -> None:
     folder, base, files = checkpoints[name]
     draw, outcomes = random.Random(seed), set()

@@ -11,7 +11,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from llava.errors import InputError
 from llava.model.multimodal_encoder.builder import build_vision_tower
-from llava.model.multimodal_encoder.clip_s2 import CLIPVisionTowerS2
+from llava.model.multimodal_encoder.clip_encoder import CLIPVisionTowerS2
 from llava.model.multimodal_encoder.scales import feature_width, scales_of, view_size
 from llava.reduction import create
 

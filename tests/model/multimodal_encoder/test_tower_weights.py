@@ -4,15 +4,17 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from checkpoints import NESTED, TINY, answer, copied, load, store, tensors
+from checkpoints import NESTED, TINY, answer, copied, load, plain_base, store, tensors
 from conftest import PARITY
 from safetensors.torch import load_file
 from transformers import SiglipVisionModel
 
 from llava.errors import InputError
+from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
 from llava.model.multimodal_encoder.builder import build_image_processor, locate_tower
 from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower
 
@@ -178,3 +180,22 @@ def test_pictures_are_made_as_large_as_the_largest_scale(tmp_path: Path, size: o
 def test_towers_of_another_kind_are_refused_by_name(name: str) -> None:
     with pytest.raises(InputError, match="is another kind; the nearest that work are .*google/siglip-so400m-patch"):
         locate_tower(name, None)
+
+
+@pytest.mark.parametrize("kind", ["siglip", "s2"])
+def test_a_language_model_gets_eyes_of_every_kind_and_keeps_them(tmp_path: Path, kind: str) -> None:
+    place = SIGLIP if kind == "siglip" else FAMILIES / "s2/vision_tower"
+    scales = {"s2": True, "s2_scales": "336,672"} if kind == "s2" else {}
+    model = LlavaLlamaForCausalLM.from_pretrained(plain_base(tmp_path / "vicuna"), dtype=torch.float32)
+    keys = {"vision_tower": str(place), "mm_vision_select_layer": -2, "mm_vision_select_feature": "patch"}
+    model.get_model().initialize_vision_modules(SimpleNamespace(**keys, mm_projector_type="mlp2x_gelu", **scales))
+    assert model.config.mm_hidden_size == (64 if kind == "s2" else 32)
+    assert model.get_vision_tower().image_processor.crop_size["height"] == (672 if kind == "s2" else 384)
+    model.config.mm_use_im_patch_token = False
+    model.eval().save_pretrained(tmp_path / "llava")
+    for name in ("tokenizer.model", "tokenizer_config.json"):
+        shutil.copy(TINY / name, tmp_path / "llava")
+    again = load(tmp_path / "llava")
+    pixels = torch.randn(1, 3, *[again.model.get_vision_tower().image_size] * 2)
+    with torch.no_grad():
+        assert torch.equal(again.model.encode_images(pixels), model.encode_images(pixels))

@@ -69,7 +69,7 @@ def test_cdpruner_scales_relevance_by_row_or_over_all_views() -> None:
     images = draw((20, 20), seed=2)
     text, there = torch.randn(2, 1, 24), torch.ones(2, 1, dtype=torch.bool)
     own = cdpruner.question_relevance(images.tokens, text, images.valid, there)
-    shared = cdpruner.question_relevance(images.tokens, text, images.valid, there, published=True)
+    shared = cdpruner.question_relevance(images.tokens, text, images.valid, there, (len(images.tokens),))
     assert own.amin(dim=1).tolist() == pytest.approx([0, 0], abs=1e-5)
     assert own.amax(dim=1).tolist() == pytest.approx([1, 1], abs=1e-5)
     assert float(shared.min()) == pytest.approx(0, abs=1e-5) and float(shared.max()) == pytest.approx(1, abs=1e-5)
@@ -121,7 +121,7 @@ def test_sparsevlm_without_noise_agrees_with_what_was_recorded() -> None:
         tokens = given[f"stage{stage}.hidden_in"][None, start : start + length].take_along_dim(recycled[..., None], 1)
         taken, clusters = sparsevlm.recycled_counts(length - len(kept))
         assert taken == recycled.shape[1] and clusters == len(given[f"stage{stage}.merged"])
-        groups = sparsevlm.density_peaks(tokens, (taken,), (clusters,))
+        groups, _ = sparsevlm.density_peaks(tokens, (taken,), (clusters,))
         merged = sparsevlm.cluster_means(tokens, groups, clusters)
         torch.testing.assert_close(merged[0], given[f"stage{stage}.merged"], atol=1e-4, rtol=0)
 
@@ -129,11 +129,12 @@ def test_sparsevlm_without_noise_agrees_with_what_was_recorded() -> None:
 def test_sparsevlm_ties_are_broken_by_place_or_by_seeded_noise() -> None:
     """Two pairs: each token is its neighbour's nearest, so the two of a pair are equally dense."""
     tokens = torch.tensor([[[0.0, 0], [0.5, 0], [5, 5], [5.25, 5]]])
-    assert sparsevlm.density_peaks(tokens, (4,), (2,)).tolist() == [[1, 1, 0, 0]]
+    groups, centres = sparsevlm.density_peaks(tokens, (4,), (2,))
+    assert groups.tolist() == [[1, 1, 0, 0]] and groups[0, centres[0]].tolist() == [0, 1]
 
     def noisy(seed: int) -> list:
         crowd = draw((40,), width=2, seed=3).tokens.round()  # many equals
-        return sparsevlm.density_peaks(crowd, (40,), (5,), torch.Generator().manual_seed(seed)).tolist()
+        return sparsevlm.density_peaks(crowd, (40,), (5,), seed)[0].tolist()
 
     assert noisy(7) == noisy(7) and any(noisy(seed) != noisy(7) for seed in range(5))
 

@@ -45,7 +45,7 @@ CHOOSING: dict[str, Rule] = {
     "tome": lambda x, y, s, v: tome.match_pairs(x, 9).into,
     "dart": lambda x, y, s, v: dart.dart_kept(x, y[:, :9], s, s[:, :9], (N, N), (9, 9), 2)[0],
     "raters": lambda x, y, s, v: sparsevlm.raters(x / 8, y[:, :9] / 8, v, v[:, :9]),
-    "density peaks": lambda x, y, s, v: sparsevlm.density_peaks(x, (N, N), (5, 5)),
+    "density peaks": lambda x, y, s, v: sparsevlm.density_peaks(x, (N, N), (5, 5))[0],
     "prunesid": lambda x, y, s, v: prunesid.prunesid_order(x, s, prunesid.component_groups(x, 10), 40),
     "prumerge scores": lambda x, y, s, v: prumerge.prumerge_scores(x[:, 0], y),
     "trim scores": lambda x, y, s, v: trim.trim_scores(x / 8, y[:, 0] / 8),
@@ -87,7 +87,7 @@ def test_gradients_flow_through_what_is_merged() -> None:
         "prumerge": lambda x: prumerge.merge_neighbours(x, SCORES, OTHERS, kept, counts),
         "tome": lambda x: tome.merge_pairs(x, torch.ones(2, N), tome.match_pairs(OTHERS, 9))[0],
         "trim": lambda x: trim.mean_of_others(x, kept),
-        "sparsevlm": lambda x: sparsevlm.cluster_means(x, sparsevlm.density_peaks(OTHERS, (N, N), (5, 5)), 5),
+        "sparsevlm": lambda x: sparsevlm.cluster_means(x, sparsevlm.density_peaks(OTHERS, (N, N), (5, 5))[0], 5),
     }
     for name, make in makers.items():
         tokens = TOKENS.clone().requires_grad_()

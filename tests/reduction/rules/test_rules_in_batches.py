@@ -86,7 +86,7 @@ def test_merged_tokens_are_those_of_the_row_alone(seed: int) -> None:
     kept = divprune.farthest_first(images.tokens, COUNTS, images.valid).sort(dim=1).values
     merged, assignment = vscan.merge_into_kept(images.tokens, kept, COUNTS, images.valid)
     clusters = (4, 2, 3)
-    groups = sparsevlm.density_peaks(images.tokens, images.lengths, clusters)
+    groups, _ = sparsevlm.density_peaks(images.tokens, images.lengths, clusters)
     means = sparsevlm.cluster_means(images.tokens.masked_fill(~images.valid[..., None], 0), groups, max(clusters))
     for row, (length, count) in enumerate(zip(LENGTHS, COUNTS)):
         one = alone(images, row)
@@ -94,7 +94,7 @@ def test_merged_tokens_are_those_of_the_row_alone(seed: int) -> None:
         torch.testing.assert_close(merged[row, :count], single[0], atol=1e-5, rtol=0)
         assert assignment[row].tolist() == into[0].tolist() + [-1] * (max(LENGTHS) - length)
         assert not merged[row, count:].any()
-        group = sparsevlm.density_peaks(one.tokens, (length,), clusters[row : row + 1])
+        group, _ = sparsevlm.density_peaks(one.tokens, (length,), clusters[row : row + 1])
         assert groups[row].tolist() == group[0].tolist() + [-1] * (max(LENGTHS) - length)
         assert set(group[0].tolist()) == set(range(clusters[row]))
         mean = sparsevlm.cluster_means(one.tokens, group, clusters[row])
@@ -118,5 +118,5 @@ def test_late_scores_are_what_they_say() -> None:
     moved = (after - before).double()
     by_hand = [[sum(float(x) ** 2 for x in token) ** 0.5 for token in row] for row in moved]
     torch.testing.assert_close(late.v2drop_scores(after, before), torch.tensor(by_hand))
-    assert [late.fastv_kept(576, share) for share in (0.5, 0.75)] == [288, 144]
     assert [late.v2drop_kept(*pair) for pair in ((576, 0.5), (288, 0.5), (144, 0.0))] == [288, 144, 1]
+    assert [late.v2drop_kept(*triple) for triple in ((144, 0.0, 0), (0, 0.5), (9, 1.0))] == [0, 0, 9]

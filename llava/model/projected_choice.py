@@ -1,0 +1,48 @@
+"""Asking a method what is left of tokens after the projector."""
+
+import torch
+
+from llava.model.evidence.projected import PictureEvidence, ViewEvidence
+from llava.model.kept_order import view_order
+from llava.model.multimodal_encoder.vision_tower import Encoded
+from llava.model.trace import Trace
+from llava.reduction import Reduction
+
+
+def choose_in_views(method: Reduction, projected: Encoded) -> Encoded:
+    """What is left of the projected patches of each view."""
+    assert projected.evidence is not None and projected.selection is None, "one choice before the LLM"
+    evidence = ViewEvidence(projected.features, projected.evidence)
+    selection = method.at_projector(evidence)
+    if selection is None:
+        return Encoded(projected.features, None)
+    return Encoded(selection.tokens(evidence.values), selection)
+
+
+def choose_in_pictures(
+    method: Reduction,
+    tokens: torch.Tensor,
+    lengths: list[int],
+    order: torch.Tensor | None,
+    projected: Encoded,
+    trace: Trace | None,
+) -> tuple[torch.Tensor, list[int]]:
+    """What is left of the tokens of whole pictures.
+
+    Args:
+        tokens: (total, D) of all pictures, one after the other; lengths: how many each has.
+        order: see `PictureEvidence`.
+
+    Returns:
+        The same of what is left.
+    """
+    assert projected.evidence is not None and projected.selection is None, "one choice before the LLM"
+    evidence = PictureEvidence(tokens, tuple(lengths), projected.evidence, order)
+    selection = method.at_projector(evidence)
+    if trace is not None:
+        trace.encoder, trace.order, trace.pooled = selection, order, selection is not None
+    if selection is None:
+        return tokens, lengths
+    slots, counts = view_order(selection, [1] * len(lengths))
+    left = selection.tokens(evidence.values).flatten(0, 1)
+    return left if slots is None else left[slots.to(left.device, non_blocking=True)], counts

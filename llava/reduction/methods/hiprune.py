@@ -1,0 +1,63 @@
+"""Keep what a middle encoder layer looks at, with its neighbours, and fill up by what a late layer looks at.
+
+HiPrune, arXiv 2508.00553 (AAAI 2026); released as Danielement321/HiPrune, LLaVA/llava/model/llava_arch.py. A patch's
+score is the attention it receives, mean over heads and over all queries, [CLS] among them; the middle layer is the
+ninth of 24 (`object_layer`, from 1), the late one that whose output LLaVA uses (`rules/hiprune.py`). Nothing is merged.
+
+The released code has nothing that must be mended, so there is no `published` setting: that neighbours at a row's end
+lie in the next row is kept. On LLaVA-NeXT it divides the budget by the views; here the setting is of each view.
+"""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+from llava.reduction.base import Geometry, Reduction
+from llava.reduction.checks import check_patches, check_room, checked_number, positive
+from llava.reduction.encoder_evidence import EncoderEvidence
+from llava.reduction.rules.hiprune import hiprune_kept
+from llava.reduction.schedule import per_view
+from llava.reduction.selection import Selection
+
+PUBLISHED_LAYER, PUBLISHED_DEPTH = 9, 24
+
+
+@dataclass(frozen=True)
+class HiPrune(Reduction):
+    """Anchors of a middle layer, their neighbours, and the best of a late layer."""
+
+    retention: int = field(metadata={"help": "patches leaving the vision encoder, of each view, e.g. 64"})
+    alpha: float = field(default=0.1, metadata={"help": "share of them for anchors with neighbours; released: 0.1"})
+    object_layer: int = field(
+        default=PUBLISHED_LAYER, metadata={"help": "the middle layer of the encoder, from 1; released: 9"}
+    )
+
+    def __post_init__(self) -> None:
+        positive("retention", self.retention)
+        positive("object_layer", self.object_layer)
+        object.__setattr__(self, "alpha", checked_number("alpha", self.alpha, 0, 1))
+
+    @property
+    def encoder_layers(self) -> tuple[int, ...]:
+        return (self.object_layer - 1,)
+
+    def at_encoder(self, evidence: EncoderEvidence) -> Selection:
+        late = evidence.received_from_all()
+        middle = evidence.layer(self.object_layer - 1).received_from_all()
+        patches = evidence.lengths[0]
+        count = min(self.retention, patches)
+        kept, _ = hiprune_kept(middle, late, count, round(patches**0.5), self.alpha)
+        return Selection(kept, (count,) * len(kept), late)
+
+    def tokens_per_stage(self, geometry: Geometry) -> list[int]:
+        return [geometry.views * self.retention]
+
+    def check(self, geometry: Geometry) -> None:
+        super().check(geometry)
+        check_patches("retention", self.retention, geometry)
+        check_room("object_layer", "hiprune", geometry, self.object_layer)
+
+    @classmethod
+    def from_budget(cls, retain: int, geometry: Geometry) -> Self:
+        """`retain` patches, shared out evenly among the views; the middle layer at the published share of the depth."""
+        layer = max(1, round(PUBLISHED_LAYER * geometry.encoder_layers / PUBLISHED_DEPTH))
+        return cls(retention=per_view(retain, geometry), object_layer=layer)

@@ -1,0 +1,273 @@
+"""Questions about videos in a question file: shared, batched, cut into chunks, continued, beside pictures."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import Outcome, call, records, texts
+from conftest import PARITY, Load
+from films import greys, write_film
+from PIL import Image
+
+from llava.eval.model_vqa_loader import read_questions
+from llava.eval.runs import inputs, runner
+from llava.eval.runs.inputs import PreparedQuestions
+from llava.files import videos
+from llava.model.generation.prefix_encoding import PrefixEncoding
+from llava.reduction import method_class
+
+CHECKPOINT = PARITY / "families" / "video-llama"
+PACK = [np.asarray(Image.open(PARITY / "families" / "images" / f"f{number}.png")) for number in range(4)]
+ASKED = [("a.mkv", "What?"), ("b.mkv", "Who?"), ("frames", "Where?"), ("a.mkv", "Is it a dog?"), ("b.mkv", "What?")]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Five questions about three videos: two films and a folder of frames."""
+    (tmp_path / "videos/frames").mkdir(parents=True)
+    write_film(tmp_path / "videos/a.mkv", PACK)
+    write_film(tmp_path / "videos/b.mkv", PACK[::-1])
+    for number, frame in enumerate((*PACK[2:], *PACK)):
+        Image.fromarray(frame).save(tmp_path / f"videos/frames/{number}.png")
+    ask_about(tmp_path, [{"video": name, "text": text} for name, text in ASKED])
+    return tmp_path
+
+
+def ask_about(folder: Path, lines: list[dict]) -> None:
+    """Write the question file, with ids."""
+    numbered = [{"question_id": f"q{number}"} | line for number, line in enumerate(lines)]
+    (folder / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in numbered))
+
+
+def run(folder: Path, capsys: pytest.CaptureFixture, *more: object, answers: str = "a.jsonl") -> Outcome:
+    """The loader, greedy, four tokens, on four frames; the videos lie where pictures would."""
+    flags = ["--model-path", CHECKPOINT, "--question-file", folder / "questions.jsonl", "--temperature", 0]
+    flags += ["--image-folder", folder / "videos", "--answers-file", folder / answers, "--conv-mode", "vicuna_v1"]
+    return call("model_vqa_loader", capsys, *flags, "--max_new_tokens", 4, "--num-frames", 4, *more)
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
+    """Which videos were decoded, and how many images each call encoded."""
+    done: dict[str, list] = {"decoded": [], "encoded": []}
+    decode, encode = videos.film_frames, PrefixEncoding.encode_prefixes
+
+    def decoding(path: Any, *rest: Any) -> Any:
+        done["decoded"].append(Path(path).name)
+        return decode(path, *rest)
+
+    def encoding(self: Any, prompts: Any, pixels: Any, sizes: Any, method: Any, kinds: list[str]) -> Any:
+        done["encoded"].append((len(prompts), kinds))
+        return encode(self, prompts, pixels, sizes, method, kinds)
+
+    monkeypatch.setattr(videos, "film_frames", decoding)
+    monkeypatch.setattr(PrefixEncoding, "encode_prefixes", encoding)
+    return done
+
+
+def alone(load: Load, folder: Path, retain: int | None) -> list[str]:
+    """The answers of `generate` to one question at a time."""
+    loaded = load("families/video-llama")
+    asked = read_questions(str(folder / "questions.jsonl"), str(folder / "videos"), frames=4)
+    data = PreparedQuestions(asked, loaded.tokenizer, loaded.processor, loaded.model.config, "vicuna_v1")
+    answers = []
+    for number in range(len(data)):
+        ids, pixels, size = data[number]
+        kind = data.modality(number)
+        geometry = loaded.model.geometry_for(4 if kind == "video" else 0)
+        name = "none" if retain is None else "visiondrop"
+        made = method_class(name)() if retain is None else method_class(name).from_budget(retain, geometry)
+        new = loaded.model.generate(
+            ids[None], [pixels], [size], reduction=made, modalities=[kind], do_sample=False, max_new_tokens=4
+        )
+        answers.append(loaded.tokenizer.decode(new[0], skip_special_tokens=True).strip())
+    return answers
+
+
+@pytest.mark.parametrize("retain", [None, 96])
+def test_answers_are_those_of_generate_and_each_video_is_decoded_and_encoded_once(
+    load: Load, folder: Path, capsys: pytest.CaptureFixture, work: dict, retain: int | None
+) -> None:
+    wanted = alone(load, folder, retain)
+    method = [] if retain is None else ["--retain", retain]
+    for number, how in enumerate(([], ["--batch-size", "auto"], ["--batch-size", 2], ["--num-workers", 1])):
+        for counted in work.values():
+            counted.clear()
+        done = run(folder, capsys, *method, *how, answers=f"{number}.jsonl")
+        assert done.code == 0 and texts(folder / f"{number}.jsonl") == wanted
+        assert sum(count for count, _ in work["encoded"]) == 3
+        assert all(kinds == ["video"] * count for count, kinds in work["encoded"])
+        # Once for the digests that tell whether a run may be continued, once to be answered about.
+        if how[:1] != ["--num-workers"]:  # another process decodes there
+            assert sorted(work["decoded"]) == ["a.mkv", "a.mkv", "b.mkv", "b.mkv"]
+    assert "method none on 4 frames: 577 in 4 layers" in done.out or retain
+
+
+def test_answers_file_is_that_of_pictures(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run(folder, capsys, "--retain", 96).code == 0
+    first = records(folder / "a.jsonl")[0]
+    assert list(first) == ["question_id", "prompt", "text", "answer_id", "model_id", "metadata"]
+    assert first["prompt"] == "What?" and first["metadata"] == {}
+    settings = json.loads((folder / "a.jsonl.settings.json").read_text())
+    assert settings["num_frames"] == 4 and settings["mm_newline_position"] is None
+    assert settings["average_tokens"] == pytest.approx(96, abs=2) and None not in settings["pictures_sha256"]
+
+
+def test_pictures_and_videos_in_one_file_have_each_their_own_schedule(
+    load: Load, folder: Path, capsys: pytest.CaptureFixture, work: dict
+) -> None:
+    stored = [Image.fromarray(frame) for frame in PACK]
+    stored[0].save(folder / "videos/both.gif", save_all=True, append_images=stored[1:])
+    shutil.copy(PARITY / "images/0.png", folder / "videos/0.png")
+    lines = [{"video": "a.mkv", "text": "Who?"}, {"image": "0.png", "text": "Who?"}]
+    lines += [{"image": "both.gif", "text": "What?"}, {"video": "both.gif", "text": "What?"}]
+    ask_about(folder, [*lines, {"image": "0.png", "text": "Why?"}])
+    wanted = alone(load, folder, 96)
+    for size in (1, 4):
+        work["encoded"].clear()
+        done = run(folder, capsys, "--retain", 96, "--batch-size", size, answers=f"{size}.jsonl")
+        assert done.code == 0 and texts(folder / f"{size}.jsonl") == wanted
+        assert sum(count for count, _ in work["encoded"]) == 4
+    assert done.out.count("method visiondrop on 4 frames: ") == 1 and done.out.count("method visiondrop: ") == 1
+    settings = json.loads((folder / "4.jsonl.settings.json").read_text())
+    assert settings["settings"]["dominant"] > 40 and settings["image_settings"]["dominant"] < 40
+    parts = []
+    for chunk in range(5):  # whatever falls to a chunk, its settings are those of the run
+        assert run(folder, capsys, "--retain", 96, "--num-chunks", 5, "--chunk-idx", chunk).code == 0
+        part = json.loads((folder / "a.jsonl.settings.json").read_text())
+        parts.append([part[key] for key in ("settings", "image_settings", "average_tokens", "num_frames")])
+        assert texts(folder / "a.jsonl") == wanted[chunk : chunk + 1]
+        (folder / "a.jsonl").unlink()
+        (folder / "a.jsonl.settings.json").unlink()
+    assert all(part == parts[0] for part in parts)
+
+
+def test_a_folder_of_videos_of_their_own(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run(folder, capsys).code == 0
+    (folder / "pictures").mkdir()
+    own = ["--image-folder", folder / "pictures", "--video-folder", folder / "videos"]
+    assert run(folder, capsys, *own, answers="b.jsonl").code == 0
+    assert texts(folder / "b.jsonl") == texts(folder / "a.jsonl")
+    shutil.move(folder / "videos", folder / "moved")  # content decides, as with pictures
+    moved = ["--image-folder", folder / "pictures", "--video-folder", folder / "moved"]
+    done = run(folder, capsys, *moved, answers="b.jsonl")
+    assert done.code == 0 and "5 of them from before" in done.out
+
+
+def test_chunks_are_those_of_pictures(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run(folder, capsys).code == 0
+    for chunk in (0, 1):
+        done = run(folder, capsys, "--num-chunks", 2, "--chunk-idx", chunk, answers=f"part{chunk}.jsonl")
+        assert done.code == 0
+    assert texts(folder / "part0.jsonl") + texts(folder / "part1.jsonl") == texts(folder / "a.jsonl")
+
+
+def test_an_interrupted_run_goes_on_and_another_number_of_frames_is_another_run(
+    folder: Path, capsys: pytest.CaptureFixture, work: dict
+) -> None:
+    assert run(folder, capsys, answers="whole.jsonl").code == 0
+    assert run(folder, capsys).code == 0
+    lines = (folder / "a.jsonl").read_text().splitlines(keepends=True)
+    (folder / "a.jsonl").write_text("".join(lines[:3]) + lines[3][:20])
+    work["encoded"].clear()
+    done = run(folder, capsys)
+    assert done.code == 0 and "5 answers" in done.out and "3 of them from before" in done.out
+    assert texts(folder / "a.jsonl") == texts(folder / "whole.jsonl") and len(work["encoded"]) == 2
+    for other, name in ((["--num-frames", 3], "num_frames = 4, got 3"), (["--mm-newline-position", "grid"], "'grid'")):
+        refused = run(folder, capsys, *other)
+        assert refused.code == 2 and name in refused.err and "--overwrite" in refused.err
+    write_film(folder / "videos/b.mkv", PACK)
+    refused = run(folder, capsys)
+    assert refused.code == 2 and "has pictures_sha256" in refused.err
+
+
+def test_videos_that_cannot_be_read_are_skipped_and_asked_again_once_mended(
+    folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run(folder, capsys, answers="whole.jsonl").code == 0
+    whole = (folder / "videos/b.mkv").read_bytes()
+    (folder / "videos/b.mkv").write_bytes(whole[: len(whole) // 2])
+    refused = run(folder, capsys)
+    assert (
+        refused.code == 2 and "b.mkv' must be a whole film" in refused.err and "questions.jsonl line 2" in refused.err
+    )
+    assert texts(folder / "a.jsonl") == texts(folder / "whole.jsonl")[:1]
+    done = run(folder, capsys, "--skip-unreadable")
+    assert done.code == 0 and "WARNING: 2 questions were skipped" in done.err
+    assert [text == "" for text in texts(folder / "a.jsonl")] == [False, True, False, False, True]
+    (folder / "videos/b.mkv").write_bytes(whole)
+    assert run(folder, capsys).code == 0
+    assert texts(folder / "a.jsonl") == texts(folder / "whole.jsonl")
+
+
+def test_too_few_frames_are_repeated_and_said_once(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.warns(UserWarning, match="4 of 6: frames are repeated"):
+        done = run(folder, capsys, "--num-frames", 6)
+    assert done.code == 0 and "method none on 6 frames: 865 in 4 layers" in done.out
+
+
+@pytest.mark.parametrize(
+    ("line", "flags", "complaint"),
+    [
+        ({"text": "a"}, [], "line 1 lacks image; add it"),
+        ({"video": "a.mkv"}, [], "line 1 lacks text; add it"),
+        ({"video": "a.mkv", "image": "0.png", "text": "a"}, [], "line 1 has both; leave one out"),
+        ({"video": 3, "text": "a"}, [], "video in a question file is text: "),
+        ({"video": None, "text": "a"}, [], "video in a question file is text: "),
+        ({"video": ["a.mkv"], "text": "a"}, [], "video in a question file is text: "),
+        ({"video": "c.mkv", "text": "a"}, [], "a question's video must exist: "),
+        ({"video": "a.mkv", "text": "a"}, ["--video-folder", "/nowhere"], "'/nowhere/a.mkv' does not"),
+        ({"video": "a.mkv", "text": "a <image> b"}, [], "must not hold <image>"),
+        ({"video": "a.mkv", "text": "a", "question_id": 1.5}, [], "a question_id is text or a whole number"),
+        ({"video": "a.mkv", "text": "a"}, ["--num-frames", 0], "argument --num-frames: must be a whole number"),
+        ({"video": "a.mkv", "text": "a"}, ["--mm-newline-position", "x"], "invalid choice: 'x'"),
+        ({"video": "a.mkv", "text": "a"}, ["--retain", 3], "must leave fewer tokens at each stage"),
+        ({"video": "a.mkv", "text": "a"}, ["--retain", 5000], "must not exceed what the encoder has"),
+        ({"video": "a.mkv", "text": "a"}, ["--num-frames", 60000], "frames that are looked at must have at most"),
+    ],
+)
+def test_bad_input_is_one_line(
+    folder: Path, capsys: pytest.CaptureFixture, line: dict, flags: list[object], complaint: str
+) -> None:
+    ask_about(folder, [line])
+    done = run(folder, capsys, *flags)
+    assert done.code == 2 and done.err.startswith("error: ") and done.err.count("\n") == 0
+    assert complaint in done.err
+
+
+@pytest.mark.parametrize("damage", [b"", b"no film", b"\x1aE\xdf\xa3" + bytes(300), b"RIFF" + bytes(40) + b"AVI LIST"])
+def test_broken_videos_end_a_run_in_one_line(folder: Path, capsys: pytest.CaptureFixture, damage: bytes) -> None:
+    (folder / "videos/a.mkv").write_bytes(damage)
+    ask_about(folder, [{"video": "a.mkv", "text": "a"}])
+    done = run(folder, capsys)
+    assert done.code == 2 and "a.mkv' must be a whole film that FFmpeg decodes" in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err and not (folder / "a.jsonl").read_text()
+
+
+def test_the_schedule_is_checked_before_weights_are_read(
+    folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "load_model", lambda *_, **__: pytest.fail("weights were read"))
+    assert run(folder, capsys, "--retain", 3).code == 2
+
+
+def test_frames_that_do_not_fit_into_memory_are_one_line(
+    folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_much(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(inputs, "process_video", too_much)
+    done = run(folder, capsys)
+    assert done.code == 2 and "must fit into memory" in done.err.splitlines()[-1]
+
+
+def test_greys_are_told_apart(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    """Another film is another answer: the frames do reach the model."""
+    write_film(folder / "videos/a.mkv", greys(9, (48, 48), 28))
+    ask_about(folder, [{"video": "a.mkv", "text": "What?"}, {"video": "b.mkv", "text": "What?"}])
+    assert run(folder, capsys, "--max_new_tokens", 12).code == 0
+    assert len(set(texts(folder / "a.jsonl"))) == 2
