@@ -95,6 +95,17 @@ NAMES: dict[str, dict[str, str | None]] = {
         "LlavaLlamaForCausalLM.forward": FORWARD,
         "LlavaLlamaForCausalLM.generate": "inputs=None, images=None, image_sizes=None, **",
     },
+    **{
+        f"llava.model.language_model.llava_{family.lower()}": {
+            f"Llava{family}Config": None,
+            f"Llava{family}Model": "config",
+            f"Llava{family}ForCausalLM": "config",
+            f"Llava{family}ForCausalLM.get_model": "",
+            f"Llava{family}ForCausalLM.forward": FORWARD,
+            f"Llava{family}ForCausalLM.generate": "inputs=None, images=None, image_sizes=None, **",
+        }
+        for family in ("Mistral", "Mpt", "Qwen")
+    },
     "llava.model.multimodal_encoder.builder": {"build_vision_tower": "vision_tower_cfg, **"},
     "llava.model.multimodal_encoder.clip_encoder": {
         **dict.fromkeys(f"CLIPVisionTower.{name}" for name in TOWER.split()),
@@ -207,3 +218,8 @@ def test_the_model_type_is_llavas() -> None:
     config = AutoConfig.for_model("llava_llama")
     assert type(config) is llava.model.LlavaConfig
     assert AutoModelForCausalLM._model_mapping[type(config)] is llava.LlavaLlamaForCausalLM
+    for family in ("Mistral", "Mpt", "Qwen"):
+        config = AutoConfig.for_model(f"llava_{family.lower()}")
+        assert type(config) is getattr(llava.model, f"Llava{family}Config")
+        kind = getattr(llava.model, f"Llava{family}ForCausalLM")
+        assert AutoModelForCausalLM._model_mapping[type(config)] is kind

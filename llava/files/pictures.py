@@ -32,12 +32,12 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     Raises:
         InputError: the file is missing, cut short, too large, or not an image of `FORMATS`; the message names it.
     """
-    label = f"image file {shown(os.fspath(path), 300)}"
-    if not os.path.lexists(path):
-        refuse_address(os.fspath(path))
-        raise InputError(f"{label} does not exist; check the folder of images and the name in the questions")
-    check_regular(path, "an image")
-    return _decoded(path, label)
+    return _decoded(path, _label(path))
+
+
+def check_image(path: str | os.PathLike[str]) -> None:
+    """Refuse what `open_image` would, as far as the beginning of the file shows it: no pixel is read."""
+    _decoded(path, _label(path), pixels=False)
 
 
 def load_image_from_base64(image: str | bytes) -> Image.Image:
@@ -97,11 +97,22 @@ def refuse_address(path: str | bytes, what: str = "an image file") -> None:
     )
 
 
-def _decoded(source: Any, label: str) -> Image.Image:
+def _label(path: str | os.PathLike[str]) -> str:
+    """How an error names a file; InputError where there is none."""
+    label = f"image file {shown(os.fspath(path), 300)}"
+    if not os.path.lexists(path):
+        refuse_address(os.fspath(path))
+        raise InputError(f"{label} does not exist; check the folder of images and the name in the questions")
+    check_regular(path, "an image")
+    return label
+
+
+def _decoded(source: Any, label: str, pixels: bool = True) -> Image.Image:
     try:
         with Image.open(source, formats=FORMATS) as picture:
             check_size(*picture.size, label)
-            return to_rgb(picture, label)  # reads every pixel, so that a file cut short is found here
+            # Reads every pixel, so that a file cut short is found here.
+            return to_rgb(picture, label) if pixels else picture
     except InputError:
         raise
     except Image.UnidentifiedImageError:

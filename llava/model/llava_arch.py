@@ -75,6 +75,8 @@ class LlavaMetaForCausalLM(ViewTokens, LlavaInputs, VisionTokenizer):
             asked = self.asked_in(ids, mask) if reduction is not None and reduction.question_at_encoder else None
             encoded = self.encode_views(given.views, given.sizes, reduction, trace, given.modalities, asked)
             modalities = given.modalities
+            if self.training and images is not None and not given.views:
+                encoded = self.unseen_tokens(), []
         features, lengths = encoded
         plan = plan_fusion(ids, mask, lengths, max_length(self.config), self._largest(reduction, lengths, modalities))
         if plan.cut is not None and not self.training:

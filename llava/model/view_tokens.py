@@ -115,6 +115,14 @@ class ViewTokens:
         pixels = torch.cat([view.to(device, non_blocking=True) for view in views])
         return self.get_vision_tower().encode(pixels, reduction, tuple(len(view) for view in views), asked)
 
+    def unseen_tokens(self) -> torch.Tensor:
+        """(0, D): no token, but the projector takes part, so that its gradient is zero where a batch has no image.
+
+        Devices that train together wait for each other's gradients, and an optimiser's momentum goes on.
+        """
+        nothing = self.get_vision_tower().dummy_feature[None]
+        return self._project(Encoded(nothing, None)).features[0, :0]
+
     def _project(self, seen: Encoded) -> Encoded:
         """The same in the LLM's width: features (V, n, D)."""
         projector = self.get_model().mm_projector

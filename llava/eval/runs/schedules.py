@@ -10,7 +10,6 @@ from llava.model.builder import model_geometry
 from llava.model.geometry import video_geometry_of
 from llava.model.multimodal_encoder.source import tower_config
 from llava.reduction import Geometry, Reduction
-from llava.reduction.schedule import average_tokens
 
 
 @dataclass(frozen=True)
@@ -20,13 +19,11 @@ class Schedule:
     Attributes:
         modality: `image` or `video`.
         geometry: of its largest picture, or of its videos.
-        questions: how many are asked.
     """
 
     modality: str
     method: Reduction
     geometry: Geometry
-    questions: int
 
 
 def schedules_of(choice: MethodChoice, config: Any, questions: Sequence[Question]) -> list[Schedule]:
@@ -46,7 +43,7 @@ def schedules_of(choice: MethodChoice, config: Any, questions: Sequence[Question
         own = [question for question in questions if question.modality == kind]
         frames = max((question.image.frames for question in own if isinstance(question.image, FileVideo)), default=0)
         geometry = geometry_for(config, frames)
-        schedules.append(Schedule(kind, choice.build(geometry), geometry, len(own)))
+        schedules.append(Schedule(kind, choice.build(geometry), geometry))
     return schedules
 
 
@@ -56,11 +53,3 @@ def geometry_for(config: Any, frames: int) -> Geometry:
         return model_geometry(config)
     tower = tower_config(config.mm_vision_config, "mm_vision_config", "a configuration")
     return video_geometry_of(config, tower, frames)
-
-
-def average_of(schedules: Sequence[Schedule]) -> float:
-    """Image tokens per LLM layer, averaged over the questions."""
-    if len(schedules) == 1:
-        return average_tokens(schedules[0].method, schedules[0].geometry)
-    sums = [one.questions * average_tokens(one.method, one.geometry) for one in schedules]
-    return sum(sums) / sum(one.questions for one in schedules)

@@ -12,7 +12,7 @@ from llava.model.checkpoint.folder import first_line
 from llava.model.checkpoint.quantized import check_matrices
 from llava.model.checkpoint.tensors import UNREADABLE, State, unreadable
 from llava.model.devices import device_of, hooks_of
-from llava.model.loading.names import checkpoint_names, describe_shapes, refuse_tensors, with_shared
+from llava.model.loading.names import OUTPUT, checkpoint_names, describe_shapes, refuse_tensors, with_output
 
 
 def make_model(model_class: Any, state: State, config: Any, origin: str, **settings: Any) -> Any:
@@ -27,8 +27,6 @@ def make_model(model_class: Any, state: State, config: Any, origin: str, **setti
         InputError: when a file is torn, or the settings cannot be followed.
     """
     settings = {name: value for name, value in settings.items() if value is not None}
-    if "offload_folder" in settings and getattr(config, "tie_word_embeddings", False):
-        state = with_shared(state)
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # its report would name the tensors that have been judged already
     try:
@@ -45,6 +43,9 @@ def make_model(model_class: Any, state: State, config: Any, origin: str, **setti
     lost, foreign = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
     refuse_tensors(origin, missing=lost, unexpected=foreign, wrong=sorted(wrong))
     _place_strays(model, state)
+    if OUTPUT not in state and model.get_output_embeddings().weight.is_meta:
+        # The table of embeddings once more, on disk, where each name has a file of its own.
+        return make_model(model_class, with_output(state), config, origin, **settings)
     check_matrices(model)
     tower = model.get_vision_tower()
     if tower is not None:

@@ -11,7 +11,8 @@ TOWER = re.compile(r"^(model|transformer)\.vision_tower\.vision_tower\.")
 # LLaVA nests CLIP's own module names; transformers 5 has one level less than the checkpoints.
 _NESTED = re.compile(TOWER.pattern + r"vision_model\.")
 # Where a family keeps the rows of its vocabulary.
-VOCABULARY = ("model.embed_tokens.weight", "transformer.wte.weight", "lm_head.weight")
+OUTPUT = "lm_head.weight"
+VOCABULARY = ("model.embed_tokens.weight", "transformer.wte.weight", OUTPUT)
 
 
 def model_names(state: State) -> State:
@@ -25,10 +26,9 @@ def checkpoint_names(state: State) -> State:
     return {TOWER.sub(r"\1.vision_tower.vision_tower.vision_model.", name): state[name] for name in state}
 
 
-def with_shared(state: State) -> State:
-    """The output layer under its own name where it is the table of embeddings: on disk each name has a file."""
-    tables = [state[name] for name in VOCABULARY if name in state]
-    return {VOCABULARY[-1]: tables[0]} | state if tables else state
+def with_output(state: State) -> State:
+    """Tensors of a model whose output layer is its table of embeddings, with that layer under its own name."""
+    return state | {OUTPUT: next(state[name] for name in VOCABULARY if name in state)}
 
 
 def without_prefixes(state: State) -> State:

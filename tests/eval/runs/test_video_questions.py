@@ -134,15 +134,15 @@ def test_pictures_and_videos_in_one_file_have_each_their_own_schedule(
     assert done.out.count("method visiondrop on 4 frames: ") == 1 and done.out.count("method visiondrop: ") == 1
     settings = json.loads((folder / "4.jsonl.settings.json").read_text())
     assert settings["settings"]["dominant"] > 40 and settings["image_settings"]["dominant"] < 40
-    parts = []
-    for chunk in range(5):  # whatever falls to a chunk, its settings are those of the run
-        assert run(folder, capsys, "--retain", 96, "--num-chunks", 5, "--chunk-idx", chunk).code == 0
-        part = json.loads((folder / "a.jsonl.settings.json").read_text())
-        parts.append([part[key] for key in ("settings", "image_settings", "average_tokens", "num_frames")])
-        assert texts(folder / "a.jsonl") == wanted[chunk : chunk + 1]
-        (folder / "a.jsonl").unlink()
-        (folder / "a.jsonl.settings.json").unlink()
-    assert all(part == parts[0] for part in parts)
+    pieces = [folder / f"piece{chunk}.jsonl" for chunk in range(5)]
+    for chunk, piece in enumerate(pieces):  # whatever falls to a chunk, it has both schedules
+        own = ["--num-chunks", 5, "--chunk-idx", chunk]
+        assert run(folder, capsys, "--retain", 96, *own, answers=piece.name).code == 0
+        assert texts(piece) == wanted[chunk : chunk + 1]
+    assert call("merge", capsys, "--answers-file", folder / "merged.jsonl", *pieces).code == 0
+    assert texts(folder / "merged.jsonl") == wanted
+    merged = json.loads((folder / "merged.jsonl.settings.json").read_text())
+    assert all(merged[key] == settings[key] for key in ("settings", "image_settings", "average_tokens", "num_frames"))
 
 
 def test_a_folder_of_videos_of_their_own(folder: Path, capsys: pytest.CaptureFixture) -> None:
@@ -225,7 +225,7 @@ def test_too_few_frames_are_repeated_and_said_once(folder: Path, capsys: pytest.
         ({"video": "a.mkv", "text": "a"}, ["--num-frames", 0], "argument --num-frames: must be a whole number"),
         ({"video": "a.mkv", "text": "a"}, ["--mm-newline-position", "x"], "invalid choice: 'x'"),
         ({"video": "a.mkv", "text": "a"}, ["--retain", 3], "must leave fewer tokens at each stage"),
-        ({"video": "a.mkv", "text": "a"}, ["--retain", 5000], "must not exceed what the encoder has"),
+        ({"video": "a.mkv", "text": "a"}, ["--retain", 5000], "got 5000 of 577; lower it"),
         ({"video": "a.mkv", "text": "a"}, ["--num-frames", 60000], "frames that are looked at must have at most"),
     ],
 )

@@ -144,7 +144,7 @@ def test_eager_attention_gives_the_same(family: str, monkeypatch: pytest.MonkeyP
 )
 def test_beams_and_lookups(family: str, settings: dict[str, Any]) -> None:
     """A row of a beam search is the row alone; drafts that are thrown away leave nothing."""
-    model, arguments = made(family), {**GREEDY, "max_new_tokens": 8}
+    model, arguments = made(family), {**GREEDY, "max_new_tokens": 8, "eos_token_id": [39]}
     method = create("visionzip", **SETTINGS["visionzip"])
     if "num_beams" in settings:
         rows = model.generate(**together(model, "left"), reduction=method, **arguments, **settings)
@@ -154,7 +154,8 @@ def test_beams_and_lookups(family: str, settings: dict[str, Any]) -> None:
         return
     for at in range(4):
         wanted = model.generate(**prompt(model, at), reduction=method, **arguments)
-        assert torch.equal(model.generate(**prompt(model, at), reduction=method, **arguments, **settings), wanted)
+        got = model.generate(**prompt(model, at), reduction=method, **arguments, **settings)
+        assert torch.equal(got[:, : wanted.shape[1]], wanted)  # transformers 5.12 lets a last draft pass the limit
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if create(name, **SETTINGS[name]).layers])

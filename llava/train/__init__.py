@@ -1,0 +1,1 @@
+"""Training LLaVA: its arguments, data and recipe on transformers' Trainer."""

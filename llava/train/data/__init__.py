@@ -1,0 +1,1 @@
+"""From a file of conversations to batches of ids, targets and pixels."""

@@ -1,0 +1,165 @@
+"""The file of conversations that LLaVA is trained on, judged whole before anything is loaded."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tqdm import tqdm
+
+from llava.constants import DEFAULT_IMAGE_TOKEN
+from llava.errors import InputError, one_line, shown
+from llava.files.pictures import check_image
+from llava.files.reading import kind_of, read_json
+from llava.train.data.placing import Message
+from llava.train.data.rendering import SPEAKERS
+
+MOST_NAMED = 10  # faults that are written out; the others are counted
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One conversation.
+
+    Attributes:
+        number: its place in the file, from 0.
+        messages: alternating, each with a text.
+        images: paths of its pictures relative to the image folder, in the order of their <image>.
+    """
+
+    number: int
+    messages: tuple[Message, ...]
+    images: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> int:
+        """Words of all messages as they stand in the file, <image> counted: LLaVA's measure of length."""
+        return sum(len(message["value"].split()) for message in self.messages)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples that can be trained on, and how many were left out for having nothing to train on."""
+
+    kept: tuple[Sample, ...]
+    silent: tuple[int, ...] = ()
+
+
+def read_samples(
+    path: str,
+    image_folder: str | None,
+    captions: bool = False,
+    check_pictures: bool = True,
+    keep_silent: bool = False,
+) -> Samples:
+    """LLaVA's JSON: a list of {"conversations": [{"from": "human" or "gpt", "value": text}, ...], "image": path}.
+
+    Args:
+        image_folder: what paths of pictures are relative to.
+        captions: the template is `plain`: exactly a question with <image> and a caption.
+        check_pictures: open the head of every picture.
+        keep_silent: samples without an answer stay, as in LLaVA, where they train on nothing.
+
+    Raises:
+        InputError: one line that says what is wrong, where, and how often.
+    """
+    held = read_json(path, "the training data")
+    if not isinstance(held, list) or not held:
+        got = "an empty list" if held == [] else f"a JSON {kind_of(held)}"
+        raise InputError(f"the training data must be a list of samples: {shown(path, 300)} holds {got}; see LLaVA's")
+    faults: list[str] = []
+    samples: list[Sample] = []
+    for number, row in enumerate(tqdm(held, desc="samples", unit="", leave=False, delay=5)):
+        problem = next(_problems(row, captions), None) or _missing(row, image_folder, check_pictures)
+        if problem is not None:
+            faults.append(f"sample {number}: {problem}")
+        else:
+            samples.append(Sample(number, tuple(_messages(row)), images_of(row)))
+    if faults:
+        listed = "; ".join(faults[:MOST_NAMED])
+        more = f"; and {len(faults) - MOST_NAMED} more" if len(faults) > MOST_NAMED else ""
+        raise InputError(
+            f"{len(faults)} of {len(held)} samples of {shown(path, 300)} cannot be trained on: {listed}{more}; mend "
+            f"or remove them"
+        )
+    silent = () if keep_silent else tuple(sample.number for sample in samples if not _answers(sample))
+    kept = tuple(sample for sample in samples if keep_silent or _answers(sample))
+    if not kept:
+        raise InputError(f"{shown(path, 300)} holds no answer to train on: all its {len(held)} samples have none")
+    return Samples(kept, silent)
+
+
+def images_of(row: dict[str, Any]) -> tuple[str, ...]:
+    """The pictures of a sample: one path, or a list of them."""
+    named = row.get("image")
+    return () if named is None else (named,) if isinstance(named, str) else tuple(named)
+
+
+def _messages(row: dict[str, Any]) -> list[Message]:
+    return [{"from": message["from"], "value": message["value"]} for message in row["conversations"]]
+
+
+def _answers(sample: Sample) -> bool:
+    """Whether a sample has an answer: text by gpt that follows a question."""
+    later = sample.messages if sample.messages[0]["from"] == "human" else sample.messages[1:]
+    return any(message["from"] == "gpt" and message["value"] for message in later)
+
+
+def _problems(row: Any, captions: bool) -> Iterator[str]:
+    """What is wrong with a sample by itself, the first first."""
+    if not isinstance(row, dict):
+        yield f"must be an object: got {shown(row)}"
+        return
+    talk = row.get("conversations")
+    if not isinstance(talk, list) or not talk:
+        yield f"'conversations' must be a list of messages: got {shown(talk)}"
+        return
+    for at, message in enumerate(talk):
+        yield from _of_message(at, message)
+    speakers = [message["from"] for message in talk]
+    for at, (before, after) in enumerate(zip(speakers, speakers[1:]), 1):
+        if before == after:
+            yield f"speakers must take turns: messages {at - 1} and {at} are both by {before}"
+    named = row.get("image")
+    if "image" in row and not _are_paths(named):
+        yield f"'image' must be a path or a list of paths: got {shown(named)}"
+        return
+    pictures, tags = len(images_of(row)), sum(message["value"].count(DEFAULT_IMAGE_TOKEN) for message in talk)
+    if pictures and tags != pictures:
+        yield f"needs one <image> per picture: got {tags} for {pictures}"
+    if captions and (len(talk) != 2 or speakers[0] != "human" or not pictures):
+        yield f"the template 'plain' takes a question with <image> and a caption: got {len(talk)} messages, {tags} tags"
+    if captions and pictures and talk[0]["value"].count(DEFAULT_IMAGE_TOKEN) != pictures:
+        yield "the template 'plain' takes its <image> in the question"
+
+
+def _of_message(at: int, message: Any) -> Iterator[str]:
+    if not isinstance(message, dict) or not {"from", "value"} <= message.keys():
+        yield f"message {at} must be an object with 'from' and 'value': got {shown(message)}"
+    elif message["from"] not in SPEAKERS:
+        yield f"message {at} must be from human or gpt: got {shown(message['from'])}"
+    elif not isinstance(message["value"], str):
+        yield f"message {at} must have a text: got {shown(message['value'])}"
+    elif "\x00" in message["value"]:
+        yield f"message {at} must be text: it holds a NUL character"
+
+
+def _are_paths(named: Any) -> bool:
+    paths: Sequence[Any] = [named] if isinstance(named, str) else named if isinstance(named, list) else ()
+    return bool(paths) and all(isinstance(path, str) and path and "\x00" not in path for path in paths)
+
+
+def _missing(row: dict[str, Any], image_folder: str | None, check_pictures: bool) -> str | None:
+    """What is wrong with a sample's pictures."""
+    for name in images_of(row):
+        if image_folder is None:
+            return f"names the picture {shown(name)}, and no --image_folder is given"
+        path = os.path.join(image_folder, name)
+        if not os.path.isfile(path):
+            return f"picture {shown(path, 300)} is not there"
+        if check_pictures:
+            try:
+                check_image(path)
+            except InputError as error:
+                return one_line(error)
+    return None

@@ -1,0 +1,105 @@
+"""The command line of training: LLaVA's flags, old spellings of transformers' own, and those of the methods."""
+
+import argparse
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from transformers import HfArgumentParser
+
+from llava.errors import InputError, one_line, shown
+from llava.eval.runs.command import Parser
+from llava.eval.runs.options import MethodChoice, add_method_options, method_from
+from llava.train.arguments import DataArguments, ModelArguments, TrainingArguments, check_arguments
+
+# What transformers 4 called them, and what became of flags that are gone.
+RENAMED = {"evaluation_strategy": "eval_strategy", "warmup_ratio": "warmup_steps", "no_cuda": "use_cpu"}
+GONE = ("save_safetensors", "past_index", "overwrite_output_dir", "logging_dir")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Everything that a command line of training says."""
+
+    model: ModelArguments
+    data: DataArguments
+    training: TrainingArguments
+    method: MethodChoice
+
+
+class _HfParser(HfArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as all commands here."""
+        raise InputError(f"{message}; --help lists the options")
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """Read a command line.
+
+    Raises:
+        InputError: for flags that are unknown or make no sense, before anything is loaded.
+    """
+    methods = Parser(add_help=False)
+    add_method_options(methods)
+    known = _HfParser((ModelArguments, DataArguments, TrainingArguments), allow_abbrev=False)
+    if any(word in ("-h", "--help") for word in argv):
+        methods.print_help()
+    chosen, rest = methods.parse_known_args(_joined(argv))
+    choice = method_from(argparse.Namespace(**vars(chosen)))
+    rest = modern(rest)
+    _check_installed(rest)
+    try:
+        model, data, training, left = known.parse_args_into_dataclasses(rest, return_remaining_strings=True)
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"training's flags must fit together: {one_line(error)}") from error
+    if left:
+        raise InputError(f"unknown flag of training: got {shown(left[0])}; --help lists the options")
+    check_arguments(model, data, training)
+    return Arguments(model, data, training, choice)
+
+
+def modern(words: Sequence[str]) -> list[str]:
+    """A command line written for transformers 4, in the spelling of transformers 5; others as they are."""
+    made: list[str] = []
+    at = 0
+    while at < len(words):
+        flag, equals, value = words[at].partition("=")
+        name = flag.removeprefix("--").replace("-", "_") if flag.startswith("--") else None
+        at += 1
+        follows = not equals and at < len(words) and not words[at].startswith("--")
+        if name == "local_rank" or name in GONE:
+            at += follows
+        elif name == "group_by_length":
+            if not follows or words[at].lower() in ("true", "1", "yes"):
+                made += ["--train_sampling_strategy", "group_by_length"]
+            at += follows
+        elif name in RENAMED:
+            given = value if equals else words[at] if follows else None
+            if name == "warmup_ratio" and given is not None and not _is_share(given):
+                raise InputError(f"--warmup_ratio must be a share of the steps, from 0 to below 1: got {shown(given)}")
+            made += [f"--{RENAMED[name]}", *([given] if given is not None else [])]
+            at += follows
+        else:
+            made.append(words[at - 1])
+    return made
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 <= float(text) < 1
+    except ValueError:
+        return False
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """Words as they are; argparse takes those that begin with a dash and a digit for values."""
+    return [str(word) for word in argv]
+
+
+def _check_installed(words: Sequence[Any]) -> None:
+    for flag, package in (("--deepspeed", "deepspeed"),):
+        if flag in words and importlib.util.find_spec(package) is None:
+            raise InputError(f"{flag} needs {package}: it is not installed; pip install {package}, or leave it out")

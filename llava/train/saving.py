@@ -1,0 +1,102 @@
+"""What a run leaves behind, by what was trained: the files that `load_pretrained_model` and LLaVA's own code read."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from llava.errors import InputError, shown
+from llava.files.reading import read_json_object
+from llava.model.checkpoint.folder import Folder
+from llava.model.checkpoint.tensors import read_file
+from llava.model.loading.names import compare
+from llava.model.loading.state import read_state
+from llava.model.vision_modules import load_projector
+
+Mode = Literal["full", "projector", "lora"]
+PROJECTOR_FILE, BESIDE_LORA = "mm_projector.bin", "non_lora_trainables.bin"
+STATE_FILE = "trainer_state.json"
+
+
+def mode_of(arguments: Any, training: Any) -> Mode:
+    """What kind of checkpoint the flags make."""
+    return "lora" if training.lora_enable else "projector" if arguments.tune_mm_mlp_adapter else "full"
+
+
+def save_weights(model: Any, llava: Any, mode: Mode, folder: str, state: dict[str, torch.Tensor] | None = None) -> None:
+    """Write the weights of a run, and its configuration, into a folder.
+
+    Args:
+        model: what is trained: `llava`, or PEFT's wrapper around it.
+        state: weights gathered from several devices, under the names of `model`; None: those of the model.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    if mode == "full":
+        llava.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
+        return
+    held = state if state is not None else dict(model.named_parameters())
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad and "lora_" not in name}
+    if mode == "lora":
+        model.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
+        _save(folder, BESIDE_LORA, {name: held[name] for name in trained})
+    else:
+        _save(folder, PROJECTOR_FILE, {name: held[name] for name in held if "mm_projector" in name})
+    llava.config.save_pretrained(folder)
+
+
+def _save(folder: str, name: str, tensors: dict[str, torch.Tensor]) -> None:
+    torch.save({key: tensor.detach().cpu().clone() for key, tensor in tensors.items()}, os.path.join(folder, name))
+
+
+def load_weights(model: Any, llava: Any, mode: Mode, folder: str) -> None:
+    """Take back what `save_weights` wrote; InputError where the folder holds something else."""
+    if mode == "projector":
+        load_projector(llava.get_model().mm_projector, os.path.join(folder, PROJECTOR_FILE))
+    elif mode == "lora":
+        from peft import set_peft_model_state_dict
+
+        adapter = {name: tensor[...] for name, tensor in _read(folder, "adapter_model.safetensors").items()}
+        wrong = set_peft_model_state_dict(model, adapter).unexpected_keys
+        if wrong:
+            raise InputError(f"an adapter must fit its model: {shown(folder, 300)} has {shown(wrong[0])} besides")
+        _fill(model, _read(folder, BESIDE_LORA), folder)
+    else:
+        state = read_state(Folder(folder), {}, None)
+        _fill(llava, state, folder)
+
+
+def _read(folder: str, name: str) -> Any:
+    path = os.path.join(folder, name)
+    if not os.path.isfile(path):
+        raise InputError(f"a checkpoint of training must be whole: {shown(path, 300)} is not there; remove the folder")
+    return read_file(path)
+
+
+def _fill(model: nn.Module, state: Any, origin: str) -> None:
+    """Copy tensors into a model's parameters of the same names."""
+    own = model.state_dict()
+    known = {name: own[name] for name in state if name in own}
+    compare(state, known, set(), origin)
+    model.load_state_dict({name: state[name][...] for name in state}, strict=False)
+
+
+def last_checkpoint(folder: str) -> str | None:
+    """The newest `checkpoint-N` that is whole; None: there is none.
+
+    A run that is killed while it saves leaves a folder without the state that the trainer writes last.
+    """
+    found = [(int(path.name.split("-")[1]), path) for path in Path(folder).glob("checkpoint-*") if _numbered(path)]
+    return next((str(path) for _, path in sorted(found, reverse=True) if _is_whole(path)), None)
+
+
+def _numbered(path: Path) -> bool:
+    return path.is_dir() and path.name.removeprefix("checkpoint-").isdecimal()
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return "global_step" in read_json_object(path / STATE_FILE, "a trainer's state")
+    except InputError:
+        return False

@@ -1,0 +1,121 @@
+"""Train a LLaVA: `python -m llava.train.train`, with the flags of LLaVA's own.
+
+Pre-training of the projector, full and LoRA fine-tuning, QLoRA; any reduction method in the loop (`--method`).
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import transformers
+
+from llava.errors import InputError
+from llava.eval.runs.command import run
+from llava.image_config import check_image_config
+from llava.image_processor import check_view_edge
+from llava.model.checkpoint.config import read_raw_config
+from llava.model.checkpoint.folder import Folder
+from llava.model.geometry import geometry_of
+from llava.model.multimodal_encoder.image_processor import build_image_processor
+from llava.model.multimodal_encoder.source import locate_tower
+from llava.train.data.dataset import make_supervised_data_module
+from llava.train.data.samples import Samples
+from llava.train.flags import Arguments, parse
+from llava.train.llava_trainer import LLaVATrainer
+from llava.train.model import NEXT_GRIDS, prepare_model, training_tokenizer
+from llava.train.modules import trained_share
+from llava.train.saving import last_checkpoint, mode_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `train` gives back: the trainer after its last step, and the folder that it wrote."""
+
+    trainer: LLaVATrainer
+    output_dir: str
+
+
+def train(argv: Sequence[str] | None = None, attn_implementation: str | None = None) -> Result:
+    """LLaVA's training function.
+
+    Args:
+        argv: flags; None: those of the command line.
+        attn_implementation: in the place of the flag, as LLaVA's `train_mem.py` passes it.
+
+    Raises:
+        InputError: for flags or data that make no sense, before anything is loaded.
+    """
+    given = parse(sys.argv[1:] if argv is None else argv)
+    if attn_implementation is not None:
+        given.training.attn_implementation = attn_implementation
+    resumed = last_checkpoint(str(given.training.output_dir))
+    trainer = make_trainer(given)
+    trainer.train(resume_from_checkpoint=resumed)
+    finish(trainer)
+    return Result(trainer, str(given.training.output_dir))
+
+
+def make_trainer(given: Arguments) -> LLaVATrainer:
+    """A run before its first step: data judged, model loaded, what is trained chosen."""
+    training = given.training
+    transformers.set_seed(training.seed)
+    tokenizer = training_tokenizer(given.model, training)
+    module = make_supervised_data_module(tokenizer, data_arguments(given))
+    _tell_samples(module["train_dataset"].samples)
+    prepared = prepare_model(given, tokenizer)
+    mode = mode_of(given.model, training)
+    trained, held = trained_share(prepared.model)
+    logger.warning("training %d of %d numbers (%s) with method %s", trained, held, mode, given.method.name)
+    return LLaVATrainer(
+        model=prepared.model, processing_class=tokenizer, args=training, llava=prepared.llava, mode=mode, **module
+    )
+
+
+def finish(trainer: LLaVATrainer) -> None:
+    """Write the end of a run into its folder."""
+    trainer.save_state()
+    trainer.llava.config.use_cache = True
+    trainer.save_model(trainer.args.output_dir)
+    if trainer.silent_batches:
+        logger.warning("%d batches had nothing to train on after the cut at model_max_length", trainer.silent_batches)
+
+
+def data_arguments(given: Arguments) -> Any:
+    """What the dataset needs to know, from the flags and the tower's files."""
+    settings = vars(given.data) | {"version": given.model.version, "image_processor": None}
+    settings["mm_use_im_start_end"] = given.model.mm_use_im_start_end
+    if given.model.vision_tower is not None:
+        source = locate_tower(given.model.vision_tower, str(given.model.model_name_or_path))
+        settings["image_processor"] = build_image_processor(source)
+        edge = source.config.image_size
+        check_view_edge(settings["image_processor"], edge)
+        if given.data.image_aspect_ratio == "anyres" and not given.data.image_grid_pinpoints:
+            settings["image_grid_pinpoints"] = [[edge * columns, edge * rows] for columns, rows in NEXT_GRIDS]
+        # What cannot be is refused before weights are read: forms of pictures, and a method that does not fit.
+        raw = read_raw_config(Folder(str(given.model.model_name_or_path)))
+        config = SimpleNamespace(**raw | settings | vars(given.model))
+        check_image_config(config, edge, source.config.hidden_size)
+        given.method.build(geometry_of(config, source.config))
+    elif given.data.image_folder is not None:
+        raise InputError("--image_folder is for a model that sees: got no --vision_tower; give one or leave it out")
+    return SimpleNamespace(**settings)
+
+
+def _tell_samples(samples: Samples) -> None:
+    if samples.silent:
+        named = ", ".join(map(str, samples.silent[:10])) + (", ..." if len(samples.silent) > 10 else "")
+        logger.warning("%d samples have no answer to train on and are left out: %s", len(samples.silent), named)
+
+
+def main() -> None:
+    """The command."""
+    train()
+
+
+if __name__ == "__main__":
+    run(main)

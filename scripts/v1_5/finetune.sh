@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# LLaVA-1.5, second stage: language model and projector learn to answer (665k conversations). PROJECTOR: of stage 1.
+source "$(dirname -- "${BASH_SOURCE[0]}")/../train/common.sh"
+recipe llava-v1.5-finetune lmsys/vicuna-13b-v1.5 v1 128 16 zero3 \
+    --mm_projector_type mlp2x_gelu --image_aspect_ratio pad --group_by_modality_length True \
+    --learning_rate 2e-5 --save_steps 50000 --model_max_length 2048
