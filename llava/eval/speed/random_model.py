@@ -85,7 +85,9 @@ def random_model(shape: Shape, device: str, dtype: torch.dtype, attention: str =
         model = LlavaLlamaForCausalLM(config)
     model = model.to(dtype).eval()
     give_tokenizer(model, NumberTokenizer(shape.vocabulary))
-    give_clip_half(model.get_vision_tower(), random_clip_half(shape))
+    with torch.device("meta" if device == "meta" else "cpu"):
+        half = random_clip_half(shape)
+    give_clip_half(model.get_vision_tower(), half)
     return model
 
 
