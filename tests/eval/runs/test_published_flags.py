@@ -84,7 +84,7 @@ def test_a_budget_goes_with_a_switch(flags: list[str], name: str) -> None:
         ),
         (
             [*VISIONDROP, "--image_token_ratio_list", "[0.5,0.25,0.125]"],
-            "--image_token_ratio_list belongs to pyramiddrop: got it with method visiondrop (--image_token_list); leave one",
+            "--image_token_ratio_list belongs to pyramiddrop: got it with method visiondrop (--image_token_list)",
         ),
         ([*VISIONDROP, "--pdrop_infer"], "visiondrop or vscan: got it with method pyramiddrop"),
         (
