@@ -10,7 +10,6 @@ from training_runs import flags, write_data
 from llava.model.builder import load_pretrained_model
 from llava.train.train import train
 
-
 # Its matrices are wide enough for 4 bits on a CPU.
 SHAPES = Path(__file__).parents[2] / "playground/shapes/llava-shapes"
 
