@@ -1,4 +1,4 @@
-"""transformers' own models of pictures and text with fewer tokens: `llava.hf.reduce(model, "visiondrop", retain=0.111)`.
+"""transformers' own models of pictures and text with fewer tokens: `llava.hf.reduce(model, "visiondrop", retain=0.1)`.
 
 No class is patched and no hook is left. What reduces is made for each call out of clones of the model's three outer
 objects, which share every weight with the given one: the inner model, whose `get_image_features` asks the method what

@@ -46,8 +46,9 @@ class DeepSeeing(MergedSeeing):
     """Qwen3-VL's."""
 
     def deep_of(self, made: Any) -> Sequence[Sequence[torch.Tensor]]:
-        """The deepstack features."""
-        return made.deepstack_features
+        """The deepstack features, which older releases of transformers (5.12) give of all pictures together."""
+        counts = [len(own) for own in made.pooler_output]
+        return [one.split(counts) if isinstance(one, torch.Tensor) else one for one in made.deepstack_features]
 
 
 def watched_block(visual: Any) -> int:

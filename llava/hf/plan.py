@@ -44,12 +44,11 @@ class Plan:
     @property
     def acts_before(self) -> bool:
         """True where tokens are dropped before the LLM."""
-        return acts_before(self.inside)
+        return acts_before(type(self.inside))
 
 
-def acts_before(method: Reduction) -> bool:
+def acts_before(kind: type[Reduction]) -> bool:
     """True for a method that chooses, or merges, before the LLM."""
-    kind = type(method)
     return kind.at_encoder is not Reduction.at_encoder or kind.at_projector is not Reduction.at_projector
 
 
@@ -109,12 +108,14 @@ def _fixed(method: Reduction) -> Plan:
 def _counted(named: dict[str, Any], retain: int, geometry: Geometry) -> Plan:
     """The same number of tokens of every picture, or all that it has."""
     positive("retain", retain)
-    inside = resolve({**named, "retain": retain}, geometry)
-    if inside.layers and not acts_before(inside):
+    kind = method_class(named["method"])
+    if kind is not Unreduced and not acts_before(kind):
         raise InputError(
-            f"{name_of(inside)} drops a share of a picture's tokens, and these differ from picture to picture: got "
+            f"{name_of(kind)} drops a share of a picture's tokens, and these differ from picture to picture: got "
             f"retain {retain}; give a share such as 0.111, or its settings"
         )
+
+    inside = resolve({**named, "retain": retain}, geometry)
 
     def before(tokens: int) -> Reduction:
         if tokens <= retain:
@@ -130,7 +131,7 @@ def _counted(named: dict[str, Any], retain: int, geometry: Geometry) -> Plan:
 def _shared(named: dict[str, Any], share: float, geometry: Geometry) -> Plan:
     """A share of every picture's own tokens."""
     inside = resolve({**named, "retain": max(1, round(share * REFERENCE))}, geometry)
-    if not acts_before(inside):
+    if not acts_before(type(inside)):
         return replace(_fixed(inside), largest=REFERENCE if inside.layers else 0)
 
     def before(tokens: int) -> Reduction:

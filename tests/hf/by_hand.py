@@ -83,7 +83,10 @@ def _stage(
 ) -> tuple[torch.Tensor, int, torch.Tensor | None, list[torch.Tensor]]:
     layer = text.layers[number]
     attention, normed = layer.self_attn, layer.input_layernorm(hidden)
-    cos, sin = (table[..., 0, :, :] if table.ndim == 3 else table for table in text.rotary_emb(hidden[None], _given(hidden, positions)))
+    cos, sin = (
+        table[..., 0, :, :] if table.ndim == 3 else table
+        for table in text.rotary_emb(hidden[None], _given(hidden, positions))
+    )
     if cos.ndim == 4:  # transformers 5.12: one table each for time, rows and columns
         sections = list(text.config.rope_parameters["mrope_section"]) * 2
         cos, sin = (
