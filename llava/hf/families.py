@@ -8,7 +8,7 @@ from typing import Any
 import transformers
 
 from llava.errors import InputError
-from llava.hf.llava_eyes import TOWERS, LlavaSeeing
+from llava.hf.llava_eyes import LlavaSeeing, clip_geometry
 from llava.hf.merged_eyes import DeepSeeing, MergedSeeing
 from llava.hf.mrope import MRopeEntering
 from llava.hf.plan import REFERENCE, Plan, known_method, plan_of
@@ -77,28 +77,6 @@ def _seeing_class(mixin: Any, host: Any) -> type:
     return type(f"{mixin.__name__}{host.__name__}", (mixin, host), {"get_image_features": method})
 
 
-def _clip_geometry(model: Any) -> Geometry:
-    """Of a model whose pictures are one view each."""
-    config, tower = model.config, model.model.vision_tower
-    layer = config.vision_feature_layer
-    if type(tower) not in TOWERS or not isinstance(layer, int):
-        raise InputError(
-            f"the vision tower must be CLIP or SigLIP, seen at one layer: got {type(tower).__name__} at {layer}; "
-            f"use the model that was given"
-        )
-    vision, has_cls = tower.config, isinstance(tower, transformers.CLIPVisionModel)
-    patches = (vision.image_size // vision.patch_size) ** 2
-    whole = has_cls and config.vision_feature_select_strategy == "full"
-    return Geometry(
-        config.text_config.num_hidden_layers,
-        patches,
-        has_cls=has_cls,
-        unreduced=patches + 1 if whole else None,
-        encoder_layers=vision.num_hidden_layers,
-        cls_patch=whole,
-    )
-
-
 def _merged_geometry(model: Any) -> Geometry:
     """Of a model whose pictures are of any size: that of a picture of `REFERENCE` tokens."""
     text = model.config.text_config
@@ -112,7 +90,9 @@ def _merged_geometry(model: Any) -> Geometry:
 
 COUNTED = ("LlamaModel", "MistralModel", "Qwen2Model")
 FAMILIES = {
-    "LlavaForConditionalGeneration": Family(LlavaSeeing, Entering, COUNTED, _clip_geometry, False),
+    "LlavaForConditionalGeneration": Family(LlavaSeeing, Entering, COUNTED, clip_geometry, False),
+    "LlavaNextForConditionalGeneration": Family(LlavaSeeing, Entering, COUNTED, clip_geometry, False),
+    "LlavaOnevisionForConditionalGeneration": Family(LlavaSeeing, Entering, COUNTED, clip_geometry, False),
     "Qwen2VLForConditionalGeneration": Family(
         MergedSeeing, MRopeEntering, ("Qwen2VLTextModel",), _merged_geometry, True, SQUARE
     ),

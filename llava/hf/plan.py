@@ -70,7 +70,7 @@ def plan_of(
     named = _named(method, retain, settings)
     share = named.pop("retain", None) if isinstance(named, dict) else None
     if share is None:
-        return _fixed(resolve(named, geometry))
+        return _fixed(resolve(named, geometry), None if any_size else geometry)
     whole = isinstance(share, int) and not isinstance(share, bool)
     if not whole and not (isinstance(share, float) and 0 < share <= 1):
         raise InputError(
@@ -82,7 +82,7 @@ def plan_of(
         return _fixed(resolve(None, geometry))
     if not any_size:
         tokens = share if whole else max(1, round(share * geometry.most_tokens))
-        return _fixed(resolve({**named, "retain": tokens}, geometry))
+        return _fixed(resolve({**named, "retain": tokens}, geometry), geometry)
     if whole:
         return _counted(named, share, geometry)
     return _shared(named, share, geometry)
@@ -101,8 +101,9 @@ def _named(method: Any, retain: float | int | None, settings: dict[str, Any]) ->
     return {"method": method, **given}
 
 
-def _fixed(method: Reduction) -> Plan:
-    return Plan(method, lambda tokens: method)
+def _fixed(method: Reduction, geometry: Geometry | None = None) -> Plan:
+    """One method for all pictures, its schedule of the largest there may be of a geometry; None: meant as it is."""
+    return Plan(method, lambda tokens: method, method.tokens_per_stage(geometry)[0] if geometry is not None else 0)
 
 
 def _counted(named: dict[str, Any], retain: int, geometry: Geometry) -> Plan:

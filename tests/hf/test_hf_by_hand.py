@@ -6,7 +6,7 @@ import pytest
 import torch
 from by_hand import decoder
 from encoders_by_hand import llava_tokens, qwen_tokens
-from tiny_hf import GRIDS, MODELS, PICTURE, inputs
+from tiny_hf import BY_HAND, GRIDS, PICTURE, inputs
 
 import llava.hf
 
@@ -33,10 +33,10 @@ def expected(model: Any, given: dict[str, torch.Tensor], first: tuple[int, int],
     return decoder(model, embeds, start, len(tokens), positions, schedule, wide)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", BY_HAND)
 @torch.no_grad()
 def test_visionzip(name: str) -> None:
-    model = MODELS[name]()
+    model = BY_HAND[name]()
     reduced = llava.hf.reduce(model, "visionzip", dominant=9, contextual=3)
     for picture in (0, 1):
         given = inputs(model, [[picture]], seed=picture)
@@ -44,11 +44,11 @@ def test_visionzip(name: str) -> None:
         torch.testing.assert_close(reduced(**given).logits[0, -1], wanted, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", BY_HAND)
 @torch.no_grad()
 def test_visiondrop(name: str) -> None:
     """With stages before and after the last of deepstack's layers."""
-    model = MODELS[name]()
+    model = BY_HAND[name]()
     schedule = {"layer_list": LAYERS, "image_token_list": [list(pair) for pair in PAIRS]}
     reduced = llava.hf.reduce(model, "visiondrop", dominant=9, contextual=3, **schedule)
     for picture in (0, 3):
@@ -61,7 +61,7 @@ def test_visiondrop(name: str) -> None:
 @torch.no_grad()
 def test_a_share_is_of_each_pictures_own_tokens(name: str) -> None:
     """VisionZip's proportion of 54 to 10, of half of 24 and of 15 tokens; both beside each other as alone."""
-    model = MODELS[name]()
+    model = BY_HAND[name]()
     reduced = llava.hf.reduce(model, "visionzip", retain=0.5)
     both = reduced(**inputs(model, [[0], [3]])).logits[:, -1]
     for row, (picture, counts) in enumerate(((0, (10, 2)), (3, (7, 1)))):

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 import transformers
 
+PINPOINTS = [[84, 168], [168, 84], [168, 168]]
 PICTURE, START, END, VIDEO, PAD, WORDS = 90, 91, 92, 93, 0, 80
 
 
@@ -41,6 +42,24 @@ def llava(seed: int = 0, **vision: Any) -> Any:
         vision_config=tower, text_config=text, image_token_index=PICTURE, vision_feature_layer=-2
     )
     return shaken(transformers.LlavaForConditionalGeneration(config), seed)
+
+
+def llava_next(seed: int = 0) -> Any:
+    """CLIP seen in tiles of 6 x 6 patches, newlines between."""
+    plain = llava(seed).config
+    parts = {"vision_config": plain.vision_config, "text_config": plain.text_config, "image_token_index": PICTURE}
+    config = transformers.LlavaNextConfig(**parts, vision_feature_layer=-2, image_grid_pinpoints=PINPOINTS)
+    return shaken(transformers.LlavaNextForConditionalGeneration(config), seed)
+
+
+def onevision(seed: int = 0) -> Any:
+    """SigLIP seen in tiles, larger pictures shrunk."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
+    tower = transformers.SiglipVisionConfig(**sizes, image_size=84, patch_size=14, vision_use_head=False)
+    marks = {"image_token_index": PICTURE, "video_token_index": VIDEO, "image_grid_pinpoints": PINPOINTS}
+    parts = {"vision_config": tower, "text_config": transformers.Qwen2Config(**_text())}
+    config = transformers.LlavaOnevisionConfig(**parts, **marks, vision_aspect_ratio="anyres_max_1")
+    return shaken(transformers.LlavaOnevisionForConditionalGeneration(config), seed)
 
 
 def _marks() -> dict[str, int]:
@@ -82,33 +101,51 @@ def qwen3(seed: int = 0) -> Any:
     return shaken(transformers.Qwen3VLForConditionalGeneration(config), seed)
 
 
-MODELS = {"llava": llava, "qwen2": qwen2, "qwen2_5": qwen2_5, "qwen3": qwen3}
+BY_HAND = {"llava": llava, "qwen2": qwen2, "qwen2_5": qwen2_5, "qwen3": qwen3}
+MODELS = {**BY_HAND, "llava_next": llava_next, "onevision": onevision}
 # Rows and columns of patches of the pictures of a test, for models that take any size.
+# Heights and widths in pixels of those for models that see tiles.
+SIZES = ((84, 160), (150, 90), (84, 160), (168, 168))
 GRIDS = ((8, 12), (12, 8), (8, 12), (6, 10))
+
+
+def picture(model: Any, number: int) -> tuple[dict[str, torch.Tensor], int]:
+    """One picture as a processor gives it, and its tokens."""
+    draw = torch.Generator().manual_seed(100 + number)
+    if hasattr(model.model, "visual"):
+        high, wide = GRIDS[number % len(GRIDS)]
+        pixels = torch.randn(high * wide, 3 * 2 * 14 * 14, generator=draw)
+        return {"pixel_values": pixels, "image_grid_thw": torch.tensor([[1, high, wide]])}, high * wide // 4
+    if not hasattr(model.config, "image_grid_pinpoints"):
+        return {"pixel_values": torch.randn(1, 3, 84, 84, generator=draw)}, 36
+    size = SIZES[number % len(SIZES)]
+    views = 5 if size == (168, 168) else 3
+    pixels = torch.zeros(1, 5, 3, 84, 84)  # filled up to the most views
+    pixels[0, :views] = torch.randn(views, 3, 84, 84, generator=draw)
+    made = {"pixel_values": pixels, "image_sizes": torch.tensor([size])}
+    with torch.no_grad():
+        return made, len(model.model.get_image_features(**made, return_dict=True).pooler_output[0])
 
 
 def inputs(model: Any, rows: list[list[int]], seed: int = 1) -> dict[str, torch.Tensor]:
     """Prompts padded on the left, each with the pictures of those numbers between words, as a processor gives them."""
-    any_size = hasattr(model.model, "visual")
-    prompts, pixels, grids = [], [], []
+    prompts, seen = [], []
     for number, pictures in enumerate(rows):
         words = torch.Generator().manual_seed(seed + number)
         ids = torch.randint(3, WORDS, (3 + 2 * number,), generator=words).tolist()
-        for picture in pictures:
-            draw = torch.Generator().manual_seed(100 + picture)
-            high, wide = GRIDS[picture % len(GRIDS)] if any_size else (6, 6)
-            shape = (high * wide, 3 * 2 * 14 * 14) if any_size else (1, 3, 84, 84)
-            pixels.append(torch.randn(shape, generator=draw))
-            grids.append([1, high, wide])
-            count = high * wide // (4 if any_size else 1)
+        for one in pictures:
+            made, count = picture(model, one)
+            seen.append(made)
             ids += [START, *[PICTURE] * count, END, *torch.randint(3, WORDS, (3,), generator=words).tolist()]
         prompts.append(ids)
     width = max(map(len, prompts))
     table = torch.tensor([[PAD] * (width - len(ids)) + ids for ids in prompts])
     mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])
-    made = {"input_ids": table, "attention_mask": mask}
-    if pixels:
-        made["pixel_values"] = torch.cat(pixels)
-    if any_size and pixels:
-        made |= {"image_grid_thw": torch.tensor(grids), "mm_token_type_ids": (table == PICTURE).int()}
-    return made
+    given = {"input_ids": table, "attention_mask": mask}
+    for key in seen[0] if seen else ():
+        given[key] = torch.cat([made[key] for made in seen])
+    if "image_sizes" in given and hasattr(model.config, "vision_aspect_ratio"):
+        given["batch_num_images"] = torch.ones(len(seen), dtype=torch.long)  # each in tiles
+    if "image_grid_thw" in given:
+        given["mm_token_type_ids"] = (table == PICTURE).int()
+    return given
