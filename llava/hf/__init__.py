@@ -6,6 +6,7 @@ stays, and the decoder, which drops there.
 """
 
 from llava.hf.families import supported
+from llava.hf.presets import PRESETS
 from llava.hf.reduced import reduce
 
-__all__ = ["reduce", "supported"]
+__all__ = ["PRESETS", "reduce", "supported"]

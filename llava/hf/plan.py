@@ -12,9 +12,9 @@ from typing import Any
 from llava.errors import InputError, shown
 from llava.reduction import Reduction
 from llava.reduction.base import Geometry, name_of
-from llava.reduction.checks import positive
+from llava.reduction.checks import checked_number, positive
 from llava.reduction.methods.none import Unreduced
-from llava.reduction.registry import method_class
+from llava.reduction.registry import create, method_class
 from llava.reduction.resolve import resolve
 
 REFERENCE = 10_000
@@ -69,6 +69,8 @@ def plan_of(
     """
     named = _named(method, retain, settings)
     share = named.pop("retain", None) if isinstance(named, dict) else None
+    if share is None and any_size and isinstance(named, dict) and _shares(named):
+        return _of_shares(named, geometry)
     if share is None:
         return _fixed(resolve(named, geometry), None if any_size else geometry)
     whole = isinstance(share, int) and not isinstance(share, bool)
@@ -142,6 +144,25 @@ def _shared(named: dict[str, Any], share: float, geometry: Geometry) -> Plan:
         except InputError:  # a schedule inside the LLM that so few tokens do not make; its first stage they do
             return _scaled(inside, tokens)
 
+    return Plan(inside, before, inside.tokens_per_stage(geometry)[0] if inside.layers else 0)
+
+
+def _shares(named: dict[str, Any]) -> dict[str, float]:
+    """The counts before the LLM that are given as shares of a picture's tokens."""
+    return {name: value for name, value in named.items() if name in COUNTS and isinstance(value, float)}
+
+
+def _of_shares(named: dict[str, Any], geometry: Geometry) -> Plan:
+    """Counts that are shares of every picture's own tokens, rounded down, one at least (VisionZip for Qwen)."""
+    shares = {name: checked_number(name, share, 0, 1) for name, share in _shares(named).items()}
+
+    def before(tokens: int) -> Reduction:
+        counts = {name: max(1, int(share * tokens)) for name, share in shares.items()}
+        own = {**named, **counts}
+        return create(own.pop("method"), **own)
+
+    inside = before(REFERENCE)
+    inside.check(geometry)
     return Plan(inside, before, inside.tokens_per_stage(geometry)[0] if inside.layers else 0)
 
 

@@ -54,6 +54,7 @@ def test_everything_kept_is_the_original_bit_for_bit(name: str) -> None:
     ways: list[tuple[str, dict[str, Any]]] = [("none", {}), ("fastervlm", {"retain": 1.0})]
     if name not in ("llava_next", "onevision"):  # there padding and newlines go where a method keeps patches of tiles
         ways += [("random", {"keep": whole}), ("fastervlm", {"visual_token_num": whole})]
+    ways.append(("fastv", {"fast_v_agg_layer": 2, "fast_v_attention_rank": 4000}))
     for method, settings in ways:
         got = llava.hf.reduce(model, method, **settings).generate(**given, **GREEDY)
         assert torch.equal(got.sequences, wanted.sequences)
