@@ -4,7 +4,7 @@ import functools
 from typing import Any
 
 # What accelerate leaves on an object to be called for its class's `forward`; a clone of another class has its own.
-HOOKED = ("forward", "_old_forward", "_hf_hook")
+HOOKED = ("forward", "_old_forward")
 
 
 def clone(module: Any, kind: type | None = None, **parts: Any) -> Any:

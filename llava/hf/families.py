@@ -116,8 +116,9 @@ def family_of(model: Any) -> Family:
     Raises:
         InputError: for another.
     """
-    family = FAMILIES.get(type(model).__name__)
-    if family is None or not isinstance(model, getattr(transformers, type(model).__name__)):
+    kinds = [kind.__name__ for kind in type(model).__mro__ if kind is getattr(transformers, kind.__name__, None)]
+    family = next((FAMILIES[kind] for kind in kinds if kind in FAMILIES), None)
+    if family is None:
         raise InputError(
             f"llava.hf.reduce takes a model of transformers: got a {type(model).__name__}, expected one of "
             f"{', '.join(supported())}"

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from accelerate.utils import align_module_device
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from llava.errors import InputError
@@ -88,7 +89,8 @@ class LlavaSeeing(Seeing):
         """transformers' call. Where the method acts before the LLM the features are stand-ins: none of them enters."""
         note: Note = self.__dict__["note"]
         if not note.plan.acts_before:
-            made = super().get_image_features(pixel_values, image_sizes=image_sizes, **kwargs)
+            with align_module_device(self):  # the newline, where weights are kept elsewhere between calls
+                made = super().get_image_features(pixel_values, image_sizes=image_sizes, **kwargs)
             note.pictures = Pictures(tuple(len(features) for features in made.pooler_output))
             return made
         layer, strategy = kwargs.get("vision_feature_layer"), kwargs.get("vision_feature_select_strategy")

@@ -6,14 +6,16 @@ VisionZip on Qwen2.5-VL. Values are the tokens as the LLM gets them.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from transformers.models.llama.modeling_llama import rotate_half
 
+from llava.model.evidence.clip import MOST_ENTRIES
 from llava.model.layer_parts import normed, projected
 from llava.reduction.precision import without_autocast
-from llava.reduction.scoring import attention_rows, mean_received
+from llava.reduction.scoring import attention_rows
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class MergedEvidence:
         """(I, patches, C), the pixels of each picture's patches in the order in which they came."""
         return self._patches[self._order.to(self._patches.device)]
 
+    @cached_property
     def _heads(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Rotated queries and keys (I, H, n * unit, d) float32 of each picture's patches, four of a token together."""
         attention, states = self._watched.block.attn, self._watched.hidden[self._rows.flatten(1)]
@@ -73,17 +76,23 @@ class MergedEvidence:
     def keys(self) -> torch.Tensor:
         """(I, n, d) float32, after rotation, averaged over heads and a token's patches."""
         with torch.no_grad(), without_autocast(self.values.device):
-            keys = self._heads()[1].mean(dim=1)
+            keys = self._heads[1].mean(dim=1)
             return keys.unflatten(1, self._rows.shape[1:]).mean(dim=2)
 
     def attention_received(self) -> torch.Tensor:
         """(I, n) float32, what a token's patches receive from all of the picture; mean over heads, queries, patches."""
         with torch.no_grad(), without_autocast(self.values.device):
-            queries, keys = self._heads()
-            scale = self._watched.block.attn.scaling
-            pairs = zip(queries.split(1), keys.split(1))  # one picture's matrices at a time
-            received = torch.cat([mean_received(attention_rows(*pair, scale)) for pair in pairs])
+            received = torch.cat([self._received(*pair) for pair in zip(*(one.split(1) for one in self._heads))])
             return received.unflatten(1, self._rows.shape[1:]).mean(dim=2)
+
+    def _received(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+        """(1, H, T, d) of one picture -> (1, T) float32, for as many queries at once as fit."""
+        heads, count = queries.shape[1:3]
+        at_once = max(1, MOST_ENTRIES // (heads * count))
+        scale = self._watched.block.attn.scaling
+        summed = sum(attention_rows(part, keys, scale).mean(dim=1).sum(dim=1) for part in queries.split(at_once, dim=2))
+        assert isinstance(summed, torch.Tensor)
+        return summed / count
 
     received_from_all = attention_received
 
