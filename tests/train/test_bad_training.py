@@ -1,5 +1,6 @@
 """What cannot be trained: one line that names it, before anything is loaded."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import pytest
 from training_runs import TALKS, TINY, flags, write_data
 
 from llava.errors import InputError
+from llava.reduction import available, method_class
+from llava.train.arguments import DataArguments, ModelArguments, TrainingArguments
 from llava.train.data.samples import read_samples
 from llava.train.flags import modern, parse
 
@@ -158,3 +161,12 @@ def test_the_command_says_it_in_one_line(more: tuple[str, ...], said: str, tmp_p
     last = ended.stderr.strip().splitlines()[-1]
     assert ended.returncode == 2 and said in last and "Traceback" not in ended.stderr
     assert not (tmp_path / "out").exists() and json.loads((tmp_path / "data.json").read_text()) == TALKS
+
+
+def test_no_setting_of_a_method_has_the_name_of_a_training_flag() -> None:
+    """One of both would be lost without a word; `seed` is the command's own everywhere."""
+    own = {
+        field.name for kind in (ModelArguments, DataArguments, TrainingArguments) for field in dataclasses.fields(kind)
+    }
+    settings = {field.name for name in available() for field in dataclasses.fields(method_class(name))}
+    assert settings & own <= {"seed"}

@@ -40,8 +40,9 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_shared_out_weights_have_the_same_gradients(method: str, tmp_path: Path) -> None:
-    given = flags(tmp_path, "--ddp_backend", "gloo", *METHODS[method], data=write_data(tmp_path))
-    run([*PAIR, str(Path(__file__).with_name("sharded_step.py")), str(tmp_path), *given])
+    given = flags(tmp_path, *METHODS[method], data=write_data(tmp_path))
+    step = Path(__file__).with_name("sharded_step.py")
+    run([*PAIR, str(step), str(tmp_path), *given, "--ddp_backend", "gloo"])
     shared = load_file(tmp_path / "gradients.safetensors")
     trainer = make_trainer(parse(given))
     model = trainer.llava.train()

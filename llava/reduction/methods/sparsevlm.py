@@ -57,7 +57,7 @@ NOISE_SEED = 0
 class SparseVLM(Reduction):
     """Ranking by words of the question in progressive stages, with recycling."""
 
-    version: str = field(default="1.5", metadata={"help": "which release: 1.0, 1.5 or 2.0", "choices": tuple(LAYERS)})
+    release: str = field(default="1.5", metadata={"help": "which release: 1.0, 1.5 or 2.0", "choices": tuple(LAYERS)})
     layer_list: list[int] = field(
         default_factory=list, metadata={"help": "LLM layers after which tokens are dropped, e.g. [3,7,16]"}
     )
@@ -67,8 +67,8 @@ class SparseVLM(Reduction):
     retained_tokens: int = field(
         default=0, metadata={"help": "the published list of that name instead: 192, 128, 96 or 64"}
     )
-    scale: float = field(default=13.5, metadata={"help": "version 1.0: tokens kept for each rank; released: 13.5"})
-    bias: float = field(default=0.0, metadata={"help": "version 1.0: and so many more; released: 0"})
+    scale: float = field(default=13.5, metadata={"help": "release 1.0: tokens kept for each rank; released: 13.5"})
+    bias: float = field(default=0.0, metadata={"help": "release 1.0: and so many more; released: 0"})
     published: bool = field(
         default=False, metadata={"help": "true: ties of density broken by noise, at least one token goes, as released"}
     )
@@ -76,25 +76,25 @@ class SparseVLM(Reduction):
     reads_question: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.version not in LAYERS:
-            raise InputError(f"version must be one of {', '.join(LAYERS)}: got {self.version!r}; leave it out for 1.5")
+        if self.release not in LAYERS:
+            raise InputError(f"release must be one of {', '.join(LAYERS)}: got {self.release!r}; leave it out for 1.5")
         switch("published", self.published)
         whole_number("retained_tokens", self.retained_tokens)
         object.__setattr__(self, "scale", checked_number("scale", self.scale, 0))
         object.__setattr__(self, "bias", checked_number("bias", self.bias, 0))
-        object.__setattr__(self, "layer_list", checked_layers(self.layer_list) or LAYERS[self.version].copy())
+        object.__setattr__(self, "layer_list", checked_layers(self.layer_list) or LAYERS[self.release].copy())
         object.__setattr__(self, "image_token_list", self._counts())
         if self.positions == "":
-            object.__setattr__(self, "positions", KEEP if self.version == "2.0" else RENUMBER)
+            object.__setattr__(self, "positions", KEEP if self.release == "2.0" else RENUMBER)
 
     def _counts(self) -> list[int]:
         """The list of counts; none in 1.0."""
         given = checked_counts("image_token_list", self.image_token_list)
-        if self.version == "1.0":
+        if self.release == "1.0":
             if given or self.retained_tokens:
                 raise InputError("sparsevlm 1.0 takes its counts from scale and bias: got a list; leave it out")
             return []
-        lists = LISTS[self.version]
+        lists = LISTS[self.release]
         if self.retained_tokens and self.retained_tokens not in lists:
             known = ", ".join(map(str, lists))
             raise InputError(f"retained_tokens must be one of {known}: got {self.retained_tokens}; give the lists")
@@ -112,15 +112,15 @@ class SparseVLM(Reduction):
         rating = raters(entered.values, entered.text_values, entered.valid, entered.text_valid)
         rows = evidence.ran.attention_from_text()
         lengths = evidence.lengths
-        if self.version == "2.0":
+        if self.release == "2.0":
             rows = best_heads(rows, evidence.ran.rotary_products_from_text(), rating)
-        if self.version == "1.0":
+        if self.release == "1.0":
             found = ranks(rows, rating, evidence.valid).tolist()
             counts = tuple(self._of_rank(rank, length) for rank, length in zip(found, lengths))
         else:
             counts = self._fitted(own_counts(evidence, self.image_token_list[stage]), lengths)
         scores = rated(rows, rating)
-        if self.version == "2.0" or counts == lengths:
+        if self.release == "2.0" or counts == lengths:
             return keep_top(evidence, scores, counts)
         seed = NOISE_SEED if self.published else None
         return _recycling(evidence.values, scores.masked_fill(~evidence.valid, -torch.inf), counts, lengths, seed)
@@ -137,11 +137,11 @@ class SparseVLM(Reduction):
         counts = [geometry.most_tokens]
         for stage in range(len(self.layer_list)):
             before = counts[-1]
-            if self.version == "1.0":
+            if self.release == "1.0":
                 kept = self._of_rank(min(USUAL_RANK, before), before)
             else:
                 [kept] = self._fitted((self.image_token_list[stage],), (before,))
-            counts.append(kept + (0 if self.version == "2.0" else recycled_counts(before - kept)[1]))
+            counts.append(kept + (0 if self.release == "2.0" else recycled_counts(before - kept)[1]))
         return counts
 
     @classmethod

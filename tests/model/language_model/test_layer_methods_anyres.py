@@ -19,7 +19,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("dart", {"max_num_trunction": 30}),
     ("dart", {"max_num_trunction": 30, "published": True}),
     ("sparsevlm", {"layer_list": [2, 3, 5], "image_token_list": [40, 20, 8]}),
-    ("sparsevlm", {"layer_list": [2, 3, 5], "image_token_list": [40, 20, 8], "version": "2.0", "published": True}),
+    ("sparsevlm", {"layer_list": [2, 3, 5], "image_token_list": [40, 20, 8], "release": "2.0", "published": True}),
     ("v2drop", {"layer_list": [1, 3, 5], "keep_ratio_list": [0.5, 0.5, 0.0], "least": 0}),
     ("vtw", {"layer": 3, "remainder": 11}),
 ]
