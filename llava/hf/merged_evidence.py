@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from transformers.models.llama.modeling_llama import rotate_half
 
-from llava.model.evidence.clip import MOST_ENTRIES
 from llava.model.layer_parts import normed, projected
 from llava.reduction.precision import without_autocast
 from llava.reduction.scoring import attention_rows
+
+AT_ONCE = 256  # queries whose attention is held at a time
 
 
 @dataclass(frozen=True)
@@ -86,13 +87,10 @@ class MergedEvidence:
             return received.unflatten(1, self._rows.shape[1:]).mean(dim=2)
 
     def _received(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-        """(1, H, T, d) of one picture -> (1, T) float32, for as many queries at once as fit."""
-        heads, count = queries.shape[1:3]
-        at_once = max(1, MOST_ENTRIES // (heads * count))
-        scale = self._watched.block.attn.scaling
-        summed = sum(attention_rows(part, keys, scale).mean(dim=1).sum(dim=1) for part in queries.split(at_once, dim=2))
-        assert isinstance(summed, torch.Tensor)
-        return summed / count
+        """(1, H, T, d) of one picture -> (1, T) float32, a few queries at a time, which a processor's cache holds."""
+        scale, heads, count = self._watched.block.attn.scaling, *queries.shape[1:3]
+        parts = [attention_rows(part, keys, scale).sum(dim=(1, 2)) for part in queries.split(AT_ONCE, dim=2)]
+        return torch.stack(parts).sum(dim=0) / (heads * count)
 
     received_from_all = attention_received
 
