@@ -24,7 +24,7 @@ def settings_of(model: Any, method: str, retain: int) -> dict[str, Any]:
     """The method's schedule for a budget, or for a larger one where it has none so small."""
     if method == "none":
         return {}
-    for budget in (retain, 2 * retain, 4 * retain):
+    for budget in (retain, 2 * retain, 4 * retain, 8 * retain, 16 * retain):
         try:
             resolve({"method": method, "retain": budget}, model.geometry)
             return {"retain": budget}
