@@ -20,9 +20,11 @@ __all__ = ["LlavaLlamaForCausalLM"]
 
 
 def __getattr__(name: str) -> Any:
-    """The model class where a command wants it after all."""
+    """The model class where a command wants it after all, and the room for transformers' own models."""
     if name == "LlavaLlamaForCausalLM":
         return importlib.import_module("llava.model").LlavaLlamaForCausalLM
+    if name == "hf":
+        return importlib.import_module("llava.hf")
     raise AttributeError(f"module 'llava' has no attribute '{name}'")
 
 
