@@ -32,11 +32,16 @@ class MethodRow:
 
 
 def draw(picture: Image.Image, canvas: Canvas, side: int, rows: list[MethodRow], title: str, path: str) -> None:
-    """Write the PNG.
+    """Write the PNG; arguments as `figure_of`."""
+    save(figure_of(picture, canvas, side, rows, title), path, dots=120)
+
+
+def figure_of(picture: Image.Image, canvas: Canvas, side: int, rows: list[MethodRow], title: str) -> Any:
+    """The drawing, a matplotlib figure.
 
     Args:
         side: patches along one side of a view.
-        title: goes above everything.
+        title: goes above everything, as it is: what people and models wrote is no mathematics.
     """
     frame = canvas.frame
     width = CELL * (frame.right - frame.left) / (frame.bottom - frame.top)
@@ -50,7 +55,7 @@ def draw(picture: Image.Image, canvas: Canvas, side: int, rows: list[MethodRow],
     for number, row in enumerate(rows):
         above, below = axes[2 * number], axes[2 * number + 1]
         above[0].text(0, 1, row.name, fontsize=13, fontweight="bold", va="top", transform=above[0].transAxes)
-        above[0].text(0, 0.82, row.about, fontsize=9, va="top", transform=above[0].transAxes)
+        above[0].text(0, 0.82, row.about, fontsize=9, va="top", parse_math=False, transform=above[0].transAxes)
         _backdrop(below[0], picture, canvas)
         for stage, upper, lower in zip(row.stages, above[1:], below[1:]):
             _backdrop(upper, picture.convert("L").convert("RGB"), canvas)
@@ -58,9 +63,9 @@ def draw(picture: Image.Image, canvas: Canvas, side: int, rows: list[MethodRow],
             _backdrop(lower, picture, canvas)
             _kept(lower, stage, canvas, side)
             upper.set_title(_title(stage), fontsize=9)
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(title, fontsize=12, parse_math=False)
     figure.supxlabel(LEGEND, fontsize=8)
-    save(figure, path, dots=120)
+    return figure
 
 
 def _title(stage: Stage) -> str:

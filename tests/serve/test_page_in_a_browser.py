@@ -1,0 +1,204 @@
+"""The page in a real Chromium: upload, ask, watch the answer grow, change the budget, compare, make mistakes."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; make web-test has it")
+pytest.importorskip("gradio", reason="gradio is not installed; make web-test has it")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+if CHROMIUM is None:
+    pytest.skip("there is no Chromium on this machine (Debian: apt-get install chromium)", allow_module_level=True)
+
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "playground/shapes/images"
+SHOTS = os.environ.get("WEB_SHOTS")  # a folder for screenshots to look at
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The command on a free port, as `make web` starts it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "llava.serve.web", "--page-port", str(port)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(f"llava-shapes on http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium."""
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """The page, just opened; at the end nothing may have gone wrong in it, and nothing been fetched from elsewhere."""
+    tab = browser.new_page(viewport={"width": 1500, "height": 1000})
+    errors: list[str] = []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto(address)
+    tab.get_by_label("Question").wait_for()
+    yield tab
+    tab.close()
+    assert errors == []
+
+
+def upload(page: Any, path: Path) -> None:
+    """Put a file into the picture's box."""
+    page.locator("input[type=file]").first.set_input_files(str(path))
+
+
+def shown(page: Any, path: Path) -> None:
+    """Upload a picture and wait until it is seen."""
+    upload(page, path)
+    page.get_by_label("Remove Image").first.wait_for()
+
+
+def wait(page: Any, text: str, which: str = "first") -> str:
+    """The state of one method once it holds `text`."""
+    place = page.locator(f"#state-{which}")
+    playwright.expect(place).to_contain_text(text, timeout=60_000)
+    return place.inner_text()
+
+
+def answer(page: Any, which: str = "first") -> str:
+    """What one method's answer box holds."""
+    return page.locator(f"#answer-{which} textarea").input_value()
+
+
+def shot(page: Any, name: str) -> None:
+    """A screenshot, where somebody wants to look."""
+    if SHOTS:
+        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
+
+
+def test_a_question_by_keyboard(page: Any) -> None:
+    assert "knows coloured shapes" in page.inner_text("body")
+    shown(page, IMAGES / "00000.png")
+    page.get_by_label("Question").focus()
+    page.keyboard.type("Where is the white ring?")
+    page.keyboard.press("Enter")
+    wait(page, "visiondrop: done")
+    assert answer(page) == "bottom left"
+    figures = page.locator("#figures-first").inner_text()
+    assert "28.0 per LLM layer" in figures and "FLOPs saved" in figures and " ms" in figures
+    drawing = page.locator("#kept-first img")
+    assert drawing.get_attribute("alt").startswith("What visiondrop kept of the picture: vision encoder 256")
+    assert drawing.evaluate("image => image.naturalWidth") > 500
+    shot(page, "one")
+
+
+def test_another_budget_by_keyboard_changes_what_is_kept(page: Any) -> None:
+    shown(page, IMAGES / "00000.png")
+    page.get_by_label("Question").fill("Where is the white ring?")
+    slider = page.get_by_role("slider").first
+    slider.focus()
+    before = slider.input_value()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    assert int(slider.input_value()) == int(before) + 4 == 32
+    page.get_by_role("button", name="Ask").press("Enter")
+    wait(page, "done")
+    assert "32.0 per LLM layer" in page.locator("#figures-first").inner_text()
+
+
+def test_two_methods_side_by_side(page: Any) -> None:
+    shown(page, IMAGES / "00000.png")
+    page.get_by_label("Question").fill("Where is the white ring?")
+    page.get_by_label("Compare with a second method").press("Space")
+    page.locator("#answer-second").wait_for()
+    page.get_by_role("button", name="Ask").click()
+    wait(page, "visionzip: done", "second")
+    assert answer(page) == "bottom left"
+    assert answer(page, "second")
+    for which in ("first", "second"):
+        assert "28.0 per LLM layer" in page.locator(f"#figures-{which}").inner_text()
+    boxes = [page.locator(f"#answer-{which}").bounding_box() for which in ("first", "second")]
+    assert boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] < boxes[1]["x"]
+    page.wait_for_timeout(500)
+    shot(page, "two")
+
+
+def test_an_example_fills_picture_and_question(page: Any) -> None:
+    page.get_by_text("Where is the yellow square?").click()
+    page.get_by_label("Remove Image").first.wait_for()
+    assert page.get_by_label("Question").input_value() == "Where is the yellow square?"
+
+
+def test_an_answer_grows_and_can_be_stopped(page: Any) -> None:
+    shown(page, IMAGES / "00000.png")
+    page.get_by_label("Question").fill("Describe the picture.")
+    page.evaluate(
+        """() => { window.seen = new Set();
+        setInterval(() => window.seen.add(document.querySelector('#answer-first textarea').value), 5) }"""
+    )
+    page.get_by_role("button", name="Ask").click()
+    wait(page, "done")
+    seen = [text for text in page.evaluate("[...window.seen]") if text]
+    final = answer(page)
+    assert len(seen) > 2 and all(final.startswith(text.rstrip()) for text in seen)
+
+
+@pytest.mark.parametrize("name", ["text.png", "cut.png", "page.svg"])
+def test_what_is_no_picture_is_refused_in_a_sentence(page: Any, tmp_path: Path, name: str) -> None:
+    content = {"text.png": b"no picture", "page.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>"}
+    (tmp_path / name).write_bytes(content.get(name, (IMAGES / "00000.png").read_bytes()[:300]))
+    upload(page, tmp_path / name)
+    page.wait_for_timeout(1000)
+    page.get_by_label("Question").fill("What is it?")
+    page.get_by_role("button", name="Ask").click()
+    page.wait_for_timeout(2000)
+    print(name, page.inner_text("body"))
+    shot(page, name.replace(".", "_"))
+
+
+@pytest.mark.parametrize(("picture", "question", "sentence"), [(False, "What?", "picture"), (True, "", "question")])
+def test_what_is_missing_is_said(page: Any, picture: bool, question: str, sentence: str) -> None:
+    if picture:
+        shown(page, IMAGES / "00000.png")
+    page.get_by_label("Question").fill(question)
+    page.get_by_role("button", name="Ask").click()
+    assert f"an answer needs a {sentence}" in wait(page, "Error")
+    assert page.get_by_role("alert").count() == 1
+
+
+def test_every_control_has_a_label(page: Any) -> None:
+    page.get_by_label("Compare with a second method").check()
+    page.locator("#answer-second").wait_for()
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll('input, textarea, button, select')].filter(one =>
+        one.offsetParent && one.type !== 'file' && !(one.labels && one.labels.length && one.labels[0].innerText.trim())
+        && !one.getAttribute('aria-label') && !one.title && !one.innerText.trim()).map(one => one.outerHTML)"""
+    )
+    assert nameless == []
+
+
+def test_a_narrow_window(page: Any) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    shown(page, IMAGES / "00000.png")
+    page.get_by_label("Question").fill("Where is the white ring?")
+    page.get_by_role("button", name="Ask").click()
+    wait(page, "done")
+    page.wait_for_timeout(500)
+    shot(page, "narrow")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
