@@ -1,5 +1,6 @@
 """Draw what each method kept: a row per method, a column per stage, above the scores and below what is left."""
 
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ TEXT_WIDTH = 1.25  # cells that a method's name and answer take
 DROPPED = (1.0, 1.0, 1.0, 0.86)  # white, nearly opaque
 # A contextual token's colour over the patches that were merged into it: pale, so that what is kept stands out.
 TINT, PALE = 0.75, 0.5
+LETTERS = 15  # of the legend to an inch
 LEGEND = (
     "Upper line: the scores of the tokens that the stage chose from, by rank (yellow first, violet last; grey: no "
     "token there).\nLower line: patches in their own colours are kept (framed in black beside merged ones); pale ones "
@@ -64,8 +66,14 @@ def figure_of(picture: Image.Image, canvas: Canvas, side: int, rows: list[Method
             _kept(lower, stage, canvas, side)
             upper.set_title(_title(stage), fontsize=9)
     figure.suptitle(title, fontsize=12, parse_math=False)
-    figure.supxlabel(LEGEND, fontsize=8)
+    figure.supxlabel(legend(figure.get_figwidth()), fontsize=8)
     return figure
+
+
+def legend(inches: float) -> str:
+    """What the colours mean, in lines that a figure of this width holds."""
+    letters = int(inches * LETTERS)
+    return LEGEND if max(map(len, LEGEND.split("\n"))) <= letters else textwrap.fill(LEGEND, letters)
 
 
 def _title(stage: Stage) -> str:

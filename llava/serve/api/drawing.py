@@ -12,7 +12,7 @@ from llava.serve.api.errors import Refusal
 from llava.serve.api.kept import kept_of
 from llava.serve.api.pictures import opened
 from llava.serve.api.prompt import prompt_of
-from llava.serve.api.schema import ChatRequest, Message, TextPart
+from llava.serve.api.schema import ChatRequest
 from llava.serve.engine.engine import failure
 
 MOST_WAITING = 16  # drawings that may be waited for; each takes a second or so
@@ -49,18 +49,11 @@ class Drawer:
         picture = await asyncio.to_thread(opened, url, "image 1", self._settings.fetch)
         async with self._turn:
             try:
-                drawn = await asyncio.to_thread(kept_of, self._loaded, request, picture, _said(asked.messages[-1]))
+                drawn = await asyncio.to_thread(kept_of, self._loaded, request, picture)
             except Exception as error:
                 end = failure(error)
                 raise Refusal(400 if end.refused else 500, end.error) from None
         return {"model": asked.model, **job.form.extra, **drawn}
-
-
-def _said(message: Message) -> str:
-    """A message's text."""
-    if not isinstance(message.content, list):
-        return message.content or ""
-    return " ".join(part.text for part in message.content if isinstance(part, TextPart))
 
 
 def abilities(geometry: Geometry) -> dict[str, Any]:

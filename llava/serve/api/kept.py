@@ -6,7 +6,6 @@ the model, and answers are not kept waiting for a drawing.
 
 import base64
 import io
-import textwrap
 from typing import Any
 
 import torch
@@ -23,18 +22,16 @@ from llava.reduction.schedule import DecoderShape, layers_per_stage, prefill_flo
 from llava.serve.engine.request import Request
 
 DOTS = 100  # per inch
-TITLE = 110  # characters of the question above the picture
 
 
 @torch.inference_mode()
-def kept_of(loaded: Any, request: Request, picture: Image.Image, question: str) -> dict[str, Any]:
+def kept_of(loaded: Any, request: Request, picture: Image.Image) -> dict[str, Any]:
     """What was kept, as JSON.
 
     Args:
         loaded: the model with its image processor.
         request: about one picture, ready for the engine.
         picture: that picture, RGB.
-        question: goes above the drawing.
 
     Returns:
         `stages`, each with `layer` (0: the vision encoder), `entering` and `tokens` (counts) and `merged` (tokens that
@@ -57,8 +54,7 @@ def kept_of(loaded: Any, request: Request, picture: Image.Image, question: str) 
     counts = counted(request.reduction, stages, model.config, geometry, len(request.ids) - 1)
     row = MethodRow(name_of(request.reduction), f"{counts['average_tokens']:.1f} tokens on average", stages)
     canvas = canvas_of(shown.size, model.config, loaded.processor)
-    title = textwrap.shorten(question, TITLE, placeholder=" ...")
-    drawn = figure_of(picture, canvas, tower.num_patches_per_side, [row], title)
+    drawn = figure_of(picture, canvas, tower.num_patches_per_side, [row], "")
     return counts | {"image": _png(drawn)}
 
 

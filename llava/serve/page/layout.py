@@ -30,6 +30,7 @@ def build_page(server: Server, model: dict[str, Any], examples: str) -> gr.Block
         with gr.Row():
             with gr.Column(scale=1, min_width=NARROW):
                 picture = gr.Image(type="filepath", sources=["upload", "clipboard"], label="Picture", height=260)
+                picture.preprocess = uploaded  # type: ignore[method-assign]
                 question = gr.Textbox(label="Question", max_lines=4, max_length=LONGEST_QUESTION)
                 method, budget = _choice("Method", first, methods, most)
                 both = gr.Checkbox(label="Compare with a second method")
@@ -43,9 +44,7 @@ def build_page(server: Server, model: dict[str, Any], examples: str) -> gr.Block
                 shown = _results("first")
                 with gr.Column(visible=False, min_width=NARROW) as beside:
                     shown_beside = _results("second")
-        both.change(
-            lambda on: (gr.update(visible=on), gr.update(visible=on)), both, [more, beside], show_progress="hidden"
-        )
+        both.change(lambda on: [gr.update(visible=on)] * 2, both, [more, beside], show_progress="hidden")
 
         def answered(
             file: str | None, text: str, name: str, tokens: float, compare: bool, other: str, others: float
@@ -63,6 +62,14 @@ def build_page(server: Server, model: dict[str, Any], examples: str) -> gr.Block
         ]
         stop.click(lambda: None, None, None, cancels=running)
     return page
+
+
+def uploaded(file: Any) -> str | None:
+    """The path of an uploaded picture, its bytes as they came: Gradio would turn, convert and compress it again.
+
+    What is no picture is the server's to refuse, in a sentence. That the path is one of an upload was checked before.
+    """
+    return None if file is None else file.path
 
 
 def values(panel: Panel) -> list[Any]:
@@ -89,8 +96,11 @@ def _results(which: str) -> list[Any]:
             gr.HTML(elem_id=f"state-{which}"),
             gr.Textbox(label=f"Answer of the {which} method", interactive=False, lines=2, elem_id=f"answer-{which}"),
             gr.Markdown(elem_id=f"figures-{which}"),
-            gr.Image(label=f"What the {which} method kept", format="png", interactive=False, elem_id=f"kept-{which}"),
-        ]
+            gr.Image(
+                label=f"What the {which} method kept", show_label=False, format="png", interactive=False,
+                buttons=["download", "fullscreen"], elem_id=f"kept-{which}",
+            ),
+        ]  # fmt: skip
 
 
 def _examples(folder: str, into: list[Any]) -> None:

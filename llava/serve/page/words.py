@@ -21,7 +21,7 @@ EXAMPLES = (
 
 def about_model(name: str) -> str:
     """Which model answers, and what may be expected of it."""
-    return f"Model: **{_plain(name)}**. {SHIPPED if name == Path(TRAINED).name else ''}".strip()
+    return f"Model: **{plain(name)}**. {SHIPPED if name == Path(TRAINED).name else ''}".strip()
 
 
 def reduction_of(method: str, budget: float) -> str | dict[str, Any]:
@@ -49,7 +49,7 @@ def body_of(model: str, picture: str | None, question: str | None, method: str, 
 
 
 def figures(heard: Heard, kept: dict[str, Any]) -> str:
-    """A Markdown table of what an answer cost.
+    """A Markdown list of what an answer cost.
 
     Args:
         kept: the server's answer at `/v1/kept`.
@@ -59,15 +59,15 @@ def figures(heard: Heard, kept: dict[str, Any]) -> str:
     less = kept["unreduced_flops"] / kept["prefill_flops"]
     saved = 100 * (1 - 1 / less)
     rows = {
-        "image tokens kept": "; ".join(_stage(stage) for stage in kept["stages"]),
-        "on average": f"{kept['average_tokens']:.1f} per LLM layer",
+        "image tokens": "; ".join(_stage(stage) for stage in kept["stages"]),
+        "image tokens on average": f"{kept['average_tokens']:.1f} per LLM layer",
         "first token after": f"{1000 * (heard.first or heard.seconds):.0f} ms",
         "whole answer after": f"{1000 * heard.seconds:.0f} ms, {usage.get('completion_tokens', 0)} tokens",
         "known before": f"{details.get('cached_tokens', 0)} of {usage.get('prompt_tokens', 0)} decoder inputs",
         "LLM prefill": f"{in_flops(kept['prefill_flops'])} instead of {in_flops(kept['unreduced_flops'])}",
         "FLOPs saved": f"{saved:.0f} % ({less:.1f}x fewer)",
     }
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
+    return "\n".join(f"- **{name}:** {value}" for name, value in rows.items())
 
 
 def described(kept: dict[str, Any]) -> str:
@@ -82,7 +82,8 @@ def _stage(stage: dict[str, Any]) -> str:
     return f"{where} {stage['entering']} \N{RIGHTWARDS ARROW} {stage['tokens']}{merged}"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Markdown that shows every sign as it is."""
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]()#+-.!|<>~$&" else sign for sign in text)
 
 
