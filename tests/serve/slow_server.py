@@ -16,11 +16,14 @@ class SlowServer:
         gone: set once a client has left before the end.
         fails_after: words before an error; None: none.
         model: what it says of its model.
+        paths: what was asked for with GET.
     """
 
     def __init__(self) -> None:
-        self.go_on, self.gone, self.fails_after = threading.Semaphore(0), threading.Event(), None
+        self.go_on, self.gone = threading.Semaphore(0), threading.Event()
+        self.fails_after: int | None = None
         self.model: Any = {"id": "slow", "reduction": {"methods": ["none", "visiondrop"], "most_tokens": 576}}
+        self.paths: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -40,6 +43,7 @@ class SlowServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                served.paths.append(self.path)
                 self._begin()
                 self.wfile.write(json.dumps({"data": [served.model]}).encode())
 
