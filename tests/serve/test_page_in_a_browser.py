@@ -1,6 +1,7 @@
 """The page in a real Chromium: upload, ask, watch the answer grow, change the budget, compare, make mistakes."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -247,3 +249,16 @@ def test_a_narrow_window(page: Any) -> None:
     page.wait_for_timeout(500)
     shot(page, "narrow")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_no_file_of_the_machine_can_be_asked_about(address: str, tmp_path: Path) -> None:
+    shutil.copy(IMAGES / "00000.png", tmp_path / "secret.png")
+    file = {"path": str(tmp_path / "secret.png"), "meta": {"_type": "gradio.FileData"}}
+    data = [file, "Where is the white ring?", "none", 256, False, "none", 256]
+    call = f"{address}/gradio_api/call/answered"
+    request = urllib.request.Request(call, json.dumps({"data": data}).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as response:
+        event = json.load(response)["event_id"]
+    with urllib.request.urlopen(f"{call}/{event}") as response:
+        heard = response.read().decode()
+    assert "event: error" in heard and "bottom left" not in heard
