@@ -251,14 +251,19 @@ def test_a_narrow_window(page: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-def test_no_file_of_the_machine_can_be_asked_about(address: str, tmp_path: Path) -> None:
-    shutil.copy(IMAGES / "00000.png", tmp_path / "secret.png")
-    file = {"path": str(tmp_path / "secret.png"), "meta": {"_type": "gradio.FileData"}}
+def called(address: str, file: Any) -> str:
+    """What the page's own interface for programs says to a question about a file."""
     data = [file, "Where is the white ring?", "none", 256, False, "none", 256]
     call = f"{address}/gradio_api/call/answered"
     request = urllib.request.Request(call, json.dumps({"data": data}).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request) as response:
         event = json.load(response)["event_id"]
     with urllib.request.urlopen(f"{call}/{event}") as response:
-        heard = response.read().decode()
+        return response.read().decode()
+
+
+def test_no_file_of_the_machine_can_be_asked_about(address: str, tmp_path: Path) -> None:
+    shutil.copy(IMAGES / "00000.png", tmp_path / "secret.png")
+    assert "an answer needs a picture" in called(address, None)
+    heard = called(address, {"path": str(tmp_path / "secret.png"), "meta": {"_type": "gradio.FileData"}})
     assert "event: error" in heard and "bottom left" not in heard
