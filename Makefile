@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
+WEB := .venv-web
 SHAPES := playground/shapes
 SCORES := playground/data/demo
 MODEL := $(if $(CKPT),--model-path $(CKPT))
@@ -10,7 +11,7 @@ BENCHMARK := scripts/v1_5/visiondrop_eval/shapes.sh
 PICTURE := $(SHAPES)/images/00000.png
 QUESTION := 'Where is the white ring?'
 
-.PHONY: demo curve figures shapes test fuzz check test-lowest install clean
+.PHONY: demo curve figures shapes web web-test test fuzz check test-lowest install clean
 
 install: $(VENV)/installed
 
@@ -41,6 +42,19 @@ figures: install
 	$(BIN)/python -m llava.eval.visualize $(MODEL) --image $(PICTURE) --question $(QUESTION) \
 		--method visiondrop --retain 28 --compare visionzip,random --output figures/shapes_kept.png
 
+# The page, in an environment of its own: Gradio wants other versions than the tests are run with (CKPT: a checkpoint).
+web: $(WEB)/installed
+	$(WEB)/bin/python -m llava.serve.web $(MODEL)
+
+# The page in a real Chromium; skipped with a reason where there is none (Debian: apt-get install chromium).
+web-test: $(WEB)/installed
+	$(WEB)/bin/python -m pytest -rs tests/serve/test_page_in_a_browser.py tests/serve/test_page_parts.py
+
+$(WEB)/installed: pyproject.toml constraints-web.txt
+	$(PYTHON) -m venv $(WEB)
+	$(WEB)/bin/pip install --quiet --constraint constraints-web.txt --editable '.[web]' pytest playwright
+	touch $@
+
 # Train the small LLaVA from nothing: under two hours on two idle cores, minutes on a GPU. Interrupt it as you like;
 # started again, it goes on from its last checkpoint. Waiting threads sleep, or a busy machine would be slowed by them.
 shapes: install
@@ -70,4 +84,4 @@ $(LOWEST)/installed: pyproject.toml constraints-lowest.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(LOWEST) $(SCORES)
+	rm -rf $(VENV) $(LOWEST) $(WEB) $(SCORES)

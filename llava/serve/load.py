@@ -10,22 +10,17 @@ import argparse
 import contextlib
 import json
 import os
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from llava.errors import InputError
 from llava.eval.files import read_jsonl
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.loading import TRAINED, check_trained
 from llava.serve.clients import ask, ask_at_once, chat_body
+from llava.serve.starting import server_process
 
 QUESTIONS = "playground/shapes/questions.jsonl"
 IMAGES = "playground/shapes/images"
@@ -34,25 +29,9 @@ IMAGES = "playground/shapes/images"
 @contextlib.contextmanager
 def server(args: argparse.Namespace, *flags: str) -> Iterator[str]:
     """A server of its own process while the block runs; yields its address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     method = ["--method", args.method] + (["--retain", str(args.retain)] if args.retain else [])
-    command = [sys.executable, "-m", "llava.serve.server", "--model-path", args.model_path, "--port", str(port)]
-    process = subprocess.Popen([*command, *method, "--served-model-name", "m", *flags], stdout=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 300
-        while True:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise InputError("the server did not start; its error stands above")
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"{url}/health", timeout=5).close()
-                break
-            time.sleep(0.1)
+    with server_process(["--model-path", args.model_path, *method, "--served-model-name", "m", *flags]) as url:
         yield url
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
 
 
 def requests_of(args: argparse.Namespace) -> list[bytes]:

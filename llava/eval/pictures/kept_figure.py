@@ -1,5 +1,6 @@
 """Draw what each method kept: a row per method, a column per stage, above the scores and below what is left."""
 
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ TEXT_WIDTH = 1.25  # cells that a method's name and answer take
 DROPPED = (1.0, 1.0, 1.0, 0.86)  # white, nearly opaque
 # A contextual token's colour over the patches that were merged into it: pale, so that what is kept stands out.
 TINT, PALE = 0.75, 0.5
+LETTERS = 15  # of the legend to an inch
 LEGEND = (
     "Upper line: the scores of the tokens that the stage chose from, by rank (yellow first, violet last; grey: no "
     "token there).\nLower line: patches in their own colours are kept (framed in black beside merged ones); pale ones "
@@ -32,11 +34,16 @@ class MethodRow:
 
 
 def draw(picture: Image.Image, canvas: Canvas, side: int, rows: list[MethodRow], title: str, path: str) -> None:
-    """Write the PNG.
+    """Write the PNG; arguments as `figure_of`."""
+    save(figure_of(picture, canvas, side, rows, title), path, dots=120)
+
+
+def figure_of(picture: Image.Image, canvas: Canvas, side: int, rows: list[MethodRow], title: str) -> Any:
+    """The drawing, a matplotlib figure.
 
     Args:
         side: patches along one side of a view.
-        title: goes above everything.
+        title: goes above everything, as it is: what people and models wrote is no mathematics.
     """
     frame = canvas.frame
     width = CELL * (frame.right - frame.left) / (frame.bottom - frame.top)
@@ -50,7 +57,7 @@ def draw(picture: Image.Image, canvas: Canvas, side: int, rows: list[MethodRow],
     for number, row in enumerate(rows):
         above, below = axes[2 * number], axes[2 * number + 1]
         above[0].text(0, 1, row.name, fontsize=13, fontweight="bold", va="top", transform=above[0].transAxes)
-        above[0].text(0, 0.82, row.about, fontsize=9, va="top", transform=above[0].transAxes)
+        above[0].text(0, 0.82, row.about, fontsize=9, va="top", parse_math=False, transform=above[0].transAxes)
         _backdrop(below[0], picture, canvas)
         for stage, upper, lower in zip(row.stages, above[1:], below[1:]):
             _backdrop(upper, picture.convert("L").convert("RGB"), canvas)
@@ -58,9 +65,15 @@ def draw(picture: Image.Image, canvas: Canvas, side: int, rows: list[MethodRow],
             _backdrop(lower, picture, canvas)
             _kept(lower, stage, canvas, side)
             upper.set_title(_title(stage), fontsize=9)
-    figure.suptitle(title, fontsize=12)
-    figure.supxlabel(LEGEND, fontsize=8)
-    save(figure, path, dots=120)
+    figure.suptitle(title, fontsize=12, parse_math=False)
+    figure.supxlabel(legend(figure.get_figwidth()), fontsize=8)
+    return figure
+
+
+def legend(inches: float) -> str:
+    """What the colours mean, in lines that a figure of this width holds."""
+    letters = int(inches * LETTERS)
+    return LEGEND if max(map(len, LEGEND.split("\n"))) <= letters else textwrap.fill(LEGEND, letters)
 
 
 def _title(stage: Stage) -> str:

@@ -14,9 +14,10 @@ from starlette.exceptions import HTTPException
 from llava.reduction import Reduction
 from llava.serve.api.asking import Asker
 from llava.serve.api.body import read_body
+from llava.serve.api.drawing import Drawer, abilities
 from llava.serve.api.errors import Refusal
 from llava.serve.api.metrics import Metrics
-from llava.serve.api.schema import read_request
+from llava.serve.api.schema import ChatRequest, read_request
 from llava.serve.api.streaming import answer_at_once, answer_in_pieces
 from llava.serve.engine.engine import Engine
 
@@ -53,6 +54,7 @@ def build_app(loaded: Any, engine: Engine, settings: Settings) -> FastAPI:
     """The application over a running engine."""
     app = FastAPI(title="VisionDrop", docs_url=None, redoc_url=None, openapi_url=None)
     metrics, asker = Metrics(engine), Asker(loaded, engine, settings)
+    drawer, reductions = Drawer(loaded, asker, settings), abilities(loaded.model.geometry)
 
     @app.exception_handler(Refusal)
     async def refused(request: Request, error: Refusal) -> Response:
@@ -84,27 +86,33 @@ def build_app(loaded: Any, engine: Engine, settings: Settings) -> FastAPI:
     @app.get("/v1/models")
     async def models(request: Request) -> dict:
         allow(request)
-        return {"object": "list", "data": [_model(settings.name)]}
+        return {"object": "list", "data": [_model(settings.name, reductions)]}
 
     @app.get("/v1/models/{name:path}")
     async def model(request: Request, name: str) -> dict:
         allow(request)
         asker.check_model(name)
-        return _model(settings.name)
+        return _model(settings.name, reductions)
+
+    async def asked_of(request: Request) -> ChatRequest:
+        allow(request)
+        if settings.draining:
+            raise Refusal(503, "the server is shutting down; ask another one")
+        return read_request(await read_body(request, settings.most_bytes, settings.body_seconds))
+
+    @app.post("/v1/kept")
+    async def kept(request: Request) -> dict:
+        return await drawer.draw(await asked_of(request))
 
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
         arrived = time.monotonic()
-        allow(request)
-        if settings.draining:
-            raise Refusal(503, "the server is shutting down; ask another one")
-        asked = read_request(await read_body(request, settings.most_bytes, settings.body_seconds))
-        job = await asker.prepare(asked)
+        job = await asker.prepare(asked := await asked_of(request))
         answer = answer_in_pieces if asked.stream else answer_at_once
         return await answer(request, asked, job, metrics, arrived)
 
     return app
 
 
-def _model(name: str) -> dict:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "visiondrop"}
+def _model(name: str, reductions: dict[str, Any]) -> dict:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "visiondrop", "reduction": reductions}

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from PIL import Image
+
 from llava.errors import InputError, one_line
 from llava.files.pictures import load_image_from_base64
 from llava.mm_utils import process_picture
@@ -29,13 +31,21 @@ def picture_of(
     Raises:
         Refusal: 400 for what is no picture, cannot be reached, is too large, or has another kind of address.
     """
+    image = opened(url, place, fetch)
     try:
-        image = load_image_from_base64(base64.b64encode(_content(url, fetch)))
         pixels, modality = process_picture(image, loaded.processor, loaded.model.config, beside_others)
     except InputError as error:
         raise Refusal(400, f"{place}: {one_line(error)}", "invalid_image_url", place) from None
     key = hashlib.sha256(image.tobytes() + repr(image.size).encode()).hexdigest()
     return Picture(pixels, image.size, key, modality)
+
+
+def opened(url: str, place: str, fetch: Callable[[str], bytes] | None) -> Image.Image:
+    """The picture at an address, RGB; arguments and errors as `picture_of`."""
+    try:
+        return load_image_from_base64(base64.b64encode(_content(url, fetch)))
+    except InputError as error:
+        raise Refusal(400, f"{place}: {one_line(error)}", "invalid_image_url", place) from None
 
 
 def _content(url: str, fetch: Callable[[str], bytes] | None) -> bytes:

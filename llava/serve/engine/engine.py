@@ -120,7 +120,7 @@ class Engine:
                 for request in requests:
                     self._admit(batch, [request])
             else:
-                requests[0].emit(_failure(error))
+                requests[0].emit(failure(error))
             return
         batch.join(rows, cache, logits)
 
@@ -173,7 +173,7 @@ class Engine:
         try:
             batch.step()
         except Exception as error:
-            batch.fail(_failure(error).error)
+            batch.fail(failure(error).error)
         if not batch.rows:
             del self._batches[name]
 
@@ -191,7 +191,7 @@ def _key(request: Request) -> Hashable:
     return tuple(picture.key for picture in request.pictures), start, repr(request.reduction)
 
 
-def _failure(error: Exception) -> End:
+def failure(error: Exception) -> End:
     """What to say of a request that cannot be answered."""
     if isinstance(error, InputError):
         return End("error", error=one_line(error), refused=True)
