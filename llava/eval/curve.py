@@ -17,7 +17,7 @@ from llava.eval.benchmarks.answers import check_known
 from llava.eval.benchmarks.shapes import FOLDER, read_truth
 from llava.eval.curves.points import points_of
 from llava.eval.curves.report import as_json, draw, markdown
-from llava.eval.curves.runs import answer_all, plan_runs
+from llava.eval.curves.runs import answer_all, plan_runs, runnable
 from llava.eval.eval_shapes import is_right
 from llava.eval.model_vqa_loader import read_questions
 from llava.eval.requirements import require
@@ -94,6 +94,8 @@ def measure(args: argparse.Namespace) -> None:
     print(loaded.about(args), file=sys.stderr)
     runs, unreached = plan_runs(loaded.model.geometry, dict.fromkeys(args.methods), args.divisors, args.seeds)
     data = loaded.prepare(questions, conv_mode)
+    runs, impossible = runnable(loaded, data, runs)
+    unreached += impossible
     texts = answer_all(loaded, data, runs, args.batch_size, args.max_new_tokens)
     right = [[is_right(text, record["answer"]) for text, record in zip(answers, records)] for answers in texts]
     points = points_of(runs, right, records)
