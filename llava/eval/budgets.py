@@ -29,8 +29,9 @@ def build_parser() -> Parser:
     parser = Parser(prog="python -m llava.eval.budgets", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--model-path", help="LLaVA checkpoint of which config.json is read; unset: LLaVA-1.5-7B")
     parser.add_argument("--methods", nargs="+", default=available(), choices=available(), help="what to compare")
-    budgets = {"nargs": "+", "type": at_least(1, 2**20), "default": list(BUDGETS)}
-    parser.add_argument("--budgets", **budgets, help="average image tokens per LLM layer")
+    budget = at_least(1, 2**20)
+    average = "average image tokens per LLM layer"
+    parser.add_argument("--budgets", nargs="+", type=budget, default=list(BUDGETS), metavar="N", help=average)
     parser.add_argument("--text-tokens", type=at_least(1, 2**20), default=55, help="prompt tokens besides the image")
     parser.add_argument("--dtype", default="float16", choices=tuple(BYTES), help="of the KV cache")
     parser.add_argument("--json", help="also write the rows here")

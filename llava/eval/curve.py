@@ -59,15 +59,24 @@ def read_benchmark(args: argparse.Namespace) -> tuple[list[Question], list[dict[
     return questions, [truth[str(question.head["question_id"])] for question in questions]
 
 
-def build_parser() -> Parser:
-    """The command's options."""
-    parser = Parser(prog="python -m llava.eval.curve", description=(__doc__ or "").split("\n")[0])
+def add_benchmark_options(parser: Parser) -> None:
+    """Which model is asked which questions, how they are put together, and where to write."""
     add_model_options(parser)
     parser.set_defaults(model_path=TRAINED)
     parser.add_argument("--question-file", default=f"{FOLDER}/questions.jsonl", help="LLaVA's question file")
     parser.add_argument("--annotation-file", default=f"{FOLDER}/answers.jsonl", help="the right answers")
     parser.add_argument("--image-folder", default=f"{FOLDER}/images", help="what image names are relative to")
     add_conv_mode(parser, "vicuna_v1")
+    parser.add_argument("--every", type=at_least(1), default=1, help="use every n-th picture only")
+    parser.add_argument("--batch-size", type=at_least(1, MOST_ROWS), default=64, help="questions answered together")
+    parser.add_argument("--max_new_tokens", type=at_least(1, MOST_NEW_TOKENS), default=8, help="limit of an answer")
+    parser.add_argument("--output", default="figures/shapes_accuracy", help="stem of the .md, .json and .png to write")
+
+
+def build_parser() -> Parser:
+    """The command's options."""
+    parser = Parser(prog="python -m llava.eval.curve", description=(__doc__ or "").split("\n")[0])
+    add_benchmark_options(parser)
     parser.add_argument("--methods", nargs="+", default=all_methods(), choices=available(), help="what to compare")
     parser.add_argument(
         "--divisors",
@@ -77,10 +86,6 @@ def build_parser() -> Parser:
         help="budgets: all tokens divided by these",
     )
     parser.add_argument("--seeds", type=at_least(1, 1000), default=3, help="runs of a method that draws lots")
-    parser.add_argument("--every", type=at_least(1), default=1, help="use every n-th picture only")
-    parser.add_argument("--batch-size", type=at_least(1, MOST_ROWS), default=64, help="questions answered together")
-    parser.add_argument("--max_new_tokens", type=at_least(1, MOST_NEW_TOKENS), default=8, help="limit of an answer")
-    parser.add_argument("--output", default="figures/shapes_accuracy", help="stem of the .md, .json and .png to write")
     return parser
 
 

@@ -5,8 +5,8 @@
 asks the small model of the shapes all 2119 questions under every method (`--every 20` asks a twentieth of the
 pictures) and writes `.md`, `.json` and a `.png` for each benchmark. Several benchmarks are given as lists: question
 files in LLaVA's form, files of right answers in the shapes' form (question_id, image, category, answer), folders of
-images and rules, one of each or one for all. Budgets are average image tokens per LLM layer (`--retain`), what computes,
-and not what a paper's table calls them. Published numbers stand in tables of their own.
+images and rules, one of each or one for all. Budgets are average image tokens per LLM layer (`--retain`): what
+computes, and not what a paper's table calls them. Published numbers stand in tables of their own.
 """
 
 import argparse

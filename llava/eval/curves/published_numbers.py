@@ -83,6 +83,4 @@ FAMILIES = (
         },
     ),
 )
-SOURCE = (
-    "LLaVA-1.5-7B as published in the methods' papers, where rows are copied from paper to paper; not measured here"
-)
+SOURCE = "LLaVA-1.5-7B as published in methods' papers, where rows are copied from paper to paper; not measured here"
