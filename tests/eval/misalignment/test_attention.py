@@ -1,12 +1,12 @@
-"""What image tokens receive, layer by layer: against the whole matrices of transformers' own attention, and the command."""
+"""What image tokens receive, layer by layer: against the matrices of transformers' own attention, and the command."""
 
 import json
 from pathlib import Path
 
 import pytest
 import torch
-from commands import call
-from conftest import Load
+from commands import call, questions, small_benchmark
+from conftest import PARITY, Load
 
 from llava.eval.attention import pair_of
 from llava.eval.misalignment.numbers import Layer, by_place, overlaps
@@ -49,10 +49,10 @@ def test_means_are_over_pictures() -> None:
 
 
 @torch.inference_mode()
-def test_rows_are_those_of_the_models_own_attention(load: Load, commands_questions: Path, pictures: Path) -> None:
+def test_rows_are_those_of_the_models_own_attention(load: Load, tmp_path: Path) -> None:
     tokenizer, model, processor, _ = load("llava-tiny-12l")
     data = Loaded(tokenizer, model, processor).prepare(
-        read_questions(str(commands_questions), str(pictures)), "vicuna_v1"
+        read_questions(str(questions(tmp_path)), str(PARITY / "images")), "vicuna_v1"
     )
     items = [data[at] for at in range(2)]
     probe = Probe.of(12)
@@ -89,11 +89,9 @@ def test_the_pair_differs_in_its_ranking_only() -> None:
     assert text.reads_question and not visual.reads_question
 
 
-def test_command_writes_table_numbers_and_picture(
-    benchmark_flags: list[object], tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_command_writes_table_numbers_and_picture(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     output = tmp_path / "out/attention"
-    found = call("attention", capsys, *benchmark_flags, "--output", output, "--retain", 192)
+    found = call("attention", capsys, *small_benchmark(tmp_path), "--output", output, "--retain", 192)
     assert found.code == 0 and "Ranked by image tokens, of the same questions: +" in found.out
     record = json.loads(output.with_suffix(".json").read_text())
     assert [layer["layer"] for layer in record["layers"]] == list(range(12)) and record["questions"] == 4
