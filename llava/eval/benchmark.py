@@ -1,6 +1,7 @@
 """Measure what fewer image tokens and shared images save: latency by parts, questions per second, where time goes.
 
     python -m llava.eval.benchmark --json figures/speed_cpu.json --figure figures/speed_cpu.png
+    python -m llava.eval.benchmark --preset next --workloads      # LLaVA-NeXT: five views, 2880 patches
 
 A model with random weights is enough for that: cost does not depend on what weights say. Everything is timed in turn
 and times are medians of one run on one machine; compare rows, not runs.
@@ -38,7 +39,7 @@ def build_parser() -> Parser:
     parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"), help="where to compute")
     parser.add_argument("--dtype", default="auto", choices=tuple(DTYPES), help="auto: float16, or float32 on a CPU")
     parser.add_argument(
-        "--retain", type=COUNT, nargs="*", default=[192, 128, 64, 32], help="VisionDrop's budgets; the last asks"
+        "--retain", type=COUNT, nargs="*", help="VisionDrop's budgets; the last asks; unset: the papers'"
     )
     parser.add_argument("--text-tokens", type=COUNT, default=55, help="prompt tokens besides the image")
     parser.add_argument("--new-tokens", type=COUNT, default=16, help="decoded tokens of the latency table")
@@ -53,7 +54,7 @@ def build_parser() -> Parser:
     parser.add_argument("--on-paper", action="store_true", help="count operations and bytes of the model, run nothing")
     parser.add_argument("--json", help="also write the rows, the machine and the command here")
     parser.add_argument("--figure", help="also draw a picture here, PNG")
-    parser.add_argument("--preset", default="small", choices=tuple(PRESETS), help="model size: 7b is LLaVA-1.5-7B's")
+    parser.add_argument("--preset", default="small", choices=tuple(PRESETS), help="model size; 7b is LLaVA-1.5-7B's")
     for size in dataclasses.fields(Shape):
         parser.add_argument(f"--{size.name.replace('_', '-')}", type=COUNT, help="of the model, over the preset")
     return parser
@@ -65,6 +66,11 @@ def shape_from(args: argparse.Namespace) -> Shape:
     return dataclasses.replace(
         PRESETS[args.preset], **{name: getattr(args, name) for name in names if getattr(args, name) is not None}
     )
+
+
+def budgets_from(args: argparse.Namespace, shape: Shape) -> list[int]:
+    """VisionDrop's budgets: those given, or those of the papers for one view or for LLaVA-NeXT's five."""
+    return args.retain if args.retain is not None else [640, 320, 160] if shape.grid else [192, 128, 64, 32]
 
 
 def about(args: argparse.Namespace, shape: Shape, model: LlavaCausalLM) -> dict[str, Any]:
@@ -92,7 +98,7 @@ def measure_all(args: argparse.Namespace) -> dict[str, Any]:
     dtype = DTYPES[args.dtype] or (torch.float32 if device == "cpu" else torch.float16)
     model = random_model(shape, device, dtype)
     methods: list[Reduction] = [method_class("none")()]
-    methods += [method_class("visiondrop").from_budget(retain, model.geometry) for retain in args.retain]
+    methods += [method_class("visiondrop").from_budget(retain, model.geometry) for retain in budgets_from(args, shape)]
     for method in methods:
         method.check(model.geometry)
     asked = [OneQuestion(model, method, args.text_tokens, args.new_tokens, args.compile) for method in methods]
@@ -133,8 +139,9 @@ def main() -> None:
         raise InputError("--figure draws the throughput table: got no --workloads; leave that option out")
     if args.on_paper:
         dtype = DTYPES[args.dtype] or torch.float16
-        result: dict[str, Any] = {"shape": dataclasses.asdict(shape_from(args)), "command": command()}
-        result["rows"] = on_paper(shape_from(args), dtype, args.retain, args.answer_tokens)
+        shape = shape_from(args)
+        result: dict[str, Any] = {"shape": dataclasses.asdict(shape), "command": command()}
+        result["rows"] = on_paper(shape, dtype, budgets_from(args, shape), args.answer_tokens)
         print(paper_table(result["rows"]))
     else:
         result = measure_all(args)

@@ -36,7 +36,7 @@ def build_parser() -> Parser:
     parser.add_argument("--repeats", type=at_least(1), default=5, help="runs a median is taken of")
     parser.add_argument("--clock", default="wall", choices=CLOCKS, help="cpu: processor time, for a machine in use")
     parser.add_argument("--json", help="also write the rows here")
-    parser.add_argument("--preset", default="small", choices=tuple(PRESETS), help="model size: 7b is LLaVA-1.5-7B's")
+    parser.add_argument("--preset", default="small", choices=tuple(PRESETS), help="model size; 7b is LLaVA-1.5-7B's")
     for size in dataclasses.fields(Shape):
         parser.add_argument(f"--{size.name.replace('_', '-')}", type=at_least(1), help="of the model, over the preset")
     return parser

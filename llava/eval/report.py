@@ -12,7 +12,7 @@ from typing import Any
 
 from llava.errors import InputError
 from llava.eval.pictures.figure import new_figure, save
-from llava.eval.results.table import COLUMNS, PAPER, UNREDUCED, Row, read_results
+from llava.eval.results.table import COLUMNS, PAPER, PAPER_NEXT, UNREDUCED, Row, read_results
 from llava.eval.runs.command import Parser, run
 from llava.files.writing import write_text
 
@@ -29,7 +29,7 @@ def cells(row: Row, columns: list[str]) -> list[str]:
     """A row of the table as text."""
     scores = [f"{row.scores[name]:.2f}" if name in row.scores else ABSENT for name in columns]
     relative = ABSENT if row.relative is None else f"{row.relative:.2f}"
-    count = "9" if row.published else str(len(row.scores))
+    count = str(len(row.scores)) if not row.published else "9" if row.scores else ABSENT
     method = f"{row.method} {row.settings}".strip()
     return [row.source, method, f"{row.tokens:.0f}", *scores, relative, count, "yes" if row.published else "no"]
 
@@ -94,7 +94,7 @@ def main() -> None:
             f"a report needs results: '{args.results}' has no NAME/BENCHMARK.json; run a script of "
             f"scripts/v1_5/visiondrop_eval first"
         )
-    rows = own + ([] if args.no_paper else list(PAPER))
+    rows = own + ([] if args.no_paper else [*PAPER, *PAPER_NEXT])
     table = markdown(rows)
     print(table, end="")
     if len({frozenset(row.scores) for row in own}) > 1:

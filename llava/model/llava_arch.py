@@ -58,6 +58,7 @@ class LlavaMetaForCausalLM(ViewTokens, LlavaInputs, VisionTokenizer):
         trace: Trace | None = None,
         encoded: tuple[torch.Tensor, list[int]] | None = None,
         modalities: Any = None,
+        labels: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, Plan]:
         """Prompts and images to decoder inputs (B, T, D), and where everything is in them.
 
@@ -67,12 +68,14 @@ class LlavaMetaForCausalLM(ViewTokens, LlavaInputs, VisionTokenizer):
             images, image_sizes, modalities: see `generate`.
             encoded: what `encode_views` gave for them earlier; `images` is then not looked at, and `modalities` are one
                 for each of them.
+            labels: (B, L), -100 where there is no answer: a method that reads the question reads no answer.
         """
         ids = input_ids.cpu()
         mask = attention_mask.cpu() if attention_mask is not None else None
         if encoded is None:
             given = sort_images(ids, images, image_sizes, mask, modalities)
-            asked = self.asked_in(ids, mask) if reduction is not None and reduction.question_at_encoder else None
+            reads = reduction is not None and reduction.question_at_encoder
+            asked = self.asked_in(ids, mask, labels) if reads else None
             encoded = self.encode_views(given.views, given.sizes, reduction, trace, given.modalities, asked)
             modalities = given.modalities
             if self.training and images is not None and not given.views:

@@ -144,7 +144,7 @@ class LlavaForward:
             given = self._without_padding(given, attention_mask, started)
         else:
             embeds, plan = self.prepare_inputs(
-                input_ids, attention_mask, images, image_sizes, method, trace, modalities=modalities
+                input_ids, attention_mask, images, image_sizes, method, trace, modalities=modalities, labels=labels
             )
             given = from_plan(embeds, plan, labels, position_ids)
         recorded = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}

@@ -49,7 +49,7 @@ class LlavaInputs:
                 f"{method.layers}; call forward or generate with input_ids and images, or take a method of the encoder"
             )
         embeds, plan = self.prepare_inputs(
-            input_ids, attention_mask, images, image_sizes, method, modalities=modalities
+            input_ids, attention_mask, images, image_sizes, method, modalities=modalities, labels=labels
         )
         labels = fuse_labels(labels, plan) if labels is not None else None
         layout, device = plan.layout, embeds.device

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from llava.constants import IMAGE_TOKEN_INDEX
+from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
 from llava.conversation_templates import TEMPLATES
 from llava.errors import InputError
 from llava.model.tokenizers.loading import load_tokenizer
@@ -35,11 +35,20 @@ class Asked:
         cls,
         ids: torch.Tensor,
         mask: torch.Tensor | None,
+        labels: torch.Tensor | None,
         tokenizer: Callable[[], Any],
         embed: Callable[[torch.Tensor], torch.Tensor],
     ) -> "Asked":
-        """From prompts (B, L) int64 on the CPU and their mask, zero at padding."""
+        """From prompts (B, L) int64 on the CPU and their mask, zero at padding.
+
+        Args:
+            labels: (B, L), in training: what is answered, and all that follows, is no question; -100 elsewhere.
+        """
         real = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
+        if labels is not None:
+            pictures = (ids == IMAGE_TOKEN_INDEX).flip(1).cumsum(dim=1).flip(1) > 0  # up to the last of a row
+            answered = (labels.cpu() != IGNORE_INDEX) & ~pictures
+            real = real & (answered.cumsum(dim=1) == 0)
         prompts = tuple(tuple(row[there].tolist()) for row, there in zip(ids, real))
         rows = tuple(row for row, prompt in enumerate(prompts) for token in prompt if token == IMAGE_TOKEN_INDEX)
         return cls(prompts, rows, tokenizer, embed)

@@ -98,10 +98,10 @@ class ViewTokens:
         lengths = [count * projected.features.shape[1] for count in counts]
         return choose_in_pictures(method, projected.features.flatten(0, 1), lengths, None, projected, trace)
 
-    def asked_in(self, ids: torch.Tensor, mask: torch.Tensor | None) -> Asked:
+    def asked_in(self, ids: torch.Tensor, mask: torch.Tensor | None, labels: torch.Tensor | None = None) -> Asked:
         """The questions of prompts (B, L), on the CPU; see `prepare_inputs`."""
         table = self.get_model().embed_tokens
-        return Asked.of(ids, mask, lambda: tokenizer_of(self), lambda words: table(words.to(device_of(table))))
+        return Asked.of(ids, mask, labels, lambda: tokenizer_of(self), lambda words: table(words.to(device_of(table))))
 
     def _see(self, views: list[torch.Tensor], reduction: Reduction | None, asked: Asked | None = None) -> Encoded:
         """What leaves the tower of all views, one image's after the other's: features (V, n, D of the tower)."""

@@ -144,6 +144,11 @@ class Reduction:
         return False
 
     @property
+    def chooses_again(self) -> bool:
+        """Every new token of an answer chooses; there is no one choice of a prompt that a cache could hold."""
+        return self.masks or self.recomputes
+
+    @property
     def image_start(self) -> int | None:
         """The token at which a row's image is taken to begin inside the LLM; None: where it does."""
         return None

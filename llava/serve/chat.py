@@ -123,7 +123,7 @@ class Chat:
         # The last cached token is one that was made and has not been run: it must be said again to be in the cache.
         known = len(self._known)
         cached = 0 < known < len(ids) and torch.equal(ids[:known], self._known)
-        cached = cached and not (self._fresh and self.reduction.layers)
+        cached = cached and not (self._fresh and self.reduction.layers) and not self.reduction.chooses_again
         if not cached:
             self._drop_cache()
         ending = self.stops.arguments(tokenizer)

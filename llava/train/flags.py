@@ -11,10 +11,17 @@ from transformers import HfArgumentParser
 from llava.errors import InputError, one_line, shown
 from llava.eval.runs.command import Parser
 from llava.eval.runs.options import MethodChoice, add_method_options, method_from
+from llava.model.checkpoint.config import read_raw_config
+from llava.model.checkpoint.folder import Folder
 from llava.train.arguments import DataArguments, ModelArguments, TrainingArguments, check_arguments
 
 # What transformers 4 called them, and what became of flags that are gone.
 RENAMED = {"evaluation_strategy": "eval_strategy", "warmup_ratio": "warmup_steps", "no_cuda": "use_cpu"}
+# What a LLaVA's config.json says of pictures and its tokens.
+OWN = (
+    *("mm_vision_select_layer", "mm_vision_select_feature", "mm_patch_merge_type", "mm_projector_type"),
+    *("mm_use_im_start_end", "mm_use_im_patch_token", "image_aspect_ratio", "image_grid_pinpoints"),
+)
 GONE = ("save_safetensors", "past_index", "overwrite_output_dir", "logging_dir")
 
 
@@ -58,7 +65,22 @@ def parse(argv: Sequence[str]) -> Arguments:
     if left:
         raise InputError(f"unknown flag of training: got {shown(left[0])}; --help lists the options")
     check_arguments(model, data, training)
+    said = {word.partition("=")[0].removeprefix("--") for word in rest if str(word).startswith("--")}
+    _keep_own(model, data, said)
     return Arguments(model, data, training, choice)
+
+
+def _keep_own(model: ModelArguments, data: DataArguments, said: set[str]) -> None:
+    """A LLaVA that goes on keeps its ways with pictures where a flag does not say otherwise.
+
+    LLaVA puts the flags' defaults in their place: a LLaVA-NeXT trained on without its flags would lose its tiles.
+    """
+    raw = read_raw_config(Folder(str(model.model_name_or_path)))
+    if "mm_vision_tower" not in raw:
+        return
+    for arguments in (model, data):
+        for name in (name for name in vars(arguments) if name in OWN and name not in said and name in raw):
+            setattr(arguments, name, raw[name])
 
 
 def modern(words: Sequence[str]) -> list[str]:

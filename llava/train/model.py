@@ -9,8 +9,9 @@ from transformers import AutoModelForCausalLM
 from llava.errors import InputError, shown
 from llava.image_config import check_image_config
 from llava.model.checkpoint.config import read_raw_config
+from llava.model.checkpoint.families import family_of
 from llava.model.checkpoint.folder import Folder
-from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
+from llava.model.language_model.families import CLASSES
 from llava.model.tokenizer import load_tokenizer
 from llava.train.arguments import DataArguments, ModelArguments, TrainingArguments
 from llava.train.flags import Arguments
@@ -59,7 +60,8 @@ def load_base(arguments: ModelArguments, training: TrainingArguments) -> Any:
     if arguments.vision_tower is None and "mm_vision_tower" not in raw:
         model = AutoModelForCausalLM.from_pretrained(folder.path, **settings)
     else:
-        model = LlavaLlamaForCausalLM.from_pretrained(folder.path, **settings)
+        family = family_of(raw, folder.path, plain=True)
+        model = CLASSES[family.config.model_type].from_pretrained(folder.path, **settings)
     model.config.use_cache = False
     return model
 
@@ -99,7 +101,7 @@ def _give_eyes(
     tower.to(dtype=dtype, device=training.device)
     config.image_aspect_ratio = data.image_aspect_ratio
     if data.image_aspect_ratio == "anyres":
-        config.image_grid_pinpoints = data.image_grid_pinpoints or _next_pinpoints(tower.config.image_size)
+        config.image_grid_pinpoints = data.image_grid_pinpoints or _next_pinpoints(tower.image_size)
     config.tokenizer_padding_side = tokenizer.padding_side
     config.tokenizer_model_max_length = tokenizer.model_max_length
     config.tune_mm_mlp_adapter = arguments.tune_mm_mlp_adapter
@@ -109,7 +111,7 @@ def _give_eyes(
     config.mm_projector_lr = training.mm_projector_lr
     if training.unfreeze_mm_vision_tower:
         config.unfreeze_mm_vision_tower, config.mm_vision_tower_lr = True, training.mm_vision_tower_lr
-    check_image_config(config, tower.config.image_size, tower.config.hidden_size)
+    check_image_config(config, tower.image_size, tower.hidden_size)
     model.initialize_vision_tokenizer(arguments, tokenizer)
     model.get_model().mm_projector.to(dtype=dtype, device=training.device)
 

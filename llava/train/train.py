@@ -16,10 +16,12 @@ from llava.errors import InputError
 from llava.eval.runs.command import run
 from llava.image_config import check_image_config
 from llava.image_processor import check_view_edge
-from llava.model.checkpoint.config import read_raw_config
+from llava.model.checkpoint.config import make_config, read_raw_config
+from llava.model.checkpoint.families import family_of
 from llava.model.checkpoint.folder import Folder
 from llava.model.geometry import geometry_of
 from llava.model.multimodal_encoder.image_processor import build_image_processor
+from llava.model.multimodal_encoder.scales import feature_width, view_size
 from llava.model.multimodal_encoder.source import locate_tower
 from llava.train.data.dataset import make_supervised_data_module
 from llava.train.data.samples import Samples
@@ -91,19 +93,27 @@ def data_arguments(given: Arguments) -> Any:
     settings["mm_use_im_start_end"] = given.model.mm_use_im_start_end
     if given.model.vision_tower is not None:
         source = locate_tower(given.model.vision_tower, str(given.model.model_name_or_path))
-        settings["image_processor"] = build_image_processor(source)
-        edge = source.config.image_size
+        config = starting_config(str(given.model.model_name_or_path))
+        for name, value in (settings | vars(given.model)).items():
+            setattr(config, name, value)
+        edge, width = view_size(config, source.config), feature_width(config, source.config)
+        settings["image_processor"] = build_image_processor(source, edge)
         check_view_edge(settings["image_processor"], edge)
         if given.data.image_aspect_ratio == "anyres" and not given.data.image_grid_pinpoints:
-            settings["image_grid_pinpoints"] = [[edge * columns, edge * rows] for columns, rows in NEXT_GRIDS]
+            config.image_grid_pinpoints = [[edge * columns, edge * rows] for columns, rows in NEXT_GRIDS]
+            settings["image_grid_pinpoints"] = config.image_grid_pinpoints
         # What cannot be is refused before weights are read: forms of pictures, and a method that does not fit.
-        raw = read_raw_config(Folder(str(given.model.model_name_or_path)))
-        config = SimpleNamespace(**raw | settings | vars(given.model))
-        check_image_config(config, edge, source.config.hidden_size)
+        check_image_config(config, edge, width)
         given.method.build(geometry_of(config, source.config))
     elif given.data.image_folder is not None:
         raise InputError("--image_folder is for a model that sees: got no --vision_tower; give one or leave it out")
     return SimpleNamespace(**settings)
+
+
+def starting_config(path: str) -> Any:
+    """The configuration of the language model, or LLaVA, that training starts from."""
+    raw = read_raw_config(Folder(path))
+    return make_config(raw, path, family_of(raw, path, plain=True))
 
 
 def _tell_samples(samples: Samples) -> None:

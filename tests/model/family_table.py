@@ -39,7 +39,7 @@ def refusals() -> dict[tuple[str, str], dict[str, str]]:
             try:
                 method_for(name, geometries[language, sight])
             except InputError as refused:
-                reasons[language] = re.split(": got |; ", str(refused))[0]
+                reasons[language] = re.split(": got |; ", str(refused))[0].replace(name, "the method")
     return found
 
 
@@ -47,18 +47,24 @@ def table() -> str:
     """In Markdown: a row for each method, a column for each tower, reasons below."""
     found, notes = refusals(), list[str]()
 
-    def cell(reasons: dict[str, str]) -> str:
-        for reason in reasons.values():
-            if reason not in notes:
-                notes.append(reason)
-        marks = {language: f"<sup>{notes.index(reason) + 1}</sup>" for language, reason in reasons.items()}
-        if len(reasons) == len(LANGUAGE):
-            return f"no{''.join(dict.fromkeys(marks.values()))}"
-        return ", ".join(["yes", *(f"not {language}{mark}" for language, mark in marks.items())])
+    def mark(reason: str) -> str:
+        if reason not in notes:
+            notes.append(reason)
+        return f"<sup>{notes.index(reason) + 1}</sup>"
 
-    lines = [f"| method | {' | '.join(SIGHTS)} |", f"|---|{'---|' * len(SIGHTS)}"]
+    lines = [f"| method | language models | {' | '.join(SIGHTS)} |", f"|---|---|{'---|' * len(SIGHTS)}"]
     for name in available():
-        lines.append(f"| `{name}` | {' | '.join(cell(found[name, sight]) for sight in SIGHTS)} |")
+        cells = [found[name, sight] for sight in SIGHTS]
+        out = [language for language in LANGUAGE if all(language in cell for cell in cells)]
+        out = [] if len(out) == len(LANGUAGE) else out
+        first = ", ".join(f"{language}{mark(cells[0][language])}" for language in out)
+        row = [f"all but {first}" if first else "all"]
+        for cell in cells:
+            left = {language: reason for language, reason in cell.items() if language not in out}
+            marks = "".join(dict.fromkeys(map(mark, left.values())))
+            some = f"not {', '.join(left)}{marks}" if left else "yes"
+            row.append(f"no{marks}" if len(left) == len(LANGUAGE) - len(out) else some)
+        lines.append(f"| `{name}` | {' | '.join(row)} |")
     lines += ["", *(f"{number}. {note}" for number, note in enumerate(notes, 1))]
     return f"\nLanguage models: {'; '.join(LANGUAGE)}.\n\n" + "\n".join(lines) + "\n\n"
 

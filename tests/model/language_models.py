@@ -34,7 +34,7 @@ def family_model(name: str, **keys: Any) -> Any:
     """A LLaVA of 64 patches and 12 layers whose weights make hidden states differ from each other."""
     config_class, _, settings = FAMILIES[name]
     vision = {
-        **{"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2},
+        **{"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 8, "num_attention_heads": 2},
         **{"patch_size": PATCH, "image_size": SIDE * PATCH, "projection_dim": 16},
     }
     eyes = {"mm_vision_tower": "random", "mm_vision_config": vision, "mm_hidden_size": 16}

@@ -20,8 +20,12 @@ ONEVISION = SimpleNamespace(
     image_grid_pinpoints="(1x1),...,(6x6)",
     mm_spatial_pool_mode="bilinear",
 )
-SIGLIP = SimpleNamespace(model_type="siglip_vision_model", image_size=384, patch_size=14, hidden_size=1152)
-CLIP = SimpleNamespace(model_type="clip_vision_model", image_size=336, patch_size=14, hidden_size=1024)
+SIGLIP = SimpleNamespace(
+    model_type="siglip_vision_model", image_size=384, patch_size=14, hidden_size=1152, num_hidden_layers=27
+)
+CLIP = SimpleNamespace(
+    model_type="clip_vision_model", image_size=336, patch_size=14, hidden_size=1024, num_hidden_layers=24
+)
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_views_share_the_encoders_budget() -> None:
 
 
 @pytest.mark.parametrize("retain", [64, 96, 128, 192, 640])
-@pytest.mark.parametrize(("layers", "frames"), [(32, 8), (40, 4), (12, 1), (32, 16)])
+@pytest.mark.parametrize(("layers", "frames"), [(32, 16), (40, 14), (12, 20)])
 def test_of_a_video_the_encoder_keeps_three_times_the_budget_and_the_average_is_the_budget(
     layers: int, frames: int, retain: int
 ) -> None:
@@ -166,6 +166,16 @@ def test_a_videos_schedule_in_numbers() -> None:
     assert made.tokens_per_stage(geometry) == [576, 84, 63, 45] and average_tokens(made, geometry) == 192
     with pytest.raises(InputError, match="--retain of visiondrop must leave fewer tokens at each stage: got 5"):
         method_class("visiondrop").from_budget(5, geometry)
+
+
+def test_no_more_of_a_video_leaves_the_encoder_than_the_llm_would_get_unreduced() -> None:
+    geometry = Geometry(32, 576, views=4, unreduced=577, frames=4)
+    made = method_class("visiondrop").from_budget(300, geometry)
+    made.check(geometry)
+    assert made.tokens_per_stage(geometry) == [576, 273, 202, 148]
+    assert average_tokens(made, geometry) == pytest.approx(300, abs=1)
+    with pytest.raises(InputError, match="well below the tokens of the whole video: got 500 of 577; lower it"):
+        method_class("visiondrop").from_budget(500, geometry)
 
 
 def test_no_reduction_has_no_budget() -> None:

@@ -92,6 +92,19 @@ def test_a_turn_runs_on_the_cache_where_its_ids_are_known(load: Load, monkeypatc
     assert second.cached and second.prompt_tokens == 3
 
 
+@pytest.mark.parametrize("mode", ["mask", "inplace"])
+def test_a_method_that_chooses_at_every_token_runs_each_turn_anew(
+    load: Load, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    chat = chat_on(load)
+    chat.use(create("fastv", mode=mode))
+    chat.show(open_image(PARITY / "images/0.png"))
+    chat.ask("What is this?")
+    monkeypatch.setattr(torch, "equal", lambda *_: True)  # as if what was said were what its text is tokenised to
+    turn = chat.ask("And its color?")
+    assert not turn.cached and turn.text == whole(chat)
+
+
 def test_what_fails_leaves_the_conversation_as_it_was(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     chat = chat_on(load)
     with pytest.raises(InputError, match="must not hold <image>"):

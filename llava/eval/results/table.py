@@ -55,6 +55,13 @@ PAPER = (
 )
 
 
+# LLaVA-NeXT-7B there: of 2880 tokens and of 320, the average alone is known here.
+PAPER_NEXT = (
+    Row("arXiv 2506.22283, NeXT", "none", 2880, {}, 100.0, published=True),
+    Row("arXiv 2506.22283, NeXT", "visiondrop", 320, {}, 95.71, published=True),
+)
+
+
 def read_results(folder: str) -> list[Row]:
     """Rows of all records `folder/NAME/BENCHMARK.json`, unreduced runs first, then by method and falling budget.
 

@@ -34,7 +34,8 @@ def schedule_report(method: Reduction, model: Any, data: PreparedQuestions, geom
     with_method = prefill_flops(shape, method, geometry, text_tokens)
     without = prefill_flops(shape, Unreduced(), geometry, text_tokens)
     average = average_tokens(method, geometry)
-    largest = "" if geometry.views == 1 else f"of a picture of {geometry.views} views, the most: "
+    several = geometry.views > 1 and not geometry.frames
+    largest = f"of a picture of {geometry.views} views, the most: " if several else ""
     return (
         f"method {name_of(method)}{what}: {describe(method, geometry)}\n"
         f"{largest}average {average:.1f} image tokens per LLM layer, {100 * average / whole:.1f} % of {whole}; "

@@ -39,13 +39,13 @@ def measure_shared_parts(load: Questions, reduction_ms: float, repeats: int, clo
     count = min(load.per_image, len(load.asked))
 
     def encode(_: object = None) -> ImagePrefix:
-        return model.encode_prefixes([load.start], load.pixels[:1])[0]
+        return model.encode_prefixes([load.start], **load.shown([0]))[0]
 
     def ask(prefix: ImagePrefix, new_tokens: int) -> None:
         model.ask(prefix, load.asked[:count], **GREEDY, max_new_tokens=new_tokens)
 
     works = {
-        "encoder": Work(lambda _: model.encode_views([load.pixels[:1]], None, model.reduction)),
+        "encoder": Work(lambda _: model.encode_views(load.pixels[:1], load.sizes[:1], model.reduction)),
         "prefix": Work(encode),
         "first": Work(lambda prefix: ask(prefix, 1), encode),
         "all": Work(lambda prefix: ask(prefix, load.new_tokens), encode),

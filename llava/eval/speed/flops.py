@@ -33,15 +33,19 @@ class Counted:
 
 
 def image_flops(model: Any, method: Reduction) -> int:
-    """The vision encoder up to the selected layer, and the projector over what is kept, for an image of one view."""
+    """The vision encoder up to the selected layer, and the projector over what is kept, for the largest image.
+
+    LLaVA-NeXT's newlines are parameters of the LLM's width: nothing projects them.
+    """
     tower = model.get_vision_tower()
     config, patches = tower.config, tower.num_patches
     tokens, width = patches + int(model.geometry.has_cls), config.hidden_size
     embedding = 2 * patches * 3 * config.patch_size**2 * width
     per_layer = 2 * tokens * (4 * width**2 + 2 * width * config.intermediate_size) + 4 * tokens**2 * width
     linear = sum(p.numel() for p in model.get_model().mm_projector.parameters() if p.ndim == 2)
-    kept = method.tokens_per_stage(model.geometry)[0]
-    return tower.passes * (embedding + tower.layers_to_run * per_layer) + 2 * kept * linear
+    views = model.geometry.views
+    projected = min(method.tokens_per_stage(model.geometry)[0], views * tokens)
+    return views * tower.passes * (embedding + tower.layers_to_run * per_layer) + 2 * projected * linear
 
 
 def count(model: Any, method: Reduction, before: int, after: int, new_tokens: int) -> Counted:

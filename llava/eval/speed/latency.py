@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from llava.eval.speed.clock import Work, medians, peak_bytes
-from llava.eval.speed.random_model import prompt_ids
+from llava.eval.speed.random_model import noise, prompt_ids
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.evidence.llama import LlamaEvidence
 from llava.model.generation.static_decoder import StaticDecoder
@@ -38,15 +38,19 @@ class OneQuestion:
     ) -> None:
         self.model, self.method, self.new_tokens = model, method, new_tokens
         self.decoder = StaticDecoder(model) if compiled else None
-        side = model.get_vision_tower().image_size
-        self.pixels = torch.randn(1, 3, side, side, device=model.device)
+        [self.pixels], self.sizes = noise(model)
         self.ids, self.text_tokens = prompt_ids(text_tokens, model.config.vocab_size, model.device.type), text_tokens
         self.asked = model.asked_in(self.ids.cpu(), None) if method.question_at_encoder else None
         self.trace = Trace()
-        self.embeds, plan = model.prepare_inputs(self.ids, images=self.pixels, reduction=method, trace=self.trace)
+        self.embeds, plan = model.prepare_inputs(self.ids, reduction=method, trace=self.trace, **self.shown)
         self.layout = plan.layout
         arguments = {"layout": self.layout.to_tensor(), "reduction": method, "trace": self.trace, "use_cache": False}
         model(inputs_embeds=self.embeds, **arguments)
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The picture as arguments of `generate`."""
+        return {"images": [self.pixels], "image_sizes": self.sizes}
 
     def prefill(self, _: object = None) -> StagedCache:
         """The prompt through the LLM, up to the logits of its last token."""
@@ -63,11 +67,11 @@ class OneQuestion:
     def answer(self, _: object = None) -> None:
         """From pixels to the last token, as `generate` does it."""
         arguments = GREEDY | {"max_new_tokens": self.new_tokens, "reduction": self.method}
-        self.model.generate(self.ids, images=self.pixels, **arguments)
+        self.model.generate(self.ids, **self.shown, **arguments)
 
     def answer_compiled(self, _: object = None) -> None:
         """The same by `encode_image` and `ask` with a decoder."""
-        prefix = self.model.encode_image(self.ids, self.pixels, reduction=self.method)
+        prefix = self.model.encode_image(self.ids, **self.shown, reduction=self.method)
         self.model.ask(prefix, [self.ids], decoder=self.decoder, **GREEDY, max_new_tokens=self.new_tokens)
 
     def drops(self, _: object = None) -> None:
@@ -83,7 +87,9 @@ class OneQuestion:
     def works(self) -> dict[str, Work]:
         """What is timed, by the name of its column."""
         works = {
-            "encoder": Work(lambda _: self.model.encode_views([self.pixels], None, self.method, asked=self.asked)),
+            "encoder": Work(
+                lambda _: self.model.encode_views([self.pixels], self.sizes, self.method, asked=self.asked)
+            ),
             "prefill": Work(self.prefill),
             "decode": Work(self.decode, self.prefill),
             "end_to_end": Work(self.answer),

@@ -36,14 +36,15 @@ class EncoderStage:
     def __init__(self, one: OneQuestion, images: int) -> None:
         tower = one.model.get_vision_tower()
         self.model, self.method, self.tower = one.model, one.method, tower
-        self.pixels, self.asked = one.pixels.expand(images, -1, -1, -1), None
+        self.pixels, self.asked = one.pixels.repeat(images, 1, 1, 1), None
+        self.views = (len(one.pixels),) * images
         if one.asked is not None:
             self.asked = replace(one.asked, rows=(0,) * images)
         self.seen = tower.see(self.pixels, self.method)
 
     def __call__(self, _: object = None) -> None:
         """Ask the method once."""
-        evidence = self.tower.evidence(self.seen, self.pixels, (1,) * len(self.pixels), self.asked)
+        evidence = self.tower.evidence(self.seen, self.pixels, self.views, self.asked)
         if self.method.after_projector is None:
             self.method.at_encoder(evidence)
             return
@@ -53,7 +54,8 @@ class EncoderStage:
             self.method.at_projector(ViewEvidence(projected, evidence))
         else:
             tokens = projected.flatten(0, 1)
-            self.method.at_projector(PictureEvidence(tokens, evidence.lengths, evidence, None))
+            lengths = tuple(count * evidence.lengths[0] for count in self.views)
+            self.method.at_projector(PictureEvidence(tokens, lengths, evidence, None))
 
 
 def measure_own_work(

@@ -11,6 +11,8 @@ import transformers
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVisionConfig
 
 from llava.constants import IMAGE_TOKEN_INDEX
+from llava.model.image_entries import Sizes
+from llava.model.language_model.llava_causal_lm import LlavaCausalLM
 from llava.model.language_model.llava_llama import LlavaConfig, LlavaLlamaForCausalLM
 from llava.model.multimodal_encoder.clip_text import ClipHalf, give_clip_half
 from llava.model.question import give_tokenizer
@@ -18,7 +20,10 @@ from llava.model.question import give_tokenizer
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a random LLaVA; by default the depth and picture of LLaVA-1.5-7B at a width that a CPU can carry."""
+    """Sizes of a random LLaVA; by default the depth and picture of LLaVA-1.5-7B at a width that a CPU can carry.
+
+    `grid`: tiles along each side of a LLaVA-NeXT picture, which is seen whole as well; 0: one view.
+    """
 
     layers: int = 32
     width: int = 512
@@ -30,19 +35,29 @@ class Shape:
     image_size: int = 336
     patch_size: int = 14
     vocabulary: int = 32000
+    grid: int = 0
+
+    @property
+    def picture(self) -> tuple[int, int]:
+        """(width, height) in pixels of a picture that fills its tiles."""
+        return (max(1, self.grid) * self.image_size,) * 2
 
 
-# The published models' sizes, for machines that can hold them.
+# The published models' sizes, for machines that can hold them; `next` is half as deep as those, for a CPU.
 PRESETS = {
     "small": Shape(),
     "7b": Shape(32, 4096, 11008, 32, vision_width=1024, vision_heads=16),
     "13b": Shape(40, 5120, 13824, 40, vision_width=1024, vision_heads=16),
+    "next": Shape(layers=16, vision_layers=12, grid=2),
+    "next-7b": Shape(32, 4096, 11008, 32, vision_width=1024, vision_heads=16, grid=2),
 }
 
 
 def random_model(shape: Shape, device: str, dtype: torch.dtype, attention: str = "sdpa") -> LlavaLlamaForCausalLM:
-    """A LLaVA-1.5 of this shape with random weights (seed 0), in evaluation mode."""
+    """A LLaVA-1.5, or a LLaVA-NeXT, of this shape with random weights (seed 0), in evaluation mode."""
     torch.manual_seed(0)
+    anyres: dict[str, Any] = {"image_aspect_ratio": "anyres", "mm_patch_merge_type": "spatial_unpad"}
+    anyres |= {"image_grid_pinpoints": [list(shape.picture)]}
     vision = CLIPVisionConfig(
         hidden_size=shape.vision_width,
         intermediate_size=4 * shape.vision_width,
@@ -58,17 +73,21 @@ def random_model(shape: Shape, device: str, dtype: torch.dtype, attention: str =
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.heads,
         vocab_size=shape.vocabulary,
+        max_position_embeddings=4096,
         mm_vision_tower="random",
         mm_vision_config=vision.to_diff_dict(),
         mm_hidden_size=shape.vision_width,
         mm_projector_type="mlp2x_gelu",
         attn_implementation=attention,
+        **(anyres if shape.grid else {}),
     )
     with torch.device(device):
         model = LlavaLlamaForCausalLM(config)
     model = model.to(dtype).eval()
     give_tokenizer(model, NumberTokenizer(shape.vocabulary))
-    give_clip_half(model.get_vision_tower(), random_clip_half(shape))
+    with torch.device("meta" if device == "meta" else "cpu"):
+        half = random_clip_half(shape)
+    give_clip_half(model.get_vision_tower(), half)
     return model
 
 
@@ -106,6 +125,16 @@ def prompt_ids(text_tokens: int, vocabulary: int, device: str) -> torch.Tensor:
     ids = torch.randint(3, vocabulary, (1, text_tokens + 1), generator=torch.Generator().manual_seed(0))
     ids[0, min(35, text_tokens)] = IMAGE_TOKEN_INDEX
     return ids.to(device)
+
+
+def noise(model: LlavaCausalLM, images: int = 1) -> tuple[list[torch.Tensor], Sizes]:
+    """Pictures of noise, (views, 3, h, w) each, and their (width, height): the largest that a random model takes."""
+    views, side = model.geometry.views, model.get_vision_tower().image_size
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.randn(images, views, 3, side, side, generator=draw).to(model.device)
+    pinpoints = getattr(model.config, "image_grid_pinpoints", None) or [[side, side]]
+    width, height = pinpoints[0]
+    return list(pixels), [(width, height)] * images
 
 
 def machine(device: str) -> str:

@@ -11,6 +11,7 @@ from llava.eval.runs.plan import plan_batches
 from llava.eval.speed.clock import Work, medians
 from llava.eval.speed.flops import count
 from llava.eval.speed.latency import GREEDY
+from llava.eval.speed.random_model import noise
 from llava.model.generation.prefix import ImagePrefix, padded
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.model.language_model.llava_causal_lm import LlavaCausalLM
@@ -33,12 +34,11 @@ class Questions:
     def __init__(self, model: LlavaCausalLM, per_image: int, least: int, new_tokens: int) -> None:
         self.model, self.new_tokens, self.per_image = model, new_tokens, per_image
         draw = torch.Generator().manual_seed(0)
-        side, vocabulary = model.get_vision_tower().image_size, model.config.vocab_size
-        images = math.ceil(least / per_image)
-        self.pixels = torch.randn(images, 3, side, side, generator=draw).to(model.device)
+        vocabulary = model.config.vocab_size
+        self.pixels, self.sizes = noise(model, math.ceil(least / per_image))
         start = torch.randint(3, vocabulary, (BEFORE,), generator=draw).tolist()
         self.start = [*start, IMAGE_TOKEN_INDEX]
-        lengths = torch.randint(SHORTEST, LONGEST + 1, (images * per_image,), generator=draw).tolist()
+        lengths = torch.randint(SHORTEST, LONGEST + 1, (len(self.pixels) * per_image,), generator=draw).tolist()
         self.asked = [torch.randint(3, vocabulary, (length,), generator=draw).tolist() for length in lengths]
         self.image_of = [number // per_image for number in range(len(lengths))]
 
@@ -51,17 +51,21 @@ class Questions:
     def _greedy(self) -> dict[str, Any]:
         return GREEDY | {"max_new_tokens": self.new_tokens}
 
+    def shown(self, numbers: Sequence[int]) -> dict[str, Any]:
+        """Some pictures as arguments of `generate`."""
+        return {"images": [self.pixels[at] for at in numbers], "image_sizes": [self.sizes[at] for at in numbers]}
+
     def one_at_a_time(self, count: int) -> None:
         """The first questions, each a `generate` of its own, picture and all: how the official code works."""
         for number in range(count):
             ids = torch.tensor([self.start + self.asked[number]], device=self.model.device)
-            self.model.generate(ids, images=self.pixels[self.image_of[number]][None], **self._greedy)
+            self.model.generate(ids, **self.shown([self.image_of[number]]), **self._greedy)
 
     def batched(self, count: int) -> None:
         """The first questions as one batch of whole prompts."""
         ids, mask = padded([self.start + question for question in self.asked[:count]])
-        images = self.pixels[self.image_of[:count]]
-        self.model.generate(ids.to(self.model.device), attention_mask=mask, images=images, **self._greedy)
+        shown = self.shown(self.image_of[:count])
+        self.model.generate(ids.to(self.model.device), attention_mask=mask, **shown, **self._greedy)
 
     def shared(self, batch_size: int, decoder: StaticDecoder | None = None) -> None:
         """All questions in the batches of a runner, each picture encoded once."""
@@ -69,7 +73,7 @@ class Questions:
         for batch in plan_batches(self.image_of, batch_size):
             new = sorted({self.image_of[number] for number in batch} - kept.keys())
             if new:
-                prefixes = self.model.encode_prefixes([self.start] * len(new), self.pixels[new])
+                prefixes = self.model.encode_prefixes([self.start] * len(new), **self.shown(new))
                 kept |= dict(zip(new, prefixes))
             asked = [self.asked[number] for number in batch]
             self.model.ask([kept[self.image_of[n]] for n in batch], asked, decoder=decoder, **self._greedy)

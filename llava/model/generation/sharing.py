@@ -96,7 +96,7 @@ class LlavaSharing(PrefixEncoding):
         Returns:
             the cache, the logits (B, V) of the last tokens, and per row its cached tokens in each stage.
         """
-        if reduction.masks or reduction.recomputes:
+        if reduction.chooses_again:
             raise InputError(
                 f"rows that come and go need a method that chooses once: got {name_of(reduction)} in a form that "
                 f"chooses again at every token; take the form that drops once, or generate"

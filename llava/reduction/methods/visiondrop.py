@@ -33,9 +33,8 @@ from llava.reduction.stages import encoder_stage, keep_and_merge, own_pairs
 PAPER_BUDGET = 32
 PAPER_ENCODER = (42, 6)
 PAPER_PAIRS = ((30, 5), (22, 4), (16, 3))
-# Of a video the encoder keeps 3 x the budget, of a picture 1.5 x. The paper does not say what its stages inside the LLM
-# keep of one: here as much less as holds the average, in a picture's proportions.
-VIDEO_ENCODER, VIDEO_PAIRS = Fraction(2), Fraction(2, 5)
+# What the encoder keeps of a picture and, by the paper, of a video, as a multiple of the budget.
+OF_A_PICTURE, OF_A_VIDEO = Fraction(3, 2), Fraction(3)
 
 
 def paper_settings(budget: int) -> dict[str, Any]:
@@ -93,10 +92,12 @@ class VisionDrop(Reduction):
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
         """The paper's schedule scaled to `retain`, at a quarter, half and three quarters of the depth.
 
-        The encoder keeps 1.5 x `retain`, 3 x of a video, shared out evenly among the views of a LLaVA-NeXT image or
-        the frames.
+        The encoder keeps 1.5 x `retain`, 3 x of a video (but no more than the LLM would get of it unreduced), shared
+        out evenly among the views of a LLaVA-NeXT image or the frames. The paper does not say what the stages inside
+        the LLM keep of a video: here as much less as holds the average, in a picture's proportions.
         """
-        encoder, stages = (VIDEO_ENCODER, VIDEO_PAIRS) if geometry.frames else (Fraction(1), Fraction(1))
+        share = min(OF_A_VIDEO, Fraction(geometry.most_tokens, max(1, retain))) if geometry.frames else OF_A_PICTURE
+        encoder, stages = share / OF_A_PICTURE, (4 - share) / (4 - OF_A_PICTURE)
 
         def scaled(count: int, part: Fraction) -> int:
             return max(1, round(count * retain * part / PAPER_BUDGET))
@@ -107,6 +108,11 @@ class VisionDrop(Reduction):
             raise InputError(
                 f"--retain of visiondrop must leave fewer tokens at each stage: got {retain}, which gives "
                 f"{', '.join(map(str, totals))}; raise it"
+            )
+        if geometry.frames and totals[0] >= share * retain:
+            raise InputError(
+                f"--retain of visiondrop must stay well below the tokens of the whole video: got {retain} of "
+                f"{geometry.most_tokens}; lower it"
             )
         return cls(
             dominant=scaled(PAPER_ENCODER[0], encoder / geometry.views),

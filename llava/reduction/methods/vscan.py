@@ -23,7 +23,7 @@ from llava.reduction.published import published_setting
 from llava.reduction.rules.vscan import WINDOWS_A_SIDE, merge_into_kept, vscan_kept
 from llava.reduction.scoring import mean_received
 from llava.reduction.selection import Selection
-from llava.reduction.stages import at_most, keep_top, patch_scores
+from llava.reduction.stages import keep_top, own_counts, patch_scores
 
 PUBLISHED_LAYER, PUBLISHED_DEPTH = 5, 24
 
@@ -79,7 +79,7 @@ class VScan(Reduction):
         return Selection(kept, counts, late, values=built, assignment=assignment)
 
     def at_layer(self, stage: int, evidence: Evidence) -> Selection:
-        counts = at_most(evidence, self.image_token_list[stage])
+        counts = tuple(map(min, own_counts(evidence, self.image_token_list[stage]), evidence.lengths))
         return keep_top(evidence, mean_received(evidence.attention_from_last()), counts)
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:

@@ -9,7 +9,7 @@ import torch
 
 from llava.reduction.rules.basics import choice, cosines, cut, unit
 
-EXHAUSTED = 1e-6  # of the largest diagonal entry: what is left below it is rounding
+EXHAUSTED = 1e-5  # of the largest diagonal entry: rounding leaves up to 2e-6 of it where there is nothing
 
 
 @choice

@@ -94,6 +94,45 @@ def test_counted_operations_are_those_of_torch(per_image: int) -> None:
     assert counter.get_total_flops() == pytest.approx(counted.per_question(), rel=0.02)
 
 
+@torch.no_grad()
+def test_counted_operations_of_several_views_are_those_of_torch() -> None:
+    """A base view and 2 x 2 tiles of 16 patches, with the newlines that nothing projects; and what is reduced."""
+    shape = Shape(4, 64, 128, 4, 3, 32, 2, image_size=56, vocabulary=100, grid=2)
+    model = random_model(shape, "cpu", torch.float32, "eager")
+    load = Questions(model, 1, 1, new_tokens=4)
+    load.asked = [[5] * 20 for _ in load.asked]
+    assert model.geometry.views == 5 and model.geometry.most_tokens == 5 * 16 + 8
+    for method in (method_class("none")(), method_class("visionzip").from_budget(40, model.geometry)):
+        model.reduction = method
+        counted = count(model, method, BEFORE, 20, 4)
+        with FlopCounterMode(display=False) as counter:
+            load.shared(1)
+        # VisionZip's own comparison of patches is not counted.
+        assert counter.get_total_flops() == pytest.approx(counted.per_question(), rel=0.03 if vars(method) else 1e-3)
+
+
+def test_llava_next_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "next.json"
+    shape = ["--preset", "next", "--image-size", 112, "--workloads", "--json", path]
+    done = call("benchmark", capsys, *SMALL, *shape, "--device", "cpu", "--retain", 80, 20)
+    assert done.code == 0, done.err
+    rows = json.loads(path.read_text())["rows"]
+    assert [round(row["tokens"]) for row in rows] == [5 * 64 + 16, 80, 20]
+    assert all(row["kv_bytes"] == row["kv_bytes_by_count"] > 0 for row in rows)
+
+
+def test_the_counted_operations_of_llava_next_are_near_the_papers(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """46.25 TFLOPs of 2880 tokens, 7.70 at 320: 6.0x fewer. The paper does not say how much text it counts."""
+    path = tmp_path / "next.json"
+    assert call("benchmark", capsys, "--on-paper", "--preset", "next-7b", "--json", path).code == 0
+    counted = {round(row["tokens"]): row["flops_per_question"] for row in json.loads(path.read_text())["rows"]}
+    assert list(counted) == [2928, 640, 320, 160]
+    assert counted[2928]["VizWiz"] == pytest.approx(46.25e12, rel=0.05)
+    assert counted[320]["VizWiz"] == pytest.approx(7.70e12, rel=0.15)
+
+
 def test_workloads_have_the_questions_of_the_benchmarks() -> None:
     """GQA 12,578 on 398 images, POPE 9,000 on 500, VQAv2 107,394 on 36,807, MME 2,374 on 1,187, VizWiz 8,000."""
     assert WORKLOADS == {"GQA": 12578 // 398 + 1, "POPE": 9000 // 500, "VQAv2": 3, "MME": 2, "VizWiz": 1}

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from clip_halves import with_clip_half
 from conftest import Load, Loaded, sample
-from encoder_fakes import with_clip
 from test_batches import GREEDY, Batch
 
 from llava.errors import InputError
@@ -23,7 +23,8 @@ METHODS = [name for name in available() if chooses_early(name) and name not in (
 
 
 def loaded_with(load: Load, checkpoint: str, name: str) -> Loaded:
-    loaded = with_clip(load(checkpoint))
+    loaded = load(checkpoint)
+    with_clip_half(loaded.model)
     loaded.model.reduction = method_class(name).from_budget(BUDGETS[checkpoint], loaded.model.geometry)
     return loaded
 

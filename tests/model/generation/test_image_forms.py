@@ -9,7 +9,7 @@ from conftest import PARITY, Load, Loaded
 from llava.errors import InputError
 from llava.mm_utils import open_image, process_prompt_images, tokenizer_image_token
 from llava.model.trace import Trace
-from llava.reduction import create, name_of
+from llava.reduction import available, create, name_of, resolve
 
 FOLDER = PARITY / "families" / "images"
 GREEDY = {"do_sample": False, "eos_token_id": None, "max_new_tokens": 3}
@@ -164,3 +164,29 @@ def test_a_video_shorter_than_those_a_method_is_made_for_keeps_what_it_has(load:
     assert torch.equal(together[1], alone[0])
     with pytest.raises(InputError, match="dominant and contextual must not exceed what the encoder has"):
         loaded.model.generate(**rows.of(3), reduction=create("visionzip", dominant=570, contextual=10))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpoint", ["ov-qwen", "video-llama"])
+def test_every_method_that_a_model_takes_answers_in_batches_as_alone_and_from_prefixes(
+    checkpoint: str, load: Load
+) -> None:
+    loaded = load(f"families/{checkpoint}")
+    rows, numbers, tried = Rows(loaded), (2, 3, 4), []
+    for name in available():
+        try:  # a budget of its own schedule; some ask for more layers or files than the tiny models have
+            method = resolve({"method": name, "retain": 90}, loaded.model.geometry_for(3))
+            together = loaded.model.generate(**rows.of(*numbers), **GREEDY, **LOGITS, reduction=method)
+        except InputError:
+            continue
+        tried.append(name)
+        alone = [loaded.model.generate(**rows.of(number), **GREEDY, **LOGITS, reduction=method) for number in numbers]
+        for row, own in enumerate(alone):
+            assert torch.equal(together.sequences[row], own.sequences[0]), name
+            torch.testing.assert_close(torch.stack(together.logits)[:, row], torch.stack(own.logits)[:, 0], **NEAR)
+        shown = [3, 4]
+        prompts = [rows.ids[number] for number in shown]
+        prefixes = loaded.model.encode_prefixes(prompts, **rows.images(*shown), reduction=method)
+        answers = loaded.model.ask(prefixes, prompts, **GREEDY)
+        assert torch.equal(answers, together.sequences[[numbers.index(number) for number in shown]]), name
+    assert {"visiondrop", "visionzip", "fastervlm", "vispruner", "scope"} <= set(tried)

@@ -43,6 +43,13 @@ def prompt(model: Any, number: int) -> dict[str, Any]:
     return {"input_ids": torch.tensor([PROMPTS[number]]), "images": [shown[at] for at in PICTURES[number]] or None}
 
 
+@functools.cache
+def alone(family: str, name: str, number: int) -> Any:
+    """What a prompt by itself is answered."""
+    model = made(family)
+    return model.generate(**prompt(model, number), reduction=fitting(family, name), **GREEDY, **LOGITS)
+
+
 def together(model: Any, side: str) -> dict[str, Any]:
     """All prompts, padded on a side."""
     width = max(map(len, PROMPTS))
@@ -57,10 +64,10 @@ def together(model: Any, side: str) -> dict[str, Any]:
 @EVERY
 def test_a_row_of_a_batch_is_the_row_alone(family: str, name: str) -> None:
     model, method = made(family), fitting(family, name)
-    alone = [model.generate(**prompt(model, at), reduction=method, **GREEDY, **LOGITS) for at in range(4)]
     for side in ("left", "right"):
         rows = model.generate(**together(model, side), reduction=method, **GREEDY, **LOGITS)
-        for number, own in enumerate(alone):
+        for number in range(4):
+            own = alone(family, name, number)
             got = torch.stack([logits[number] for logits in rows.logits])
             torch.testing.assert_close(got, torch.cat(own.logits), **NEAR)
             assert torch.equal(rows.sequences[number], own.sequences[0])
@@ -74,7 +81,7 @@ def test_cached_is_uncached(family: str, name: str) -> None:
     model, method = made(family), fitting(family, name)
     for at in (0, 3):
         asked = prompt(model, at)
-        got = model.generate(**asked, reduction=method, **GREEDY, **LOGITS)
+        got = alone(family, name, at)
         for number in range(1 if method.reads_question else 4):
             ids = torch.cat([asked["input_ids"], got.sequences[:, :number]], dim=1)
             logits = model(ids, images=asked["images"], reduction=method).logits[:, -1]
@@ -96,8 +103,8 @@ def test_a_shared_prefix_answers_as_the_whole_prompt(family: str, name: str, mon
     tokens = model.ask([*prefixes, None], ids, **GREEDY)
     assert torch.equal(tokens, got.sequences)
     for row, at in enumerate(rows):
-        alone = model.generate(**prompt(model, at), reduction=method, **GREEDY, **LOGITS)
-        torch.testing.assert_close(torch.stack([logits[row] for logits in got.logits]), torch.cat(alone.logits), **NEAR)
+        own = torch.cat(alone(family, name, at).logits)
+        torch.testing.assert_close(torch.stack([logits[row] for logits in got.logits]), own, **NEAR)
     decoder = static_decoder.StaticDecoder(model)
     assert decoder.works is (family != "mpt")
     monkeypatch.setattr(decoder, "_prepared", lambda state: lambda: static_step.run_step(model, state))
@@ -149,8 +156,8 @@ def test_beams_and_lookups(family: str, settings: dict[str, Any]) -> None:
     if "num_beams" in settings:
         rows = model.generate(**together(model, "left"), reduction=method, **arguments, **settings)
         for at in range(4):
-            alone = model.generate(**prompt(model, at), reduction=method, **arguments, **settings)
-            assert torch.equal(rows[2 * at : 2 * at + 2], alone)
+            own = model.generate(**prompt(model, at), reduction=method, **arguments, **settings)
+            assert torch.equal(rows[2 * at : 2 * at + 2], own)
         return
     for at in range(4):
         wanted = model.generate(**prompt(model, at), reduction=method, **arguments)

@@ -311,3 +311,25 @@ def test_pictures_of_the_fixture_differ(model: LlavaLlamaForCausalLM) -> None:
     for method in (create("fastv", **FASTV), create("vtw", layer=3), create("v2drop", **DROPPED)):
         other = model.generate(**prompt(model, 0), reduction=method, **GREEDY, **LOGITS)
         assert (first.logits[0] - other.logits[0]).abs().max() > 1e-3
+
+
+@EACH
+def test_training_rows_lose_what_they_lose_alone(model: LlavaLlamaForCausalLM, method: Reduction) -> None:
+    """Answers of two tokens; the second row has none, so that its image stays whole where the question is read."""
+    if method.masks:
+        pytest.skip("what is masked stays in the sequence: the same losses by another way")
+    asked = together(model)
+    labels = torch.full_like(asked["input_ids"], -100)
+    width = labels.shape[1]
+    for row, end in ((0, width), (2, width), (3, width - 2)):
+        labels[row, end - 2 : end] = asked["input_ids"][row, end - 2 : end]
+    loss = model(**asked, labels=labels, reduction=method, use_cache=False).loss
+    loss.backward()
+    assert any(parameter.grad is not None and bool(parameter.grad.any()) for parameter in model.parameters())
+    model.zero_grad()
+    total = torch.tensor(0.0)
+    with torch.no_grad():
+        for row in (0, 2, 3):
+            own = labels[row : row + 1, -len(PROMPTS[row]) :]
+            total += 2 * model(**prompt(model, row), labels=own, reduction=method, use_cache=False).loss
+    torch.testing.assert_close(loss.detach(), total / 6, atol=1e-5, rtol=0)

@@ -1,0 +1,105 @@
+"""The recipes of training: published settings, the global batch on any number of devices, settings from outside."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from llava.train.flags import parse
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+RECIPES = {
+    "v1_5/pretrain": (256, 32, "1e-3", "plain"),
+    "v1_5/finetune": (128, 16, "2e-5", "v1"),
+    "v1_5/finetune_lora": (128, 16, "2e-4", "v1"),
+    "v1_5/finetune_task": (128, 16, "2e-5", "v1"),
+    "v1_5/finetune_task_lora": (128, 16, "2e-4", "v1"),
+    "v1_6/pretrain": (256, 8, "1e-3", "plain"),
+    "v1_6/finetune": (128, 4, "2e-5", "v1"),
+    "v1_5/pyramiddrop_train/pretrain": (256, 32, "1e-3", "plain"),
+    "v1_5/pyramiddrop_train/finetune": (128, 16, "2e-5", "v1"),
+    "v1_5/visiondrop_train/pretrain": (256, 32, "1e-3", "plain"),
+    "v1_5/visiondrop_train/finetune": (128, 16, "2e-5", "v1"),
+    "v1_5/visiondrop_train/finetune_lora": (128, 16, "2e-4", "v1"),
+    "v1_5/visiondrop_train/finetune_task_lora": (128, 16, "2e-4", "v1"),
+}
+# Stands for Python: says what it was called with, and that there is no DeepSpeed.
+PYTHON = '#!/usr/bin/env bash\n[[ "$1" != -c ]] || exit 1\nprintf "%s\\n" "$@"\n'
+
+
+def run(folder: Path, recipe: str, *more: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    stub = folder / "python"
+    stub.write_text(PYTHON)
+    stub.chmod(0o755)
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": str(stub), "DATA": "my.json", "BF16": "False", **settings}
+    return subprocess.run(
+        ["bash", str(SCRIPTS / f"{recipe}.sh"), *more], capture_output=True, text=True, env=environment
+    )
+
+
+def flags_of(ended: subprocess.CompletedProcess[str]) -> list[str]:
+    assert ended.returncode == 0, ended.stderr
+    words = ended.stdout.splitlines()
+    return words[words.index("llava.train.train") + 1 :]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_says_what_is_published(recipe: str, tmp_path: Path) -> None:
+    samples, at_once, rate, template = RECIPES[recipe]
+    whole, single = flags_of(run(tmp_path, recipe, DEVICES="8")), flags_of(run(tmp_path, recipe))
+    for flags, devices in ((whole, 8), (single, 1)):
+        given = {flag: flags[at + 1] for at, flag in enumerate(flags) if flag.startswith("--")}
+        once, steps = int(given["--per_device_train_batch_size"]), int(given["--gradient_accumulation_steps"])
+        assert once * steps * devices == samples and once == at_once
+        assert given["--learning_rate"] == rate and given["--version"] == template
+    tiny = Path(__file__).parents[1] / "parity/llava-tiny"
+    model = ["--model_name_or_path", str(tiny), "--gradient_checkpointing", "False", "--use_cpu", "True"]
+    made = parse([*single, *model])
+    assert made.method.name == next((name for name in ("pyramiddrop", "visiondrop") if name in recipe), "none")
+    assert made.training.max_grad_norm == 0 and made.training.warmup_steps == 0.03
+
+
+def test_settings_come_from_outside(tmp_path: Path) -> None:
+    said = flags_of(
+        run(
+            tmp_path,
+            "v1_5/finetune",
+            *("--max_steps", "3"),
+            **{"MODEL": "here/vicuna", "PROJECTOR": "mm.bin", "METHOD": "visionzip", "RETAIN": "64", "BATCH": "4"},
+        )
+    )
+    for flag, value in {
+        "--model_name_or_path": "here/vicuna",
+        "--pretrain_mm_mlp_adapter": "mm.bin",
+        "--method": "visionzip",
+        "--retain": "64",
+        "--gradient_accumulation_steps": "32",
+    }.items():
+        assert said[said.index(flag) + 1] == value
+    assert said[-2:] == ["--max_steps", "3"]
+
+
+def test_several_machines_are_one_run(tmp_path: Path) -> None:
+    ended = run(tmp_path, "v1_6/finetune", DEVICES="8", NODES="4", NODE_RANK="2", MASTER_ADDR="first")
+    assert ended.stdout.splitlines()[:12] == [
+        *("-m", "torch.distributed.run", "--nnodes", "4", "--nproc_per_node", "8"),
+        *("--node_rank", "2", "--master_addr", "first", "--master_port", "29500"),
+    ]
+    assert "128 samples a step, 4 at once on 32 devices, accumulated 1 times" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"DATA": ""}, "DATA must name LLaVA's JSON"),
+        ({"DEVICES": "0"}, "DEVICES must be a whole number of at least 1"),
+        ({"DEVICES": "a[$(touch gone)]"}, "DEVICES must be a whole number"),
+        ({"DEVICES": "3"}, "GLOBAL_BATCH must be shared out evenly"),
+        ({"SHARDING": "zero9"}, "SHARDING must be zero2, zero3"),
+        ({"GLOBAL_BATCH": "08"}, "GLOBAL_BATCH must be a whole number"),
+    ],
+)
+def test_bad_settings_end_in_one_line(settings: dict[str, str], said: str, tmp_path: Path) -> None:
+    ended = run(tmp_path, "v1_5/finetune", **settings)
+    assert ended.returncode == 2 and said in ended.stderr and not ended.stdout
+    assert len(ended.stderr.strip().splitlines()) == 1
