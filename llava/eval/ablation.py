@@ -16,6 +16,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+from llava.errors import InputError
 from llava.eval.curve import add_benchmark_options, read_benchmark
 from llava.eval.curves.ablations import PARTS, plan_variants
 from llava.eval.curves.points import mean_and_margin, points_of
@@ -71,9 +72,11 @@ def measure(args: argparse.Namespace) -> None:
     runs, unreached = plan_variants(args.part, args.retain or max(1, geometry.most_tokens // 9), geometry)
     data = loaded.prepare(questions, conv_mode)
     runs, impossible = runnable(loaded, data, runs)
+    if not runs:
+        raise InputError((unreached + impossible)[0].reason)
     texts = answer_all(loaded, data, runs, args.batch_size, args.max_new_tokens)
     right = [[is_right(text, one["answer"]) for text, one in zip(answers, truth)] for answers in texts]
-    found = records_of(runs, right, truth, geometry) if runs else []
+    found = records_of(runs, right, truth, geometry)
     lines = as_lines(found)
     lines += [f"{one.name} at {one.retain} is not there: {one.reason}" for one in unreached + impossible]
     output = args.output or f"figures/ablation_{args.part}"

@@ -68,7 +68,8 @@ def agreement(exact: list[list[object]], other: list[list[object]]) -> list[floa
 @torch.no_grad()
 def choices_of_all(args: argparse.Namespace, dtype: str, questions: list[Question], method: Reduction) -> list:
     """`choices` about every question, of the model loaded in a dtype."""
-    loaded = load_model(argparse.Namespace(**vars(args) | {"dtype": dtype}))
+    again = {"conv_mode": None} if dtype in HALVES else {}  # what is to be said of it, float32 has said
+    loaded = load_model(argparse.Namespace(**vars(args) | {"dtype": dtype} | again))
     if dtype not in HALVES:  # the same model again otherwise
         print(loaded.about(args, method), file=sys.stderr)
     data = loaded.prepare(questions, args.conv_mode)

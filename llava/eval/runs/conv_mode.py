@@ -40,8 +40,11 @@ def own_mode(model_path: str, model_base: str | None = None) -> str:
     return own_template(signs_of(model_path, model_base))
 
 
-def signs_of(model_path: str, model_base: str | None = None) -> Signs:
+def signs_of(model_path: str, model_base: str | None = None, tokenizer: Any = None) -> Signs:
     """What the files of a checkpoint and of its base say; no weight is read.
+
+    Args:
+        tokenizer: the checkpoint's, where it is loaded already.
 
     Raises:
         InputError: for a checkpoint or a tokenizer that cannot be read.
@@ -58,7 +61,9 @@ def signs_of(model_path: str, model_base: str | None = None) -> Signs:
         projector=projector if isinstance(projector, str) else None,
         projector_alone=kind_of(folder, base) not in (FULL, LORA),
     )
-    return with_tokenizer(signs, load_tokenizer((base or folder).path)) if signs.needs_tokenizer else signs
+    if not signs.needs_tokenizer:
+        return signs
+    return with_tokenizer(signs, tokenizer if tokenizer is not None else load_tokenizer((base or folder).path))
 
 
 def with_tokenizer(signs: Signs, tokenizer: Any) -> Signs:
@@ -73,10 +78,10 @@ def with_tokenizer(signs: Signs, tokenizer: Any) -> Signs:
     )
 
 
-def warn_of_another(mode: str, model_path: str, model_base: str | None) -> None:
-    """One line on stderr where a template contradicts the checkpoint; what cannot be read is refused by the loader."""
+def warn_of_another(mode: str, model_path: str, model_base: str | None, tokenizer: Any) -> None:
+    """One line on stderr where a template contradicts a checkpoint whose own is known."""
     try:
-        own = own_mode(model_path, model_base)
+        own = own_template(signs_of(model_path, model_base, tokenizer))
     except InputError:
         return
     why = contradiction(mode, own)

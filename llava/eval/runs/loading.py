@@ -8,7 +8,9 @@ from typing import Any
 from transformers.utils import logging as transformers_logging
 
 from llava.conversation import get_conv_template
+from llava.conversation_choice import AUTO
 from llava.errors import InputError
+from llava.eval.runs.conv_mode import warn_of_another
 from llava.eval.runs.inputs import PreparedQuestions
 from llava.eval.runs.options import DTYPES, device_from
 from llava.eval.runs.questions import Question
@@ -63,6 +65,8 @@ def check_trained(model_path: str) -> None:
 def load_model(args: argparse.Namespace, reduction: Reduction | None = None, frames: int = 0) -> Loaded:
     """The model that `add_model_options` describe, with this method; None: without reduction.
 
+    Where `--conv-mode` names a template that the checkpoint cannot know, that is said on stderr.
+
     Args:
         frames: the method is made for videos of so many frames; 0: for pictures.
 
@@ -84,4 +88,6 @@ def load_model(args: argparse.Namespace, reduction: Reduction | None = None, fra
     )
     if frames:
         model.set_reduction(reduction, frames)
+    if getattr(args, "conv_mode", None) not in (None, AUTO):
+        warn_of_another(args.conv_mode, args.model_path, args.model_base, tokenizer)
     return Loaded(tokenizer, model, processor)

@@ -11,7 +11,7 @@ from llava.conversation import get_conv_template
 from llava.conversation_choice import AUTO
 from llava.errors import InputError, shown
 from llava.eval.runs.command import Parser, at_least, between
-from llava.eval.runs.conv_mode import own_mode, warn_of_another
+from llava.eval.runs.conv_mode import own_mode
 from llava.eval.runs.published import SWITCHES, named_method, without_whole
 from llava.mm_utils import get_model_name_from_path
 from llava.reduction import Geometry, Reduction, available, create, method_class
@@ -229,18 +229,16 @@ def sampling_from(args: argparse.Namespace) -> dict[str, Any]:
 def conversation_from(args: argparse.Namespace, tag_plain_models: bool = False) -> str:
     """The conversation mode, known to exist; `auto` is the checkpoint's own.
 
-    One that the checkpoint cannot know is said on stderr. With `tag_plain_models` (LLaVA's loader and MMBench runners),
-    the mode of a `plain` model that was not fine-tuned gets `_mmtag` appended.
+    With `tag_plain_models` (LLaVA's loader and MMBench runners), the mode of a `plain` model that was not fine-tuned
+    gets `_mmtag` appended.
 
     Raises:
         InputError: there is no such template, or `auto` leaves several.
     """
     name, mode = get_model_name_from_path(args.model_path), args.conv_mode
-    base = getattr(args, "model_base", None)
     if mode == AUTO:
-        return own_mode(args.model_path, base)
+        return own_mode(args.model_path, getattr(args, "model_base", None))
     if tag_plain_models and "plain" in name and "finetune" not in name.lower() and "mmtag" not in mode:
         mode += "_mmtag"
     get_conv_template(mode)
-    warn_of_another(mode, args.model_path, base)
     return mode

@@ -37,7 +37,7 @@ class VScan(Reduction):
         default_factory=list, metadata={"help": "LLM layers after which tokens are dropped, e.g. [16]"}
     )
     image_token_list: list[int] = field(
-        default_factory=list, metadata={"help": "tokens kept at each of those layers, e.g. [32]"}
+        default_factory=list, metadata={"help": "tokens of the largest image kept at each of those layers, e.g. [32]"}
     )
     early_layer: int = field(
         default=PUBLISHED_LAYER, metadata={"help": "encoder layer that chooses in windows, from 0; released: 5"}
@@ -79,7 +79,8 @@ class VScan(Reduction):
         return Selection(kept, counts, late, values=built, assignment=assignment)
 
     def at_layer(self, stage: int, evidence: Evidence) -> Selection:
-        counts = tuple(map(min, own_counts(evidence, self.image_token_list[stage]), evidence.lengths))
+        wanted = own_counts(evidence, self.image_token_list[stage])
+        counts = tuple(min(count, length) for count, length in zip(wanted, evidence.lengths))
         return keep_top(evidence, mean_received(evidence.attention_from_last()), counts)
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:

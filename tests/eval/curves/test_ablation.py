@@ -64,3 +64,10 @@ def test_command_compares_with_the_first(tmp_path: Path, capsys: pytest.CaptureF
 def test_command_refuses_an_unknown_part(capsys: pytest.CaptureFixture) -> None:
     found = call("ablation", capsys, "everything")
     assert found.code == 2 and "invalid choice: 'everything'" in found.err
+
+
+def test_command_refuses_a_budget_that_no_variant_holds(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    output = tmp_path / "ablation"
+    found = call("ablation", capsys, "ranking", *small_benchmark(tmp_path), "--retain", 1, "--output", output)
+    assert found.code == 2 and "must leave fewer tokens at each stage: got 1" in found.err
+    assert not output.with_suffix(".json").exists()

@@ -46,7 +46,7 @@ def refused(outcome: object, complaint: str) -> None:
         (["--dominant", 577], "must not exceed what the encoder has: got 577 + 6, expected at most 577"),
         (["--image_token_list", "[[30,5],[30,5],[16,3]]"], "must keep fewer tokens at each stage: got 35 after 35"),
         (["--image_token_list", "[[40,8],[22,4],[16,3]]"], "must keep fewer tokens at each stage: got 48 after 48"),
-        (["--method", "visionzip"], "--layer_list belongs to pyramiddrop or visiondrop: got it with method visionzip"),
+        (["--method", "visionzip"], "visiondrop or vscan: got it with method visionzip"),
         (["--image_token_ratio_list", "[.5]"], "image_token_ratio_list must be a list in square brackets"),
         (
             ["--image_token_ratio_list", "[0.5]"],

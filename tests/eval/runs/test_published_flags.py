@@ -84,9 +84,9 @@ def test_a_budget_goes_with_a_switch(flags: list[str], name: str) -> None:
         ),
         (
             [*VISIONDROP, "--image_token_ratio_list", "[0.5,0.25,0.125]"],
-            "--image_token_ratio_list belongs to pyramiddrop: got it with method visiondrop (--dominant); leave one",
+            "--image_token_ratio_list belongs to pyramiddrop: got it with method visiondrop (--image_token_list)",
         ),
-        ([*VISIONDROP, "--pdrop_infer"], "belongs to visiondrop or visionzip: got it with method pyramiddrop"),
+        ([*VISIONDROP, "--pdrop_infer"], "visiondrop or vscan: got it with method pyramiddrop"),
         (
             ["--dominant", "54", "--contextual", "10", "--image_token_ratio_list", "[0.5]"],
             "--image_token_ratio_list belongs to pyramiddrop: got it with method visiondrop",
