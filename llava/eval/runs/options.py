@@ -181,14 +181,10 @@ def method_from(args: argparse.Namespace) -> MethodChoice:
 def _refuse_foreign(method: str, given: list[str]) -> None:
     """Refuse settings of other methods, naming beside the first what stands for this method."""
     owners = {flag: _settings()[flag][0] for flag in given}
-    # A flag that few methods have says most about which one was meant; settings are named in the method's own order.
-    foreign = min(
-        (flag for flag in given if method not in owners[flag]), key=lambda flag: len(owners[flag]), default=None
-    )
+    foreign = next((flag for flag in given if method not in owners[flag]), None)
     if foreign is None:
         return
-    fields = method_class(method).__dataclass_fields__
-    own = next((flag for flag in fields if flag in given and not {*owners[flag]} & {*owners[foreign]}), None)
+    own = next((flag for flag in given if method in owners[flag] and not {*owners[flag]} & {*owners[foreign]}), None)
     beside = f" (--{own})" if own is not None else ""
     raise InputError(
         f"--{foreign} belongs to {' or '.join(owners[foreign])}: got it with method {method}{beside}; leave one "

@@ -39,7 +39,7 @@ def test_positions_may_be_said_beside_settings_and_beside_a_budget() -> None:
     assert sparse == create("sparsevlm", image_token_list=[66, 30, 17], positions="keep")
     forms = chosen("--method", "fastv", "--mode", "mask", "--ratio_kept", "0.25", "--fast_v_agg_layer", "3")
     assert forms == create("fastv", mode="mask", ratio_kept=0.25, fast_v_agg_layer=3)
-    assert chosen("--method", "sparsevlm", "--version", "1.0", "--scale", "9", "--bias", "6").tokens_per_stage(
+    assert chosen("--method", "sparsevlm", "--release", "1.0", "--scale", "9", "--bias", "6").tokens_per_stage(
         Geometry(32, 576)
     ) == [576, 146, 133, 133, 133]
 
@@ -68,7 +68,7 @@ def test_what_is_written_of_a_method_leaves_positions_out_where_they_are_as_publ
         ),
         (["sparsevlm", "--image_token_list", "[9,8]"], "needs one count per listed layer: got 2, expected 3"),
         (["sparsevlm", "--retained_tokens", "100"], "retained_tokens must be one of 192, 128, 96, 64: got 100"),
-        (["sparsevlm", "--version", "1.0", "--retained_tokens", "64"], "takes its counts from scale and bias"),
+        (["sparsevlm", "--release", "1.0", "--retained_tokens", "64"], "takes its counts from scale and bias"),
         (["v2drop", "--keep_ratio_list", "[0.5]"], "keep_ratio_list needs one share per listed layer"),
         (["v2drop", "--keep_ratio_list", "[0.5,2,0]"], "each of keep_ratio_list must be a number of at least 0 and at"),
         (["vtw", "--layer", "32"], "layer must stay below the number of LLM layers: got 32, expected at most 31"),
