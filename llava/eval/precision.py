@@ -115,7 +115,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """The comparison of every 16-bit dtype with float32, and what it was made with."""
     choice = method_from(args)
     config = read_config(args.model_path)
-    prepare_tower(config, args.model_path)
+    prepare_tower(config, args.model_path, args.model_base)
     geometry = model_geometry(config)
     method = choice.build(geometry)
     if geometry.views > 1:

@@ -119,7 +119,7 @@ def eval_model(args: Any) -> str:
     seen = shown_to(args)
     config = read_config(args.model_path)
     change_config(config, args)
-    prepare_tower(config, args.model_path)
+    prepare_tower(config, args.model_path, args.model_base)
     frames = len(seen) if args.video_file is not None else 0
     query = place_images(args.query, 1 if frames else len(seen), getattr(config, "mm_use_im_start_end", False))
     geometry = geometry_for(config, frames)

@@ -114,7 +114,7 @@ def main() -> None:
     choices, picture = methods_to_show(args), open_image(args.image)
     args.conv_mode = conversation_from(args)
     config = read_config(args.model_path)
-    prepare_tower(config, args.model_path)
+    prepare_tower(config, args.model_path, args.model_base)
     methods = [choice.build(model_geometry(config)) for choice in choices]
 
     loaded = load_model(args)

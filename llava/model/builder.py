@@ -84,7 +84,7 @@ def load_pretrained_model(
     weights = base or folder
     config = configured(folder, customized_config, {**arguments.settings, **(overwrite_config or {})})
     kind = kind_of(folder, base)
-    source = prepare_tower(config, folder)
+    source = prepare_tower(config, folder, base)
     edge = view_size(config, source.config)
     processor = build_image_processor(source, edge)
     check_image_config(config, edge, feature_width(config, source.config))

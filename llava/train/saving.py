@@ -44,6 +44,10 @@ def save_weights(model: Any, llava: Any, mode: Mode, folder: str, state: dict[st
     else:
         _save(folder, PROJECTOR_FILE, {name: held[name] for name in held if "mm_projector" in name})
     llava.config.save_pretrained(folder)
+    # How pictures become pixels, for a tower that lies in no folder of its own.
+    tower = llava.get_vision_tower() if hasattr(llava, "get_vision_tower") else None
+    if tower is not None and tower.has_image_processor:
+        tower.image_processor.save_pretrained(folder)
 
 
 def _save(folder: str, name: str, tensors: dict[str, torch.Tensor]) -> None:

@@ -86,7 +86,7 @@ def run_questions(
     _check_apart(args.answers_file, args.question_file)
     config = read_config(args.model_path)
     change_config(config, args)
-    tower = prepare_tower(config, args.model_path).name
+    tower = prepare_tower(config, args.model_path, args.model_base).name
     schedules = schedules_of(choice, config, every)
     method = schedules[0].method
     own_settings |= {"answers": len(questions), "pictures_sha256": pictures_digests(questions)}

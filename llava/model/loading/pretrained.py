@@ -89,13 +89,17 @@ class FromCheckpoint:
         return saved
 
 
-def prepare_tower(config: Any, checkpoint: str | Folder) -> TowerSource:
-    """Find the vision tower of a checkpoint and write its geometry into the configuration."""
+def prepare_tower(config: Any, checkpoint: str | Folder, base: str | Folder | None = None) -> TowerSource:
+    """Find the vision tower of a checkpoint and write its geometry into the configuration.
+
+    Args:
+        base: what an adapter or a projector was trained on, in which its tower may lie.
+    """
     place = Folder(checkpoint) if isinstance(checkpoint, str) else checkpoint
     name = getattr(config, "mm_vision_tower", None)
     if not name:
         raise InputError(f"a LLaVA checkpoint must name its vision tower: '{place.path}' has no mm_vision_tower")
-    source = locate_tower(name, place, getattr(config, "mm_vision_config", None))
+    source = locate_tower(name, place, getattr(config, "mm_vision_config", None), base)
     width, gives = getattr(config, "mm_hidden_size", None), feature_width(config, source.config)
     if width is not None and width != gives:
         raise InputError(

@@ -35,22 +35,30 @@ class TowerSource:
     published: bool = False
 
 
-def locate_tower(name: str, checkpoint: str | Folder | None, embedded: dict[str, Any] | None = None) -> TowerSource:
+def locate_tower(
+    name: str,
+    checkpoint: str | Folder | None,
+    embedded: dict[str, Any] | None = None,
+    base: str | Folder | None = None,
+) -> TowerSource:
     """Find a vision tower's configuration without loading weights.
 
-    Looked for in this order: a folder `name` inside the checkpoint, a folder `name`, the configuration written in the
-    checkpoint (`mm_vision_config`), the table of published towers, and the hub.
+    Looked for in this order: a folder `name` inside the checkpoint or its base, a folder `name`, the configuration
+    written in the checkpoint (`mm_vision_config`), the table of published towers, and the hub.
 
     Args:
         name: the checkpoint's `mm_vision_tower`.
         checkpoint: the checkpoint, if it comes from one.
         embedded: the checkpoint's `mm_vision_config`, if it has one.
+        base: what an adapter or a projector was trained on.
 
     Raises:
         InputError: when it is nowhere, or no CLIP or SigLIP encoder, or its geometry cannot be.
     """
     place = Folder(checkpoint) if isinstance(checkpoint, str) else checkpoint
     folders = [Path(place.path, name)] if place else []
+    if base is not None:
+        folders.append(Path(base.path if isinstance(base, Folder) else base, name))
     folder = next((path for path in [*folders, Path(name)] if (path / "config.json").is_file()), None)
     own = embedded is not None
     if folder is not None:
