@@ -17,7 +17,7 @@ from llava.eval.benchmarks.answers import check_known
 from llava.eval.benchmarks.shapes import FOLDER, read_truth
 from llava.eval.curves.points import points_of
 from llava.eval.curves.report import as_json, draw, markdown
-from llava.eval.curves.runs import answer_all, plan_runs
+from llava.eval.curves.runs import answer_all, plan_runs, runnable
 from llava.eval.eval_shapes import is_right
 from llava.eval.model_vqa_loader import read_questions
 from llava.eval.requirements import require
@@ -59,15 +59,24 @@ def read_benchmark(args: argparse.Namespace) -> tuple[list[Question], list[dict[
     return questions, [truth[str(question.head["question_id"])] for question in questions]
 
 
-def build_parser() -> Parser:
-    """The command's options."""
-    parser = Parser(prog="python -m llava.eval.curve", description=(__doc__ or "").split("\n")[0])
+def add_benchmark_options(parser: Parser) -> None:
+    """Which model is asked which questions, how they are put together, and where to write."""
     add_model_options(parser)
     parser.set_defaults(model_path=TRAINED)
     parser.add_argument("--question-file", default=f"{FOLDER}/questions.jsonl", help="LLaVA's question file")
     parser.add_argument("--annotation-file", default=f"{FOLDER}/answers.jsonl", help="the right answers")
     parser.add_argument("--image-folder", default=f"{FOLDER}/images", help="what image names are relative to")
     add_conv_mode(parser, "vicuna_v1")
+    parser.add_argument("--every", type=at_least(1), default=1, help="use every n-th picture only")
+    parser.add_argument("--batch-size", type=at_least(1, MOST_ROWS), default=64, help="questions answered together")
+    parser.add_argument("--max_new_tokens", type=at_least(1, MOST_NEW_TOKENS), default=8, help="limit of an answer")
+    parser.add_argument("--output", default="figures/shapes_accuracy", help="stem of the .md, .json and .png to write")
+
+
+def build_parser() -> Parser:
+    """The command's options."""
+    parser = Parser(prog="python -m llava.eval.curve", description=(__doc__ or "").split("\n")[0])
+    add_benchmark_options(parser)
     parser.add_argument("--methods", nargs="+", default=all_methods(), choices=available(), help="what to compare")
     parser.add_argument(
         "--divisors",
@@ -77,10 +86,6 @@ def build_parser() -> Parser:
         help="budgets: all tokens divided by these",
     )
     parser.add_argument("--seeds", type=at_least(1, 1000), default=3, help="runs of a method that draws lots")
-    parser.add_argument("--every", type=at_least(1), default=1, help="use every n-th picture only")
-    parser.add_argument("--batch-size", type=at_least(1, MOST_ROWS), default=64, help="questions answered together")
-    parser.add_argument("--max_new_tokens", type=at_least(1, MOST_NEW_TOKENS), default=8, help="limit of an answer")
-    parser.add_argument("--output", default="figures/shapes_accuracy", help="stem of the .md, .json and .png to write")
     return parser
 
 
@@ -94,6 +99,8 @@ def measure(args: argparse.Namespace) -> None:
     print(loaded.about(args), file=sys.stderr)
     runs, unreached = plan_runs(loaded.model.geometry, dict.fromkeys(args.methods), args.divisors, args.seeds)
     data = loaded.prepare(questions, conv_mode)
+    runs, impossible = runnable(loaded, data, runs)
+    unreached += impossible
     texts = answer_all(loaded, data, runs, args.batch_size, args.max_new_tokens)
     right = [[is_right(text, record["answer"]) for text, record in zip(answers, records)] for answers in texts]
     points = points_of(runs, right, records)

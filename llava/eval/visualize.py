@@ -55,11 +55,11 @@ def methods_to_show(args: argparse.Namespace) -> list[MethodChoice]:
         kind = method_class(name)
         if name == UNREDUCED:
             choices.append(MethodChoice(name, kind(), None))
-        elif args.retain is None:
+        elif args.retain is None and args.preset is None:
             raise InputError(f"--compare needs a budget that it gives to every method: got {name}; add --retain")
         else:
             shared = {"seed": args.seed} if "seed" in kind.__dataclass_fields__ else {}
-            choices.append(MethodChoice(name, None, args.retain, shared))
+            choices.append(MethodChoice(name, None, args.retain, shared, args.preset))
     return choices
 
 
@@ -99,7 +99,7 @@ def build_parser() -> Parser:
         "--short", action=argparse.BooleanOptionalAction, default=True, help="ask for a single word or phrase"
     )
     parser.add_argument("--output", required=True, help="the PNG to write")
-    parser.add_argument("--compare", help="further methods, with commas between, at the same --retain")
+    parser.add_argument("--compare", help="further methods, with commas between, at the same --retain or --preset")
     add_conv_mode(parser, "vicuna_v1")
     parser.add_argument("--max_new_tokens", type=at_least(1, MOST_NEW_TOKENS), default=16, help="limit of the answer")
     parser.add_argument("--seed", type=at_least(-MOST_SEED, MOST_SEED), default=0, help="of the method random")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 import torch
 
 from llava.errors import InputError
+from llava.reduction.paper import PaperSettings, settings_of
 from llava.reduction.positions import RENUMBER, check_choices
 from llava.reduction.selection import Selection
 
@@ -119,6 +120,9 @@ class Reduction:
     usual_budget: ClassVar[int | None] = None
     """Average image tokens per LLM layer that a method named by its name alone gets; None: it must be said."""
 
+    paper: ClassVar[PaperSettings] = {}
+    """Settings that were published for LLaVA-1.5, by the budget a table names them after; see `from_preset`."""
+
     @property
     def layers(self) -> list[int]:
         """LLM layers after which `at_layer` is asked, 1-based, rising: `8` means after 8 layers, before the ninth."""
@@ -211,6 +215,15 @@ class Reduction:
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
         """The method's own schedule for an average of `retain` image tokens per LLM layer."""
         raise InputError(f"--retain does not apply to the method '{name_of(cls)}'; leave it out")
+
+    @classmethod
+    def from_preset(cls, preset: str, geometry: Geometry) -> Self:
+        """The published settings that a preset such as `paper-64` names, as they are; see `llava.reduction.paper`.
+
+        Raises:
+            InputError: where there are none, or not for such a picture.
+        """
+        return cls(**settings_of(name_of(cls), cls.paper, preset, geometry))
 
 
 def name_of(method: Reduction | type[Reduction]) -> str:

@@ -61,14 +61,32 @@ def checked_counts(name: str, counts: object) -> list[int]:
     return list(counts)
 
 
+def check_encoder_pair(dominant: object, contextual: object, may_be_off: bool = False) -> None:
+    """Refuse counts of the encoder's stage that make no sense: no dominant token, or a contextual count below 0.
+
+    Args:
+        may_be_off: both may be 0, which leaves the stage out.
+    """
+    whole_number("contextual", contextual)
+    if may_be_off and contextual == 0:
+        whole_number("dominant", dominant)
+    else:
+        positive("dominant", dominant)
+
+
+def _is_pair(pair: object) -> bool:
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        return False
+    dominant, contextual = pair
+    return _is_count(dominant) and (_is_count(contextual) or (type(contextual) is int and contextual == 0))
+
+
 def checked_pairs(pairs: object) -> list[list[int]]:
-    """A copy of a list of [dominant, contextual] pairs whose totals fall."""
-    well_formed = isinstance(pairs, (list, tuple)) and all(
-        isinstance(pair, (list, tuple)) and len(pair) == 2 and all(_is_count(count) for count in pair) for pair in pairs
-    )
+    """A copy of a list of [dominant, contextual] pairs whose totals fall; a pair may have no contextual token."""
+    well_formed = isinstance(pairs, (list, tuple)) and all(map(_is_pair, pairs))
     if not well_formed:
         raise InputError(
-            f"image_token_list must be a list of [dominant, contextual] pairs of at least 1 each: got {pairs!r}; "
+            f"image_token_list must be a list of [dominant, contextual] pairs of at least 1 and 0: got {pairs!r}; "
             f"write it like [[30,5],[22,4],[16,3]]"
         )
     copied = [list(pair) for pair in pairs]  # type: ignore[attr-defined]

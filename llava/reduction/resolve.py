@@ -20,8 +20,9 @@ def resolve(method: Method, geometry: Geometry) -> Reduction:
     Args:
         method: a `Reduction`; None or "none": every token is kept; a name such as "pyramiddrop": the method's defaults,
             or its usual budget ("visiondrop" 32, "visionzip" 64); {"method": NAME, "retain": N}: the method's own
-            schedule for an average of N image tokens per LLM layer; {"method": NAME, SETTING: VALUE, ...}: its
-            settings, as `create` takes them.
+            schedule for an average of N image tokens per LLM layer; {"method": NAME, "preset": "paper-64"}: the
+            settings published for that budget; {"method": NAME, SETTING: VALUE, ...}: its settings, as `create` takes
+            them.
 
     Raises:
         InputError: for an unknown name or setting, a method that needs a budget and gets none, or settings that do not
@@ -65,17 +66,18 @@ def _by_settings(settings: dict[str, Any], geometry: Geometry) -> Reduction:
         )
     if not settings:
         return _by_name(name, geometry)
-    if "retain" not in settings:
+    kind, whole = method_class(name), [key for key in ("retain", "preset") if key in settings]
+    if not whole:
         return create(name, **settings)
-    retain = settings.pop("retain")
-    positive("retain", retain)
-    kind = method_class(name)
+    key, value = whole[0], settings.pop(whole[0])
+    if key == "retain":
+        positive("retain", value)
     # What a schedule does not set, such as a seed, may be said beside a budget.
     beside = {field.name for field in dataclasses.fields(kind) if BESIDE & {*field.metadata}}
     foreign = sorted(str(setting) for setting in settings if setting not in beside)
     if foreign:
         raise InputError(
-            f"retain makes the whole schedule of method '{name}': got it with {shown(foreign[0])}; give one or the "
-            f"other"
+            f"{key} makes the whole schedule of method '{name}': got it with {shown(foreign[0])}; give one or the other"
         )
-    return dataclasses.replace(kind.from_budget(retain, geometry), **settings)
+    made = kind.from_budget(value, geometry) if key == "retain" else kind.from_preset(value, geometry)
+    return dataclasses.replace(made, **settings)

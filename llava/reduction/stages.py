@@ -49,7 +49,8 @@ def own_pairs(evidence: Evidence, dominant: int, contextual: int) -> tuple[tuple
     The rest is dominant, 1 at least: where the whole is a single token, none is contextual. An image of no more tokens
     than that keeps them as they are.
     """
-    totals, folded = own_counts(evidence, dominant + contextual), own_counts(evidence, contextual)
+    totals = own_counts(evidence, dominant + contextual)
+    folded = own_counts(evidence, contextual) if contextual else (0,) * len(totals)
     small = [length <= total for length, total in zip(evidence.lengths, totals)]
     totals = tuple(min(total, length) for total, length in zip(totals, evidence.lengths))
     folded = tuple(0 if whole else min(own, total - 1) for own, total, whole in zip(folded, totals, small))
@@ -69,6 +70,8 @@ def keep_and_merge(
     whole = [length < one + other for length, one, other in zip(evidence.lengths, best, folded)]
     counts = tuple(length if small else count for length, small, count in zip(evidence.lengths, whole, best))
     top = keep_top(evidence, scores, counts)
+    if not any(folded):
+        return top
     rest = evidence.valid & ~membership(top.kept, evidence.valid.shape[1])
     left = tuple(length - count for length, count in zip(evidence.lengths, counts))
     merged = merge_rest(evidence.values, evidence.keys(), rest, left, folded)

@@ -83,3 +83,16 @@ def records(path: Path) -> list[dict]:
 def texts(path: Path) -> list[str]:
     """The answers alone."""
     return [record["text"] for record in records(path)]
+
+
+def small_benchmark(folder: Path) -> list[object]:
+    """Four questions about two pictures and their right answers, in files of a folder; flags that name them."""
+    asked = questions(folder, 4)
+    lines = [record | {"image": f"{at // 2}.png"} for at, record in enumerate(records(asked))]
+    asked.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    answers = folder / "answers.jsonl"
+    answers.write_text("".join(json.dumps(line | {"answer": "x", "category": "kind"}) + "\n" for line in lines))
+    return [
+        *("--model-path", TINY, "--question-file", asked, "--image-folder", PARITY / "images"),
+        *("--annotation-file", answers, "--max_new_tokens", 2, "--device", "cpu"),
+    ]

@@ -30,28 +30,26 @@ def by_budget(points: list[Point]) -> list[str]:
     """Methods down, budgets across, per cent with half of the 95 % interval."""
     budgets = sorted({point.retain for point in points if point.retain is not None}, reverse=True)
     found = {(point.name, point.retain): point for point in points}
-    lines = _header(["method", "all tokens", *(f"{budget} tokens" for budget in budgets)])
+    lines = header(["method", "all tokens", *(f"{budget} tokens" for budget in budgets)])
     for name in dict.fromkeys(point.name for point in points):
         cells = [found.get((name, budget)) for budget in (None, *budgets)]
-        lines.append(
-            _row([name, *(_with_margin(point.accuracy, point.margin) if point else ABSENT for point in cells)])
-        )
+        lines.append(row([name, *(with_margin(point.accuracy, point.margin) if point else ABSENT for point in cells)]))
     return lines
 
 
 def in_full(points: list[Point]) -> list[str]:
     """A row for every point: its real average of tokens, every kind of question, the distance from `random`."""
     kinds = list(points[0].kinds) if points else []
-    lines = _header(["method", "tokens", "accuracy", *kinds, "above random", "right of asked"])
+    lines = header(["method", "tokens", "accuracy", *kinds, "above random", "right of asked"])
     for point in points:
         lines.append(
-            _row(
+            row(
                 [
                     point.name,
                     f"{point.tokens:.1f}",
                     f"{point.accuracy:.1f}",
                     *(f"{point.kinds[kind]:.1f}" for kind in kinds),
-                    _with_margin(*point.above, sign="+") if point.above else ABSENT,
+                    with_margin(*point.above, sign="+") if point.above else ABSENT,
                     f"{', '.join(map(str, point.right))} of {point.asked}",
                 ]
             )
@@ -59,16 +57,19 @@ def in_full(points: list[Point]) -> list[str]:
     return lines
 
 
-def _with_margin(value: float, margin: float, sign: str = "") -> str:
+def with_margin(value: float, margin: float, sign: str = "") -> str:
+    """`81.2 ± 3.6`."""
     return f"{value:{sign}.1f} ± {margin:.1f}"
 
 
-def _row(cells: list[str]) -> str:
+def row(cells: list[str]) -> str:
+    """A line of a table in Markdown."""
     return f"| {' | '.join(cells)} |"
 
 
-def _header(cells: list[str]) -> list[str]:
-    return [_row(cells), _row(["---", *["--:"] * (len(cells) - 1)])]
+def header(cells: list[str]) -> list[str]:
+    """The first two lines of such a table, whose first column is text and whose others are numbers."""
+    return [row(cells), row(["---", *["--:"] * (len(cells) - 1)])]
 
 
 def draw(points: list[Point], path: str, title: str) -> None:

@@ -82,6 +82,33 @@ def plan_runs(
 
 
 @torch.inference_mode()
+def runnable(loaded: Loaded, data: PreparedQuestions, runs: list[Run]) -> tuple[list[Run], list[Unreached]]:
+    """The runs that this checkpoint can do, tried on the first question, and why it cannot do the others.
+
+    Some methods need more than LLaVA does: CDPruner and TRIM read the question with CLIP's text tower.
+
+    Raises:
+        InputError: for a picture that cannot be read, or where not even the plain model can answer.
+    """
+    item = data[0]
+    if isinstance(item, InputError):
+        raise item
+    stops = loaded.stops(data.conv_mode)
+    possible: list[Run] = []
+    unreached: dict[tuple[str, int | None], Unreached] = {}
+    for run in runs:
+        try:
+            answer(loaded, [item], run, stops, 1)
+        except InputError as error:
+            if run.retain is None:
+                raise
+            unreached[run.name, run.retain] = Unreached(run.name, run.retain, str(error))
+        else:
+            possible.append(run)
+    return possible, list(unreached.values())
+
+
+@torch.inference_mode()
 def answer_all(
     loaded: Loaded, data: PreparedQuestions, runs: list[Run], batch_size: int, max_new_tokens: int
 ) -> list[list[str]]:

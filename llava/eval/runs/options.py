@@ -15,6 +15,7 @@ from llava.eval.runs.conv_mode import own_mode
 from llava.eval.runs.published import SWITCHES, named_method, without_whole
 from llava.mm_utils import get_model_name_from_path
 from llava.reduction import Geometry, Reduction, available, create, method_class
+from llava.reduction.paper import PRESETS
 from llava.reduction.schedule import parse_setting
 
 DTYPES = {"auto": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -86,6 +87,8 @@ def add_method_options(parser: Parser) -> None:
         group.add_argument(f"--{flag}", action="store_true", help=f"--method {name}, as its published scripts say it")
     budget = "average image tokens per LLM layer; the method's schedule, scaled"
     group.add_argument("--retain", type=at_least(), help=budget)
+    as_published = "the settings published for LLaVA-1.5 at that budget, whatever they come to"
+    group.add_argument("--preset", choices=PRESETS, help=as_published)
     for name, (owners, setting) in sorted(_settings().items()):
         if setting.metadata.get("shared"):
             continue
@@ -115,19 +118,24 @@ def _settings() -> dict[str, tuple[list[str], dataclasses.Field]]:
 
 @dataclass(frozen=True)
 class MethodChoice:
-    """A method as a command line names it: complete, or a budget that the model's size will turn into settings."""
+    """A method as a command line names it: complete, or a budget or preset that the model turns into settings."""
 
     name: str
     method: Reduction | None
     retain: int | None
     shared: dict[str, Any] = dataclasses.field(default_factory=dict)
+    preset: str | None = None
 
     def build(self, geometry: Geometry) -> Reduction:
         """The method for a model; refuses what does not fit."""
         method = self.method
         if method is None:
-            assert self.retain is not None
-            method = method_class(self.name).from_budget(self.retain, geometry)
+            kind = method_class(self.name)
+            if self.preset is not None:
+                method = kind.from_preset(self.preset, geometry)
+            else:
+                assert self.retain is not None
+                method = kind.from_budget(self.retain, geometry)
             method = dataclasses.replace(method, **self.shared)
         method.check(geometry)
         return method
@@ -153,16 +161,21 @@ def method_from(args: argparse.Namespace) -> MethodChoice:
         for field in dataclasses.fields(method_class(name))
         if field.metadata.get("shared") and hasattr(args, field.name)
     }
-    if args.retain is None:
+    whole = [flag for flag in ("retain", "preset") if getattr(args, flag) is not None]
+    if not whole:
         return MethodChoice(name, create(name, **given, **shared), None)
+    if len(whole) > 1:
+        raise InputError(f"a run has one schedule: got --retain {args.retain} and --preset {args.preset}; drop one")
     fields = method_class(name).__dataclass_fields__
     beside = {setting: given.pop(setting) for setting in list(given) if fields[setting].metadata.get("beside_budget")}
     shared |= beside
     if given:
-        raise InputError(f"--retain makes the whole schedule: got it with --{next(iter(given))}; give one or the other")
-    if args.retain < 1:
+        raise InputError(
+            f"--{whole[0]} makes the whole schedule: got it with --{next(iter(given))}; give one or the other"
+        )
+    if args.retain is not None and args.retain < 1:
         raise InputError(f"--retain must be at least 1 image token per layer: got {args.retain}")
-    return MethodChoice(name, None, args.retain, shared)
+    return MethodChoice(name, None, args.retain, shared, args.preset)
 
 
 def _refuse_foreign(method: str, given: list[str]) -> None:

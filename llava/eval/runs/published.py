@@ -25,7 +25,7 @@ def named_method(args: argparse.Namespace, settings: Collection[str]) -> str:
     if args.method is not None:
         named = {"--method": args.method} | named
     if not named:
-        return _implied(set(settings), args.retain is not None)
+        return _implied(set(settings), args.retain is not None or args.preset is not None)
     flag, method = next(iter(named.items()))
     others = [f"{other} ({name})" for other, name in named.items() if name != method]
     if others:

@@ -19,6 +19,7 @@ from llava.errors import InputError, shown
 from llava.reduction.base import Geometry, Reduction
 from llava.reduction.checks import check_cls, check_patches, positive, switch
 from llava.reduction.encoder_evidence import ProjectedEvidence
+from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.published import published_setting, text_setting
 from llava.reduction.rules.basics import ascending
 from llava.reduction.rules.cdpruner import dpp_order, question_relevance
@@ -39,6 +40,7 @@ class CDPruner(Reduction):
     reads_question: ClassVar[bool] = True
     question_at_encoder: ClassVar[bool] = True
     after_projector: ClassVar[Literal["view", "patches", "image"] | None] = "view"
+    paper: ClassVar[PaperSettings] = counted("visual_token_num", published=True)
 
     def __post_init__(self) -> None:
         positive("visual_token_num", self.visual_token_num)

@@ -19,6 +19,7 @@ from llava.reduction.base import Geometry, Reduction
 from llava.reduction.budgets import kept_after, scaled_layers
 from llava.reduction.checks import checked_number, positive, switch, whole_number
 from llava.reduction.layer_evidence import LayerEvidence
+from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.positions import KEEP, position_policy
 from llava.reduction.rules.dart import dart_kept, even_shares, taken_per_pivot
 from llava.reduction.selection import Selection, membership
@@ -46,6 +47,7 @@ class Dart(Reduction):
     positions: str = position_policy(KEEP)
     reads_question: ClassVar[bool] = True
     layer_setting: ClassVar[str] = "pruned_layer"
+    paper: ClassVar[PaperSettings] = counted("max_num_trunction", least=64, published=True)
 
     def __post_init__(self) -> None:
         # The released scripts pass None for the one that does not count.

@@ -16,6 +16,7 @@ from llava.errors import InputError, shown
 from llava.reduction.base import Geometry, Reduction
 from llava.reduction.checks import checked_number, switch
 from llava.reduction.encoder_evidence import ProjectedEvidence
+from llava.reduction.paper import PaperSettings, shared_out
 from llava.reduction.published import published_setting
 from llava.reduction.rules.basics import ascending
 from llava.reduction.rules.divprune import farthest_first, kept_of_share
@@ -32,6 +33,7 @@ class DivPrune(Reduction):
     )
     published: bool = published_setting("as the released code, which can take a copy of a token twice")
     after_projector: ClassVar[Literal["view", "patches", "image"] | None] = "image"
+    paper: ClassVar[PaperSettings] = shared_out("subset_ratio", published=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "subset_ratio", checked_number("subset_ratio", self.subset_ratio, 0, 1))

@@ -8,10 +8,11 @@ image keep their newline tokens on top of the patches, as released.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import ClassVar, Self
 
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_patches, positive
+from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.schedule import per_view_beside_newlines
 from llava.reduction.selection import NEWLINES, Selection
 from llava.reduction.stages import at_most, keep_top, patch_scores
@@ -22,6 +23,7 @@ class FasterVLM(Reduction):
     """[CLS] ranking, once, in the encoder; nothing merged."""
 
     visual_token_num: int = field(metadata={"help": "patches leaving the vision encoder, of each view, e.g. 64"})
+    paper: ClassVar[PaperSettings] = counted("visual_token_num")
 
     def __post_init__(self) -> None:
         positive("visual_token_num", self.visual_token_num)

@@ -20,6 +20,7 @@ from llava.reduction.base import Geometry, Reduction
 from llava.reduction.budgets import kept_after, scaled_layers
 from llava.reduction.checks import checked_number, positive, whole_number
 from llava.reduction.layer_evidence import LayerEvidence
+from llava.reduction.paper import PaperSettings
 from llava.reduction.positions import KEEP, position_policy
 from llava.reduction.rules.late import fastv_scores
 from llava.reduction.selection import Selection
@@ -50,6 +51,10 @@ class FastV(Reduction):
     positions: str = position_policy(KEEP)
     reads_question: ClassVar[bool] = True
     layer_setting: ClassVar[str] = "fast_v_agg_layer"
+    paper: ClassVar[PaperSettings] = {
+        budget: {"fast_v_agg_layer": 2, "fast_v_attention_rank": kept}
+        for budget, kept in ((192, 166), (128, 98), (64, 30))
+    }
 
     def __post_init__(self) -> None:
         positive("fast_v_agg_layer", self.fast_v_agg_layer)

@@ -9,11 +9,12 @@ lie in the next row is kept. On LLaVA-NeXT it divides the budget by the views; h
 """
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 from llava.reduction.base import Geometry, Reduction
 from llava.reduction.checks import check_patches, check_room, checked_number, positive
 from llava.reduction.encoder_evidence import EncoderEvidence
+from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.rules.hiprune import hiprune_kept
 from llava.reduction.schedule import per_view
 from llava.reduction.selection import Selection
@@ -30,6 +31,7 @@ class HiPrune(Reduction):
     object_layer: int = field(
         default=PUBLISHED_LAYER, metadata={"help": "the middle layer of the encoder, from 1; released: 9"}
     )
+    paper: ClassVar[PaperSettings] = counted("retention")
 
     def __post_init__(self) -> None:
         positive("retention", self.retention)

@@ -17,6 +17,7 @@ import torch
 from llava.reduction.base import Geometry, Reduction
 from llava.reduction.checks import check_image, checked_number, positive, switch
 from llava.reduction.encoder_evidence import ProjectedEvidence
+from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.published import published_setting
 from llava.reduction.rules.holov import holov_order
 from llava.reduction.selection import Selection
@@ -32,6 +33,7 @@ class HoloV(Reduction):
     alpha: float = field(default=0.09, metadata={"help": "weight of a run's unevenness; released: 0.09"})
     published: bool = published_setting("as the released code, with vectors of zeros and tokens by attention")
     after_projector: ClassVar[Literal["view", "patches", "image"] | None] = "patches"
+    paper: ClassVar[PaperSettings] = counted("new_image_token_num", published=True)
 
     def __post_init__(self) -> None:
         positive("new_image_token_num", self.new_image_token_num)

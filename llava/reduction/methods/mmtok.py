@@ -16,6 +16,7 @@ from llava.errors import InputError
 from llava.reduction.base import Geometry, Reduction
 from llava.reduction.checks import check_patches, checked_number, positive
 from llava.reduction.encoder_evidence import ProjectedEvidence
+from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.rules.basics import ascending
 from llava.reduction.rules.coverage import mmtok_order
 from llava.reduction.schedule import per_view
@@ -34,6 +35,7 @@ class MMTok(Reduction):
     reads_question: ClassVar[bool] = True
     question_at_encoder: ClassVar[bool] = True
     after_projector: ClassVar[Literal["view", "patches", "image"] | None] = "view"
+    paper: ClassVar[PaperSettings] = counted("visual_token_num")
 
     def __post_init__(self) -> None:
         positive("visual_token_num", self.visual_token_num)

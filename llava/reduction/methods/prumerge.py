@@ -13,7 +13,7 @@ fixed share the released "+" may list a patch twice; here it never does (that wa
 """
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 
@@ -22,6 +22,7 @@ from llava.reduction.base import Geometry, Reduction
 from llava.reduction.checks import check_cls, checked_number, switch
 from llava.reduction.encoder_evidence import EncoderEvidence
 from llava.reduction.merging import summary
+from llava.reduction.paper import PaperSettings, shared_out
 from llava.reduction.published import published_setting
 from llava.reduction.rules.prumerge import merge_neighbours, prumerge_order, prumerge_scores
 from llava.reduction.schedule import per_view_beside_one
@@ -41,6 +42,7 @@ class PruMerge(Reduction):
         default=0.125, metadata={"help": "share of patches kept where adaptive is false; released: 0.125"}
     )
     published: bool = published_setting("outliers of all views together, and as they are")
+    paper: ClassVar[PaperSettings] = shared_out("reduction_ratio", beside=1, adaptive=False, published=True)
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:

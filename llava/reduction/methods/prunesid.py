@@ -10,7 +10,7 @@ encoder without [CLS] (SigLIP) patches are ranked by what they receive, and one 
 """
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 
@@ -18,6 +18,7 @@ from llava.errors import InputError
 from llava.reduction.base import Geometry, Reduction
 from llava.reduction.checks import check_patches, integer, positive, switch
 from llava.reduction.encoder_evidence import EncoderEvidence
+from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.published import published_setting
 from llava.reduction.rules.prunesid import component_groups, groups_of, prunesid_order
 from llava.reduction.schedule import per_view
@@ -33,6 +34,7 @@ class PruneSID(Reduction):
     visual_token_num: int = field(metadata={"help": "tokens leaving the vision encoder, of each view, [CLS] included"})
     seed: int = field(default=0, metadata={"help": "another seed finds other groups", "shared": True})
     published: bool = published_setting("a new random start at every call, as released")
+    paper: ClassVar[PaperSettings] = counted("visual_token_num")
 
     def __post_init__(self) -> None:
         positive("visual_token_num", self.visual_token_num)

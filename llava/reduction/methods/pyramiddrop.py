@@ -2,7 +2,8 @@
 
 PyramidDrop, arXiv 2410.17247 (CVPR 2025). Nothing is merged. The ranking reads the question, so an image's work inside
 the LLM cannot be shared between questions. `int(N * ratio)` of the image's original N tokens stay, as in its code, and
-one at least, where its code would be left with none.
+one at least, where its code would be left with none. `ranking` visual has image tokens rank, as in VisionDrop; then no
+question is read.
 """
 
 from dataclasses import dataclass, field
@@ -11,8 +12,9 @@ from typing import ClassVar, Self
 from llava.errors import InputError
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_falling, checked_layers, checked_ratios
+from llava.reduction.paper import PaperSettings
 from llava.reduction.positions import position_policy
-from llava.reduction.scoring import mean_received
+from llava.reduction.ranking import ranked_by, ranking_setting, reads_by
 from llava.reduction.selection import Selection
 from llava.reduction.stages import keep_top
 
@@ -30,7 +32,12 @@ class PyramidDrop(Reduction):
         metadata={"help": "share of the image's original tokens kept at each of those layers, e.g. [0.5,0.25,0.125]"},
     )
     positions: str = position_policy("renumber")
+    ranking: str = ranking_setting("text")
     reads_question: ClassVar[bool] = True
+    paper: ClassVar[PaperSettings] = {
+        budget: {"layer_list": [2, 8, 16], "image_token_ratio_list": [share, share**2, share**3]}
+        for budget, share in ((192, 0.56), (128, 0.421), (64, 0.193))
+    }
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layer_list", checked_layers(self.layer_list))
@@ -40,11 +47,12 @@ class PyramidDrop(Reduction):
                 f"image_token_ratio_list needs one ratio per listed layer: got {len(self.image_token_ratio_list)}, "
                 f"expected {len(self.layer_list)}"
             )
+        reads_by(self)
 
     def at_layer(self, stage: int, evidence: Evidence) -> Selection:
         ratio = self.image_token_ratio_list[stage]
         counts = tuple(max(1, int(length * ratio)) for length in evidence.initial_lengths)
-        return keep_top(evidence, mean_received(evidence.attention_from_last()), counts)
+        return keep_top(evidence, ranked_by(self.ranking, evidence), counts)
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
         whole = geometry.most_tokens

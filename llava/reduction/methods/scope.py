@@ -10,13 +10,14 @@ An encoder without [CLS] (SigLIP) weights patches by the attention they receive.
 """
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 
 from llava.errors import InputError, shown
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_patches, checked_number, positive
+from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.rules.basics import ascending
 from llava.reduction.rules.coverage import scope_order
 from llava.reduction.schedule import per_view
@@ -34,6 +35,7 @@ class Scope(Reduction):
     combined: str = field(
         default="multi", metadata={"help": "multi: gain times attention, as released; add: gain plus attention"}
     )
+    paper: ClassVar[PaperSettings] = counted("num_token")
 
     def __post_init__(self) -> None:
         positive("num_token", self.num_token)

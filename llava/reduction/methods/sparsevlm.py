@@ -28,6 +28,7 @@ from llava.reduction.budgets import impossible, scaled_layers, solved
 from llava.reduction.checks import checked_counts, checked_layers, checked_number, switch, whole_number
 from llava.reduction.layer_evidence import LayerEvidence
 from llava.reduction.merging import Merged
+from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.positions import KEEP, RENUMBER, position_policy
 from llava.reduction.rules.sparsevlm import (
     best_heads,
@@ -74,6 +75,7 @@ class SparseVLM(Reduction):
     )
     positions: str = position_policy("")
     reads_question: ClassVar[bool] = True
+    paper: ClassVar[PaperSettings] = counted("retained_tokens", least=64, published=True)
 
     def __post_init__(self) -> None:
         if self.release not in LAYERS:

@@ -11,12 +11,13 @@ setting. Later layers work on fewer tokens, so that the encoder is faster than w
 """
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 from llava.errors import InputError
 from llava.reduction.base import Geometry, Reduction
 from llava.reduction.checks import check_patches, positive
 from llava.reduction.encoder_evidence import EncoderEvidence
+from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.rules.tome import first_members, pairs_per_layer
 from llava.reduction.schedule import per_view
 from llava.reduction.selection import VIEWS, Selection
@@ -27,6 +28,7 @@ class ToMe(Reduction):
     """Pairs merged in every layer of the encoder."""
 
     visual_token_num: int = field(metadata={"help": "tokens leaving the vision encoder, of each view, e.g. 64"})
+    paper: ClassVar[PaperSettings] = counted("visual_token_num")
 
     def __post_init__(self) -> None:
         positive("visual_token_num", self.visual_token_num)

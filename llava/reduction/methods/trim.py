@@ -18,6 +18,7 @@ from llava.reduction.base import Geometry, Reduction
 from llava.reduction.checks import check_cls, checked_number
 from llava.reduction.encoder_evidence import EncoderEvidence
 from llava.reduction.merging import summary
+from llava.reduction.paper import PaperSettings, shared_out
 from llava.reduction.published import text_setting
 from llava.reduction.rules.trim import mean_of_others, trim_kept, trim_scores
 from llava.reduction.schedule import per_view_beside_one
@@ -34,6 +35,7 @@ class Trim(Reduction):
     text: str | None = text_setting("the question")
     reads_question: ClassVar[bool] = True
     question_at_encoder: ClassVar[bool] = True
+    paper: ClassVar[PaperSettings] = shared_out("k", beside=1)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "k", checked_number("k", self.k, ADAPTIVE, 1))

@@ -11,12 +11,14 @@ from the 35th on; here it is where it is.
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from llava.errors import InputError
 from llava.reduction.base import Geometry, Reduction
 from llava.reduction.budgets import impossible, scaled_layers, solved
 from llava.reduction.checks import checked_layers, checked_number, whole_number
 from llava.reduction.layer_evidence import LayerEvidence
+from llava.reduction.paper import PaperSettings
 from llava.reduction.positions import KEEP, position_policy
 from llava.reduction.rules.late import v2drop_kept, v2drop_scores
 from llava.reduction.schedule import average_tokens
@@ -38,6 +40,11 @@ class V2Drop(Reduction):
     )
     least: int = field(default=1, metadata={"help": "tokens that stay at the least: 1 as released, 0 as in the paper"})
     positions: str = position_policy(KEEP)
+    paper: ClassVar[PaperSettings] = {
+        192: {"keep_ratio_list": [0.5, 0.3, 0.0]},
+        128: {"keep_ratio_list": [0.28, 0.25, 0.0]},
+        64: {"keep_ratio_list": [0.05, 0.05, 0.0]},
+    }
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layer_list", checked_layers(self.layer_list))

@@ -4,18 +4,30 @@ VisionDrop, arXiv 2506.22283 (AAAI 2026). Text never takes part in a choice, so 
 the same for every question about an image. Each stage keeps the best tokens and folds the others into a few.
 The counts follow the official implementation, which differs from the paper in that the encoder's `dominant` includes
 [CLS] and that a contextual token is target plus mean, not an average.
+
+For ablations: `contextual` may be 0 at any stage, which then only drops; an empty `layer_list` leaves the encoder's
+stage alone, and `dominant` 0 with `contextual` 0 the LLM's stages; `ranking` text has the last prompt token rank inside
+the LLM, as in PyramidDrop, and reads the question.
 """
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from llava.errors import InputError
 from llava.reduction.base import Evidence, Geometry, Reduction
-from llava.reduction.checks import check_encoder_counts, check_falling, checked_layers, checked_pairs, positive
+from llava.reduction.checks import (
+    check_encoder_counts,
+    check_encoder_pair,
+    check_falling,
+    checked_layers,
+    checked_pairs,
+)
+from llava.reduction.paper import BUDGETS, PaperSettings
 from llava.reduction.positions import position_policy
+from llava.reduction.ranking import ranked_by, ranking_setting, reads_by
 from llava.reduction.selection import Selection
-from llava.reduction.stages import encoder_stage, image_scores, keep_and_merge, own_pairs
+from llava.reduction.stages import encoder_stage, keep_and_merge, own_pairs
 
 # The paper's schedule for an average of 32 tokens; other budgets scale it (the published 64, 128 and 192 do).
 PAPER_BUDGET = 32
@@ -23,6 +35,14 @@ PAPER_ENCODER = (42, 6)
 PAPER_PAIRS = ((30, 5), (22, 4), (16, 3))
 # What the encoder keeps of a picture and, by the paper, of a video, as a multiple of the budget.
 OF_A_PICTURE, OF_A_VIDEO = Fraction(3, 2), Fraction(3)
+
+
+def paper_settings(budget: int) -> dict[str, Any]:
+    """The paper's schedules: those for 64, 128 and 192 tokens are that for 32, scaled."""
+    dominant, contextual = (count * budget // PAPER_BUDGET for count in PAPER_ENCODER)
+    pairs = [[count * budget // PAPER_BUDGET for count in pair] for pair in PAPER_PAIRS]
+    settings = {"dominant": dominant, "contextual": contextual}
+    return settings | {"layer_list": [8, 16, 24], "image_token_list": pairs}
 
 
 @dataclass(frozen=True)
@@ -37,11 +57,12 @@ class VisionDrop(Reduction):
     )
 
     positions: str = position_policy("renumber")
+    ranking: str = ranking_setting("visual")
     usual_budget: ClassVar[int | None] = PAPER_BUDGET
+    paper: ClassVar[PaperSettings] = {budget: paper_settings(budget) for budget in BUDGETS}
 
     def __post_init__(self) -> None:
-        positive("dominant", self.dominant)
-        positive("contextual", self.contextual)
+        check_encoder_pair(self.dominant, self.contextual, may_be_off=True)
         object.__setattr__(self, "layer_list", checked_layers(self.layer_list))
         object.__setattr__(self, "image_token_list", checked_pairs(self.image_token_list))
         if len(self.layer_list) != len(self.image_token_list):
@@ -49,15 +70,17 @@ class VisionDrop(Reduction):
                 f"image_token_list needs one [dominant, contextual] pair per listed layer: got "
                 f"{len(self.image_token_list)} pairs, expected {len(self.layer_list)}"
             )
+        reads_by(self)
 
-    def at_encoder(self, evidence: Evidence) -> Selection:
-        return encoder_stage(evidence, self.dominant, self.contextual)
+    def at_encoder(self, evidence: Evidence) -> Selection | None:
+        return None if self.dominant == 0 else encoder_stage(evidence, self.dominant, self.contextual)
 
     def at_layer(self, stage: int, evidence: Evidence) -> Selection:
-        return keep_and_merge(evidence, image_scores(evidence), *own_pairs(evidence, *self.image_token_list[stage]))
+        scores = ranked_by(self.ranking, evidence)
+        return keep_and_merge(evidence, scores, *own_pairs(evidence, *self.image_token_list[stage]))
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
-        encoder = geometry.views * (self.dominant + self.contextual)
+        encoder = geometry.views * (self.dominant + self.contextual) or geometry.most_tokens
         return [encoder, *(sum(pair) for pair in self.image_token_list)]
 
     def check(self, geometry: Geometry) -> None:

@@ -13,13 +13,14 @@ patches, as released.
 """
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 
 from llava.errors import InputError
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_patches, checked_number, positive, switch
+from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.published import published_setting
 from llava.reduction.rules.vispruner import important_and_diverse, odd_list
 from llava.reduction.schedule import per_view_beside_newlines
@@ -36,6 +37,7 @@ class VisPruner(Reduction):
         default=0.5, metadata={"help": "share of them chosen by attention, the rest by diversity; released: 0.5"}
     )
     published: bool = published_setting("refuse what the released code cannot do, else as released")
+    paper: ClassVar[PaperSettings] = counted("visual_token_num", published=True)
 
     def __post_init__(self) -> None:
         positive("visual_token_num", self.visual_token_num)

@@ -17,6 +17,7 @@ from llava.errors import InputError, shown
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_falling, check_patches, checked_counts, checked_layers, positive, switch
 from llava.reduction.encoder_evidence import ProjectedEvidence
+from llava.reduction.paper import PaperSettings
 from llava.reduction.positions import position_policy
 from llava.reduction.published import published_setting
 from llava.reduction.rules.vscan import WINDOWS_A_SIDE, merge_into_kept, vscan_kept
@@ -45,6 +46,10 @@ class VScan(Reduction):
     positions: str = position_policy("renumber")
     reads_question: ClassVar[bool] = True
     after_projector: ClassVar[Literal["view", "patches", "image"] | None] = "view"
+    paper: ClassVar[PaperSettings] = {
+        budget: {"visual_token_num": first, "layer_list": [16], "image_token_list": [later], "published": True}
+        for budget, first, later in ((192, 288, 96), (128, 192, 64), (64, 96, 32))
+    }
 
     def __post_init__(self) -> None:
         positive("visual_token_num", self.visual_token_num)
