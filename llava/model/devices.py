@@ -1,8 +1,6 @@
 """On which device a module computes, where accelerate keeps its weights somewhere else in between."""
 
-import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from accelerate.hooks import AlignDevicesHook, SequentialHook
@@ -62,19 +60,3 @@ def _indexed(device: int | str | torch.device) -> str | torch.device:
         accelerator = torch.accelerator.current_accelerator()
         return f"{accelerator.type if accelerator else 'cuda'}:{device}"
     return device
-
-
-@contextlib.contextmanager
-def whole_weights(*layers: Any) -> Iterator[None]:
-    """Layers whose weights are shared out over devices by torch's `fully_shard` have them whole inside.
-
-    A layer gathers them for its own `forward`; what is asked of its parts between layers needs them too.
-    """
-    shared = [layer for layer in layers if hasattr(layer, "unshard") and hasattr(layer, "reshard")]
-    for layer in shared:
-        layer.unshard()
-    try:
-        yield
-    finally:
-        for layer in shared:
-            layer.reshard()

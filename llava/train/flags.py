@@ -13,6 +13,7 @@ from llava.eval.runs.command import Parser
 from llava.eval.runs.options import MethodChoice, add_method_options, method_from
 from llava.model.checkpoint.config import read_raw_config
 from llava.model.checkpoint.folder import Folder
+from llava.reduction import Reduction, method_class
 from llava.train.arguments import DataArguments, ModelArguments, TrainingArguments, check_arguments
 
 # What transformers 4 called them, and what became of flags that are gone.
@@ -65,6 +66,12 @@ def parse(argv: Sequence[str]) -> Arguments:
     if left:
         raise InputError(f"unknown flag of training: got {shown(left[0])}; --help lists the options")
     check_arguments(model, data, training)
+    kind = method_class(choice.name)
+    if training.fsdp and kind.at_layer is not Reduction.at_layer:
+        raise InputError(
+            f"--fsdp shares a layer's weights out between its calls, when {choice.name} asks it for attention: train "
+            f"with DDP or DeepSpeed, or with a method that reduces before the language model"
+        )
     said = {word.partition("=")[0].removeprefix("--") for word in rest if str(word).startswith("--")}
     _keep_own(model, data, said)
     return Arguments(model, data, training, choice)

@@ -103,9 +103,11 @@ def test_kills_at_any_time(tmp_path: Path) -> None:
     trainer = train(settings(tmp_path / "whole", mode)).trainer
     wanted = weights(trainer)
     command = [sys.executable, "-m", "llava.train.train", *settings(tmp_path / "torn", mode)]
+    # Sums of as many parts as in this process.
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     out, draw, done = tmp_path / "torn/out", random.Random(0), False
     for _ in range(KILLS):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
         started = {path.name for path in out.glob("checkpoint-*")}
         while process.poll() is None and {path.name for path in out.glob("checkpoint-*")} == started:
             time.sleep(0.05)  # as a rule it is saving now

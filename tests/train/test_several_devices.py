@@ -14,7 +14,7 @@ from llava.train.flags import parse
 from llava.train.train import make_trainer
 
 PAIR = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-METHODS = {"none": (), "visiondrop": ("--method", "visiondrop", "--retain", "64")}
+METHODS = {"none": (), "visionzip": ("--method", "visionzip", "--retain", "64")}
 
 
 def run(command: list[str]) -> None:
@@ -58,3 +58,10 @@ def test_sharding_on_a_cpu_is_refused(tmp_path: Path) -> None:
     """accelerate would train by DDP there without a word."""
     with pytest.raises(InputError, match="--fsdp"):
         parse(flags(tmp_path, "--fsdp", "full_shard"))
+
+
+def test_layers_whose_weights_are_shared_out_cannot_be_asked(tmp_path: Path) -> None:
+    """Processes whose batches hold no picture would not gather them, and all would wait for ever."""
+    more = ("--use_cpu", "False", "--method", "visiondrop", "--retain", "64")
+    with pytest.raises(InputError, match="train with DDP or DeepSpeed"):
+        parse(flags(tmp_path, *more, "--fsdp", "full_shard"))

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from llava.model.cache.staged_cache import StagedCache
-from llava.model.devices import device_of, whole_weights
+from llava.model.devices import device_of
 from llava.model.evidence.decoding import DecodingEvidence
 from llava.model.evidence.llama import Around, LlamaEvidence
 from llava.model.layout import Layout
@@ -84,8 +84,7 @@ class Reducing:
         hidden, cos, sin, entered_before = (states.to(device) for states in (flow.hidden, *rotary, entered_before))
         around = self._around(first, entered_before)
         evidence = LlamaEvidence(self._decoder.layers[first], hidden, asked, (cos, sin), asking, around)
-        with whole_weights(*self._decoder.layers[first - 1 : first + 1]):
-            selection = self._method.at_layer(stage, evidence)
+        selection = self._method.at_layer(stage, evidence)
         flow = replace(flow, hidden=hidden)
         if self._method.masks:
             unseen = not_kept(selection, asked, device)

@@ -37,7 +37,7 @@ def refused(outcome: object, complaint: str) -> None:
         (["--layer_list", "[3,6]"], "one [dominant, contextual] pair per listed layer: got 3 pairs, expected 2"),
         (["--layer_list", "[3,6,12]"], "layer_list must stay below the number of LLM layers: got 12, expected at most"),
         (["--dominant", -1], "dominant must be a whole number of at least 1: got -1"),
-        (["--contextual", 0], "contextual must be a whole number of at least 1: got 0"),
+        (["--contextual", -1], "contextual must be a whole number of at least 0: got -1"),
         (["--dominant", "many"], "argument --dominant: must be a whole number: got 'many'"),
         (
             ["--dominant", "9" * 400],
