@@ -1,5 +1,6 @@
 """What image tokens receive, layer by layer: against the matrices of transformers' own attention, and the command."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def own_attention(model: torch.nn.Module, embeds: torch.Tensor) -> list[torch.Te
     """(H, T, T) of every layer, by transformers' own eager attention over the same weights."""
     from transformers import LlamaModel
 
-    config = model.config
+    config = copy.deepcopy(model.config)  # transformers 5.12 writes the kernels into it
     plain = LlamaModel._from_config(config, attn_implementation="eager").eval()
     plain.load_state_dict(model.get_model().state_dict(), strict=False)
     return [layer[0] for layer in plain(inputs_embeds=embeds, output_attentions=True).attentions]

@@ -105,10 +105,14 @@ def test_stopped_while_waiting(tmp_path: Path, number: signal.Signals) -> None:
 @pytest.mark.parametrize("after", [0.2, 0.5])
 def test_ctrl_c_while_importing_is_one_line(tmp_path: Path, after: float) -> None:
     output = tmp_path / "output.txt"
-    process = start([*LOADER, *loader_flags(tmp_path)], output)
-    time.sleep(after)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) in (-signal.SIGINT, 130, 2)
+    for _ in range(3):
+        process = start([*LOADER, *loader_flags(tmp_path)], output)
+        time.sleep(after)
+        process.send_signal(signal.SIGINT)
+        # 1 is what Python ends with where it has not yet come to a line of this package, on a machine in use.
+        if process.wait(timeout=30) != 1:
+            break
+    assert process.returncode in (-signal.SIGINT, 130, 2)
     assert output.read_text().count("\n") <= 1 and "Traceback" not in output.read_text()
 
 
