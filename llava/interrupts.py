@@ -3,32 +3,39 @@
 import os
 import signal
 import sys
-from types import TracebackType
+import threading
+from types import FrameType, TracebackType
+
+_LINE = "error: interrupted; nothing was begun\n"
 
 
 def end_in_one_line() -> None:
-    """From here on Ctrl-C that nobody caught ends this process with one line; other errors keep their traceback."""
+    """Until `begun`, Ctrl-C ends this process with one line; an interrupt that nobody caught does so afterwards too.
+
+    No KeyboardInterrupt is raised while libraries are imported: they take it for a missing module, or try again.
+    """
+    alone = threading.current_thread() is threading.main_thread()
+    if alone and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
     usual = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if not _was_interrupted(error):
+        if issubclass(kind, KeyboardInterrupt):
+            sys.stderr.write(_LINE)
+        else:
             usual(kind, error, trace)
-            return
-        sys.stderr.write("error: interrupted; nothing was begun\n")
-        if not issubclass(kind, KeyboardInterrupt):  # ends as Python does after one
-            sys.stderr.flush()
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGINT)
 
     sys.excepthook = hook
 
 
-def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether an error is Ctrl-C, or comes of one: transformers makes a missing module of it while it imports."""
-    seen: list[BaseException] = []
-    while error is not None and error not in seen:
-        if isinstance(error, KeyboardInterrupt):
-            return True
-        seen.append(error)
-        error = error.__cause__ or error.__context__
-    return False
+def begun() -> None:
+    """The command's own work begins, which has its own end: from here on Ctrl-C is Python's again."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.stderr.write(_LINE)
+    sys.stderr.flush()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)

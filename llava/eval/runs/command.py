@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+from llava import interrupts
 from llava.errors import InputError, one_line, shown
 from llava.files.reading import reason
 
@@ -75,6 +76,7 @@ def run(main: Callable[[], None]) -> None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a path may be no UTF-8
     try:
         with _stopped_by_sigterm():
+            interrupts.begun()
             main()
             sys.stdout.flush()
     except InputError as error:

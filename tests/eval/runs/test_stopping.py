@@ -119,6 +119,8 @@ def test_ctrl_c_while_importing_is_one_line(tmp_path: Path, after: float) -> Non
 def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     interrupts.end_in_one_line()
+    interrupts.begun()
+    assert signal.getsignal(signal.SIGINT) is not interrupts._end
     sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
     assert capsys.readouterr().err == "error: interrupted; nothing was begun\n"
     sys.excepthook(ValueError, ValueError("a bug"), None)
@@ -186,16 +188,3 @@ def test_random_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture
     assert without_ids[0] == without_ids[1]
     assert len({record["answer_id"] for record in records(path)}) == 12 * KILLS
     assert sorted(name.name for name in tmp_path.glob("a.jsonl*")) == ["a.jsonl", "a.jsonl.settings.json"]
-
-
-def test_an_interrupt_that_became_another_error_is_one_line_too(tmp_path: Path) -> None:
-    """As where transformers is interrupted while it imports."""
-    program = (
-        "from llava import interrupts\n"
-        "interrupts.end_in_one_line()\n"
-        "try:\n    raise KeyboardInterrupt\n"
-        "except KeyboardInterrupt as error:\n    raise ModuleNotFoundError('no module') from error\n"
-    )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert ended.returncode == -signal.SIGINT
-    assert ended.stderr == "error: interrupted; nothing was begun\n"
