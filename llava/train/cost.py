@@ -21,12 +21,13 @@ from torch.utils.data import default_collate
 
 from llava.constants import IGNORE_INDEX
 from llava.errors import InputError
+from llava.eval.method_cost import at_budget
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.options import DTYPES, device_from
+from llava.eval.speed.flops import count
 from llava.eval.speed.random_model import PRESETS, machine, prompt_ids, random_model
 from llava.files.reading import parse_json
-from llava.reduction import Reduction, available, method_class
-from llava.reduction.schedule import DecoderShape, layers_per_stage
+from llava.reduction import available
 from llava.train.modules import with_lora
 
 MODES = ("full", "lora", "projector")
@@ -52,28 +53,16 @@ def build_parser() -> Parser:
     return parser
 
 
-def method_at(name: str, retain: int, geometry: Any) -> Reduction:
-    """The method at a budget; one without settings as it is."""
-    kind = method_class(name)
-    return kind.from_budget(retain, geometry) if dataclasses.fields(kind) else kind()
-
-
-def layer_flops(model: Any, method: Reduction, text: int) -> int:
-    """Operations of the language model's layers over a prompt of one image."""
-    shape = DecoderShape.of(model.config)
-    tokens = method.tokens_per_stage(model.geometry)
-    layers = layers_per_stage(method, model.geometry.layers)
-    return sum(count * shape.layer_flops(text + image) for count, image in zip(layers, tokens))
-
-
 def measure(args: Any, mode: str, name: str) -> dict[str, Any]:
     """One row: median seconds of a step and peak bytes of this process, or of the device."""
     device = device_from(args)
     sizes = {key: getattr(args, key) for key in ("layers", "width", "intermediate", "heads") if getattr(args, key)}
     shape = dataclasses.replace(PRESETS[args.preset], **sizes)
     llava = random_model(shape, device, DTYPES[args.dtype] or torch.float32).train()
-    method = method_at(name, args.retain, llava.geometry)
-    llava.reduction = method
+    methods, unreached = at_budget([name], args.retain, llava.geometry)
+    if unreached:
+        raise InputError(unreached[0])
+    [llava.reduction] = methods
     model: Any = llava
     llava.get_vision_tower().requires_grad_(False)
     if mode == "lora":
@@ -96,7 +85,7 @@ def measure(args: Any, mode: str, name: str) -> dict[str, Any]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if device == "cuda":
         peak = torch.cuda.max_memory_allocated()
-    flops = layer_flops(llava, method, args.text_tokens)
+    flops = count(llava, llava.reduction, args.text_tokens, 0, 1).prefix  # no question, nothing decoded
     return {"seconds": statistics.median(seconds[1:]), "bytes": peak, "flops": flops, "machine": machine(device)}
 
 

@@ -53,7 +53,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     known = _HfParser((ModelArguments, DataArguments, TrainingArguments), allow_abbrev=False)
     if any(word in ("-h", "--help") for word in argv):
         methods.print_help()
-    chosen, rest = methods.parse_known_args(_joined(argv))
+    chosen, rest = methods.parse_known_args(argv)
     choice = method_from(argparse.Namespace(**vars(chosen)))
     rest = modern(rest)
     _check_installed(rest)
@@ -123,12 +123,6 @@ def _is_share(text: str) -> bool:
         return False
 
 
-def _joined(argv: Sequence[str]) -> list[str]:
-    """Words as they are; argparse takes those that begin with a dash and a digit for values."""
-    return [str(word) for word in argv]
-
-
 def _check_installed(words: Sequence[Any]) -> None:
-    for flag, package in (("--deepspeed", "deepspeed"),):
-        if flag in words and importlib.util.find_spec(package) is None:
-            raise InputError(f"{flag} needs {package}: it is not installed; pip install {package}, or leave it out")
+    if "--deepspeed" in words and importlib.util.find_spec("deepspeed") is None:
+        raise InputError("--deepspeed needs deepspeed: it is not installed; pip install deepspeed, or leave it out")

@@ -63,7 +63,7 @@ class LLaVATrainer(Trainer):
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
         self._silent += ~trained_on
         self._rates.add(inputs["attention_mask"])
-        loss = torch.where(trained_on, loss, outputs["logits"].sum() * 0)
+        loss = torch.where(trained_on, loss, 0.0)  # a mean over no target is no number; its gradients are zero
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:

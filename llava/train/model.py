@@ -66,7 +66,7 @@ def load_base(arguments: ModelArguments, training: TrainingArguments) -> Any:
     return model
 
 
-def prepare_model(given: Arguments, tokenizer: Any, source: Any = None) -> Prepared:
+def prepare_model(given: Arguments, tokenizer: Any) -> Prepared:
     """Load the model, add tower, tokens and adapter, and choose what is trained."""
     arguments, data, training = given.model, given.data, given.training
     model = load_base(arguments, training)
@@ -101,7 +101,7 @@ def _give_eyes(
     tower.to(dtype=dtype, device=training.device)
     config.image_aspect_ratio = data.image_aspect_ratio
     if data.image_aspect_ratio == "anyres":
-        config.image_grid_pinpoints = data.image_grid_pinpoints or _next_pinpoints(tower.image_size)
+        config.image_grid_pinpoints = data.image_grid_pinpoints or next_pinpoints(tower.image_size)
     config.tokenizer_padding_side = tokenizer.padding_side
     config.tokenizer_model_max_length = tokenizer.model_max_length
     config.tune_mm_mlp_adapter = arguments.tune_mm_mlp_adapter
@@ -116,7 +116,8 @@ def _give_eyes(
     model.get_model().mm_projector.to(dtype=dtype, device=training.device)
 
 
-def _next_pinpoints(edge: int) -> list[list[int]]:
+def next_pinpoints(edge: int) -> list[list[int]]:
+    """[width, height] in pixels of LLaVA-NeXT's grids of views with this edge."""
     return [[edge * columns, edge * rows] for columns, rows in NEXT_GRIDS]
 
 

@@ -27,7 +27,7 @@ from llava.train.data.dataset import make_supervised_data_module
 from llava.train.data.samples import Samples
 from llava.train.flags import Arguments, parse
 from llava.train.llava_trainer import LLaVATrainer
-from llava.train.model import NEXT_GRIDS, prepare_model, training_tokenizer
+from llava.train.model import next_pinpoints, prepare_model, training_tokenizer
 from llava.train.modules import trained_share
 from llava.train.saving import last_checkpoint, mode_of
 
@@ -100,7 +100,7 @@ def data_arguments(given: Arguments) -> Any:
         settings["image_processor"] = build_image_processor(source, edge)
         check_view_edge(settings["image_processor"], edge)
         if given.data.image_aspect_ratio == "anyres" and not given.data.image_grid_pinpoints:
-            config.image_grid_pinpoints = [[edge * columns, edge * rows] for columns, rows in NEXT_GRIDS]
+            config.image_grid_pinpoints = next_pinpoints(edge)
             settings["image_grid_pinpoints"] = config.image_grid_pinpoints
         # What cannot be is refused before weights are read: forms of pictures, and a method that does not fit.
         check_image_config(config, edge, width)

@@ -102,3 +102,15 @@ def test_the_order_of_two_epochs(case: dict[str, Any]) -> None:
     assert torch.rand(1).item() == case["next_random_number"]
     assert list(sampler) == case["second_epoch"]
     assert len(sampler) == len(case["lengths"])
+
+
+def test_a_batch_without_targets_counts_as_zero_and_moves_nothing(tmp_path: Path) -> None:
+    """A mean over nothing is no number, which LLaVA's log hides."""
+    trainer = make_trainer(parse(recorded_flags(CASES["train_finetune"]["argv"], tmp_path, SAMPLES)))
+    batch = trainer.data_collator([trainer.train_dataset[0], trainer.train_dataset[1]])
+    batch["labels"].fill_(-100)
+    loss = trainer.compute_loss(trainer.model.train(), batch)
+    loss.backward()
+    assert loss.item() == 0 and trainer.silent_batches == 1
+    gradients = [parameter.grad for parameter in trainer.model.parameters() if parameter.grad is not None]
+    assert len(gradients) > 200 and all(torch.count_nonzero(gradient) == 0 for gradient in gradients)

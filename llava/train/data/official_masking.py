@@ -4,14 +4,12 @@ Each takes the ids of the whole prompt and returns which of them are supervised.
 `llava/train/train.py`, and PyramidDrop's NeXT file for llama_3.
 """
 
-import logging
 from collections.abc import Callable
 
 from llava.constants import IGNORE_INDEX
 from llava.conversation import Conversation
 from llava.train.data.rendering import Rendered
 
-logger = logging.getLogger(__name__)
 Count = Callable[[str], int]  # ids of a text, BOS counted
 
 
