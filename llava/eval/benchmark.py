@@ -20,15 +20,12 @@ import torch
 from llava.errors import InputError
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.options import DTYPES, device_from
-from llava.eval.speed.breakdown import measure_shared_parts, parts_of_one
 from llava.eval.speed.clock import CLOCKS
-from llava.eval.speed.latency import OneQuestion, measure_latency
 from llava.eval.speed.paper import on_paper, paper_table
-from llava.eval.speed.random_model import PRESETS, Shape, machine, random_model
+from llava.eval.speed.random_model import PRESETS, Shape, random_model
 from llava.eval.speed.report import draw, latency_table, parts_table, throughput_table
-from llava.eval.speed.throughput import WORKLOADS, Questions, measure_throughput
-from llava.model.language_model.llava_causal_lm import LlavaCausalLM
-from llava.reduction import Reduction, method_class
+from llava.eval.speed.tables import Asking, about, budgets_of, measure_tables, methods_for
+from llava.eval.speed.throughput import WORKLOADS
 
 COUNT = at_least(1, 2**20)  # more of anything than a run ends with
 
@@ -68,52 +65,22 @@ def shape_from(args: argparse.Namespace) -> Shape:
     )
 
 
-def budgets_from(args: argparse.Namespace, shape: Shape) -> list[int]:
-    """VisionDrop's budgets: those given, or those of the papers for one view or for LLaVA-NeXT's five."""
-    return args.retain if args.retain is not None else [640, 320, 160] if shape.grid else [192, 128, 64, 32]
-
-
-def about(args: argparse.Namespace, shape: Shape, model: LlavaCausalLM) -> dict[str, Any]:
-    """What a result must be read with: machine, sizes and command."""
-    dtype = str(model.dtype).removeprefix("torch.")
-    parameters = sum(p.numel() for p in model.get_model().layers.parameters())
-    return {
-        "about": (
-            f"{machine(model.device.type)}; {dtype}, {args.clock} time\n"
-            f"LLM {shape.layers} layers x {shape.width} ({parameters / 1e6:.0f} M parameters), CLIP "
-            f"{shape.vision_layers} layers x {shape.vision_width}, {args.text_tokens} text tokens, random weights"
-        ),
-        "machine": machine(model.device.type),
-        "command": command(),
-        "dtype": dtype,
-        "shape": dataclasses.asdict(shape),
-        "llm_parameters": parameters,
-    }
-
-
-@torch.inference_mode()
 def measure_all(args: argparse.Namespace) -> dict[str, Any]:
     """All tables, with the machine, the shape and the command."""
     device, shape = device_from(args), shape_from(args)
     dtype = DTYPES[args.dtype] or (torch.float32 if device == "cpu" else torch.float16)
     model = random_model(shape, device, dtype)
-    methods: list[Reduction] = [method_class("none")()]
-    methods += [method_class("visiondrop").from_budget(retain, model.geometry) for retain in budgets_from(args, shape)]
-    for method in methods:
-        method.check(model.geometry)
-    asked = [OneQuestion(model, method, args.text_tokens, args.new_tokens, args.compile) for method in methods]
-    rows = measure_latency(asked, args.repeats, args.clock)
-    result = about(args, shape, model) | {"rows": rows, "throughput": [], "parts": {}}
-    if args.workloads:
-        model.reduction = methods[-1]
-        sizes = (args.batch_size, args.answer_tokens, args.repeats, args.clock)
-        result["throughput"] = measure_throughput(model, args.workloads, *sizes, args.compile)
-        load = Questions(model, WORKLOADS[args.workloads[0]], 1, args.answer_tokens)
-        labels = dict.fromkeys([(0, "no reduction, one at a time"), (len(rows) - 1, "reduced, one at a time")])
-        parts = {label: parts_of_one(rows[at], args.new_tokens, args.answer_tokens) for at, label in labels}
-        shared = measure_shared_parts(load, rows[-1]["reduction_ms"], args.repeats, args.clock)
-        result["parts"] = parts | {f"reduced, {load.per_image} questions shared": shared}
-    return result
+    asking = Asking(
+        args.text_tokens, args.new_tokens, args.answer_tokens, args.batch_size, tuple(args.workloads), args.repeats,
+        args.clock, args.compile,
+    )  # fmt: skip
+    methods = methods_for(model, budgets_from(args, shape))
+    return about(shape, model, asking) | {"command": command()} | measure_tables(model, methods, asking)
+
+
+def budgets_from(args: argparse.Namespace, shape: Shape) -> list[int]:
+    """VisionDrop's budgets: those given, or the papers'."""
+    return args.retain if args.retain is not None else budgets_of(shape)
 
 
 def command() -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from llava.errors import InputError
+from llava.eval.device.choices import agreement, choices
 from llava.eval.model_vqa_loader import read_questions
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.conv_mode import add_conv_mode
@@ -36,33 +37,6 @@ from llava.reduction import Reduction, name_of
 from llava.reduction.positions import written_settings
 
 HALVES = ("float16", "bfloat16")
-
-
-def choices(trace: Trace) -> list[list[object]]:
-    """What each stage kept as it was, by name: patches by their number, tokens made by a stage by stage and place.
-
-    For one image of one view. The first entry is the encoder's, if it chose; then one for each stage inside the LLM.
-    """
-    first = trace.encoder
-    kept: list[list[object]] = []
-    names: list[object] = []
-    if first is not None:
-        kept.append(list(first.kept[0, : first.kept_counts[0]].tolist()))
-        merged = range(first.merged.counts[0]) if first.merged is not None else ()
-        names = (["cls"] if first.keeps_cls else []) + kept[0] + [("encoder", at) for at in merged]
-    for stage in trace.stages:
-        chosen = stage.selection
-        names = names or list(range(stage.before.spans[0].length))
-        kept.append([names[place] for place in chosen.kept[0, : chosen.kept_counts[0]].tolist()])
-        merged = range(chosen.merged.counts[0]) if chosen.merged is not None else ()
-        names = kept[-1] + [(stage.layer, at) for at in merged]
-    return kept
-
-
-def agreement(exact: list[list[object]], other: list[list[object]]) -> list[float]:
-    """For each stage the share of the exact choice that the other has too; all of it where nothing is chosen."""
-    pairs = ((set(one), set(two)) for one, two in zip(exact, other, strict=True))
-    return [len(one & two) / len(one) if one else 1.0 for one, two in pairs]
 
 
 @torch.no_grad()

@@ -8,7 +8,8 @@ import torch
 from commands import TINY, call, questions
 from conftest import PARITY, Load, sample
 
-from llava.eval.precision import agreement, choices, compare
+from llava.eval.device.choices import agreement, choices
+from llava.eval.precision import compare
 from llava.model.trace import Trace
 from llava.reduction import create
 

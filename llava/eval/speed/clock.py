@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-CLOCKS = ("wall", "cpu")
+CLOCKS = ("wall", "cpu", "device")
 
 
 @dataclass(frozen=True)
@@ -25,24 +25,33 @@ def medians(works: dict[str, Work], repeats: int, device: str, clock: str) -> di
 
     Args:
         clock: `wall`, or `cpu`: the processor time of this process, all threads added up. On a machine that others use
-            at the same time only the latter says what the work itself costs.
+            at the same time only the latter says what the work itself costs. `device`: a GPU's own events before the
+            first kernel and after the last; elsewhere as `wall`.
     """
-    now = time.perf_counter if clock == "wall" else time.process_time
-
-    def once(work: Work) -> float:
-        prepared = work.prepare()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        started = now()
-        work.run(prepared)
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return now() - started
-
     for work in works.values():
-        once(work)
-    rounds = [{name: once(work) for name, work in works.items()} for _ in range(repeats)]
+        _once(work, device, clock)
+    rounds = [{name: _once(work, device, clock) for name, work in works.items()} for _ in range(repeats)]
     return {name: statistics.median(times[name] for times in rounds) for name in works}
+
+
+def _once(work: Work, device: str, clock: str) -> float:
+    """Seconds of one run, which begins and ends with an idle device."""
+    prepared = work.prepare()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    if device == "cuda" and clock == "device":
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        first.record()
+        work.run(prepared)
+        last.record()
+        last.synchronize()
+        return first.elapsed_time(last) / 1e3
+    now = time.process_time if clock == "cpu" else time.perf_counter
+    started = now()
+    work.run(prepared)
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return now() - started
 
 
 def peak_bytes(work: Callable[[], object], device: str) -> int | None:

@@ -1,5 +1,6 @@
 """One question about one picture: the time of each part under each method, its memory and its counted operations."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -69,6 +70,21 @@ class OneQuestion:
         arguments = GREEDY | {"max_new_tokens": self.new_tokens, "reduction": self.method}
         self.model.generate(self.ids, **self.shown, **arguments)
 
+    def first_token(self, _: object = None) -> None:
+        """From pixels to the first token."""
+        self.model.generate(self.ids, **self.shown, **GREEDY, max_new_tokens=1, reduction=self.method)
+
+    def decode_compiled(self, step: Callable[[torch.Tensor], torch.Tensor] | None) -> None:
+        """The tokens of the answer by the decoder's step."""
+        for _ in range(self.new_tokens if step is not None else 0):
+            assert step is not None
+            step(self.ids[:, 0].clamp(min=0))
+
+    def start_compiled(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """That step, after a prefill; None where the decoder has given up."""
+        assert self.decoder is not None
+        return self.decoder.start(self.prefill(), 1, self.new_tokens)
+
     def answer_compiled(self, _: object = None) -> None:
         """The same by `encode_image` and `ask` with a decoder."""
         prefix = self.model.encode_image(self.ids, **self.shown, reduction=self.method)
@@ -92,10 +108,14 @@ class OneQuestion:
             ),
             "prefill": Work(self.prefill),
             "decode": Work(self.decode, self.prefill),
+            "first": Work(self.first_token),
             "end_to_end": Work(self.answer),
         }
         works |= {"reduction": Work(self.drops)} if self.trace.stages else {}
-        return works | ({"compiled": Work(self.answer_compiled)} if self.decoder is not None else {})
+        if self.decoder is not None:
+            works["compiled"] = Work(self.answer_compiled)
+            works["compiled_decode"] = Work(self.decode_compiled, self.start_compiled)
+        return works
 
     def row(self, times: dict[str, float]) -> dict[str, Any]:
         """A row of the table; what each entry is stands in docs/performance.md."""
@@ -105,6 +125,7 @@ class OneQuestion:
         head = model.get_model().layers[0].self_attn.head_dim
         one = 2 * model.config.num_key_value_heads * head * self.embeds.element_size()
         shape = DecoderShape.of(model.config)
+        compiled = self.decoder is not None and self.decoder.works
         return {
             "method": name_of(self.method),
             "tokens": average_tokens(self.method, model.geometry),
@@ -112,8 +133,10 @@ class OneQuestion:
             "prefill_ms": 1e3 * times["prefill"],
             "token_ms": 1e3 * times["decode"] / self.new_tokens,
             "reduction_ms": 1e3 * times.get("reduction", 0.0),
+            "first_ms": 1e3 * times["first"],
             "end_to_end_ms": 1e3 * times["end_to_end"],
-            "compiled_ms": 1e3 * times["compiled"] if "compiled" in times else None,
+            "compiled_ms": 1e3 * times["compiled"] if compiled else None,
+            "compiled_token_ms": 1e3 * times["compiled_decode"] / self.new_tokens if compiled else None,
             "peak_bytes": peak_bytes(self.answer, model.device.type),
             "kv_bytes": cache.nbytes(),
             "kv_bytes_by_count": one * sum(layout.width * layers for layout, layers in zip(layouts, runs)),

@@ -43,8 +43,10 @@ class Shape:
         return (max(1, self.grid) * self.image_size,) * 2
 
 
-# The published models' sizes, for machines that can hold them; `next` is half as deep as those, for a CPU.
+# The published models' sizes, for machines that can hold them; `next` is half as deep as those, for a CPU, and `tiny`
+# is for trying out the programs themselves.
 PRESETS = {
+    "tiny": Shape(8, 64, 128, 4, 3, 32, 2, image_size=112, vocabulary=100),
     "small": Shape(),
     "7b": Shape(32, 4096, 11008, 32, vision_width=1024, vision_heads=16),
     "13b": Shape(40, 5120, 13824, 40, vision_width=1024, vision_heads=16),

@@ -106,6 +106,8 @@ def measure_throughput(
         if decoder is not None:
             works[f"compiled {name}"] = Work(lambda _, load=load: load.shared(batch_size, decoder))
     times = medians(works, repeats, model.device.type, clock)
+    if decoder is not None and not decoder.works:
+        times = {name: time for name, time in times.items() if not name.startswith("compiled")}
     return [_row(name, load, times, singles, batch_size) for name, load in loads.items()]
 
 

@@ -21,6 +21,7 @@ from llava.model.language_model.masks import layer_masks
 ROUND_TO = 64
 SHAPES_KEPT = 4
 SHAPES_COMPILED = 64
+MOVING_ROPES = ("dynamic", "longrope")  # transformers asks the device for the length at every token
 logger = logging.getLogger(__name__)
 
 
@@ -44,6 +45,8 @@ class StaticDecoder:
             self.decline("some of the model's layers are offloaded")
         elif len({parameter.device for parameter in model.get_model().layers.parameters()}) > 1:
             self.decline("the model's layers are on several devices")
+        elif model.device.type == "cuda" and getattr(model.get_model().rotary_emb, "rope_type", "") in MOVING_ROPES:
+            self.decline("a captured step cannot choose its rotary frequencies anew by the length")
         elif model.device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
             self.decline("there is no C++ compiler (g++)")
 
@@ -118,15 +121,20 @@ class StaticDecoder:
 
 
 def captured(model: Any, state: StepState) -> Callable[[], torch.Tensor]:
-    """The whole step as a CUDA graph; calling it replays the graph over the state's own tensors."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):  # libraries set themselves up outside the graph
-        run_step(model, state)
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        logits = run_step(model, state)
+    """The whole step as a CUDA graph; calling it replays the graph over the state's own tensors.
+
+    Warmed up and captured on one stream of the model's own device. Another thread may pin memory for the next pictures
+    meanwhile: only what this one does is part of the capture (torch's `capture_error_mode`).
+    """
+    with torch.cuda.device(model.device):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # libraries set themselves up outside the graph
+            run_step(model, state)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            logits = run_step(model, state)
 
     def replay() -> torch.Tensor:
         graph.replay()
