@@ -11,7 +11,7 @@ BENCHMARK := scripts/v1_5/visiondrop_eval/shapes.sh
 PICTURE := $(SHAPES)/images/00000.png
 QUESTION := 'Where is the white ring?'
 
-.PHONY: demo curve figures shapes web web-test test fuzz check test-lowest install clean
+.PHONY: demo gpu curve figures shapes web web-test test fuzz check test-lowest install clean
 
 install: $(VENV)/installed
 
@@ -31,6 +31,11 @@ demo: install
 		--retain 28 --output $(SCORES)/kept.png
 	$(BIN)/python -m llava.eval.report --results $(SCORES)/results --no-paper
 	@echo 'What was kept of one picture: $(SCORES)/kept.png'
+
+# One GPU examined in one call of at most ten minutes: are answers right there, how fast, how far from its peak. Nothing
+# is installed or fetched: PYTHON is any Python that has torch and transformers, a machine's own or this project's.
+gpu:
+	PYTHONPATH=. $(PYTHON) -m llava.eval.gpu --output figures/speed_gpu
 
 # Every method at four budgets on that model: table, JSON and picture; some minutes.
 curve: export OMP_WAIT_POLICY = PASSIVE
