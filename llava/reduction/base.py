@@ -149,6 +149,11 @@ class Reduction:
         return self.masks or self.recomputes
 
     @property
+    def adaptive_counts(self) -> bool:
+        """The picture, or the question too, says how many tokens stay: `tokens_per_stage` is the most there can be."""
+        return False
+
+    @property
     def image_start(self) -> int | None:
         """The token at which a row's image is taken to begin inside the LLM; None: where it does."""
         return None

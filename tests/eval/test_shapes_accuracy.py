@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from llava.eval.curve import all_methods, build_parser, read_benchmark
-from llava.eval.curves.runs import answer_all, plan_runs
-from llava.eval.eval_shapes import is_right
-from llava.eval.runs.loading import TRAINED, load_model
+from llava.eval.curve import all_methods, build_parser
+from llava.eval.curves.asking import ask
+from llava.eval.curves.runs import plan_runs
+from llava.eval.judging.opening import open_one
+from llava.eval.runs.loading import TRAINED
 
 ROOT = Path(__file__).parents[2]
 CARD = ROOT / TRAINED / "README.md"
@@ -39,16 +40,12 @@ def arguments(monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
 
 @pytest.mark.slow
 def test_counts_are_those_that_were_measured(arguments: argparse.Namespace) -> None:
-    questions, truth = read_benchmark(arguments)
-    loaded = load_model(arguments)
-    runs, _ = plan_runs(loaded.model.geometry, all_methods(), [3, 4.5, 9], seeds=1)
+    opened, benchmark = open_one(arguments)
+    runs, _ = plan_runs(opened.loaded.model.geometry, all_methods(), [3, 4.5, 9], seeds=1)
     runs = [run for run in runs if (run.name, run.retain) in RIGHT]
-    texts = answer_all(loaded, loaded.prepare(questions, arguments.conv_mode), runs, 64, arguments.max_new_tokens)
-    found = {
-        (run.name, run.retain): sum(is_right(text, record["answer"]) for text, record in zip(answers, truth))
-        for run, answers in zip(runs, texts)
-    }
-    assert (len(questions), found) == (ASKED, RIGHT)
+    runs, scores, _ = ask(opened, benchmark, runs, 64)
+    found = {(run.name, run.retain): sum(own) for run, own in zip(runs, scores)}
+    assert (len(benchmark.items), found) == (ASKED, RIGHT)
 
 
 def test_tables_that_are_shown_are_those_that_were_measured() -> None:

@@ -67,10 +67,12 @@ class PruMerge(Reduction):
         rest = summary(built.take_along_dim(last, dim=1), order, scores.shape[1])
         return Selection(order, counts, scores, rest, values=built[:, :-1], arrangement=VIEWS)
 
+    @property
+    def adaptive_counts(self) -> bool:
+        return self.adaptive or self.variant == "prumerge+"
+
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
-        """With `adaptive` or "+" the most there can be; how many there are, only the picture says."""
-        fixed = not self.adaptive and self.variant == "prumerge"
-        kept = int(geometry.patches * self.reduction_ratio) if fixed else geometry.patches
+        kept = geometry.patches if self.adaptive_counts else int(geometry.patches * self.reduction_ratio)
         return [geometry.views * (kept + 1)]
 
     def check(self, geometry: Geometry) -> None:

@@ -52,9 +52,12 @@ class Trim(Reduction):
         rest = summary(mean_of_others(evidence.values, kept), kept, scores.shape[1])
         return Selection(kept, counts, scores, rest, arrangement=VIEWS)
 
+    @property
+    def adaptive_counts(self) -> bool:
+        return self.k == ADAPTIVE
+
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
-        """With `k` at -1 the most there can be; how many there are, only picture and question say."""
-        kept = geometry.patches if self.k == ADAPTIVE else int(geometry.patches * self.k)
+        kept = geometry.patches if self.adaptive_counts else int(geometry.patches * self.k)
         return [geometry.views * (kept + 1)]
 
     def check(self, geometry: Geometry) -> None:
