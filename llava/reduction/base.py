@@ -149,8 +149,8 @@ class Reduction:
         return self.masks or self.recomputes
 
     @property
-    def adaptive_counts(self) -> bool:
-        """The picture, or the question too, says how many tokens stay: `tokens_per_stage` is the most there can be."""
+    def varies(self) -> bool:
+        """How many tokens of an image enter the LLM depends on what it shows; `tokens_per_stage` says the most."""
         return False
 
     @property

@@ -10,13 +10,12 @@ from llava.errors import InputError, shown
 from llava.reduction.base import Geometry, Reduction
 from llava.reduction.positions import written_settings
 
-
 AT_MOST = "at most "
 
 
 def average_said(method: Reduction, geometry: Geometry) -> str:
     """The average for a person; where the picture says how many tokens stay, that it is the most there can be."""
-    return f"{AT_MOST if method.adaptive_counts else ''}{average_tokens(method, geometry):.1f}"
+    return f"{AT_MOST if method.varies else ''}{average_tokens(method, geometry):.1f}"
 
 
 def parse_list(name: str, text: str) -> list:
@@ -159,7 +158,7 @@ def prefill_flops(shape: DecoderShape, method: Reduction, geometry: Geometry, te
 
 def describe(method: Reduction, geometry: Geometry) -> str:
     """The schedule in one line of the flags' own notation."""
-    most = AT_MOST if method.adaptive_counts else ""
+    most = AT_MOST if method.varies else ""
     written = " ".join(f"--{name} {_as_flag(value)}" for name, value in written_settings(method).items())
     stages = ", ".join(
         f"{most}{tokens} in {run} layers"

@@ -56,6 +56,10 @@ class PruMerge(Reduction):
     def encoder_layers(self) -> tuple[int, ...]:
         return (LAST_LAYER,)
 
+    @property
+    def varies(self) -> bool:
+        return self.adaptive or self.variant == "prumerge+"
+
     def at_encoder(self, evidence: EncoderEvidence) -> Selection:
         query, keys = evidence.layer(LAST_LAYER).single_head()
         scores = prumerge_scores(query, keys)
@@ -67,12 +71,9 @@ class PruMerge(Reduction):
         rest = summary(built.take_along_dim(last, dim=1), order, scores.shape[1])
         return Selection(order, counts, scores, rest, values=built[:, :-1], arrangement=VIEWS)
 
-    @property
-    def adaptive_counts(self) -> bool:
-        return self.adaptive or self.variant == "prumerge+"
-
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
-        kept = geometry.patches if self.adaptive_counts else int(geometry.patches * self.reduction_ratio)
+        """With `adaptive` or "+" the most there can be; how many there are, only the picture says."""
+        kept = geometry.patches if self.varies else int(geometry.patches * self.reduction_ratio)
         return [geometry.views * (kept + 1)]
 
     def check(self, geometry: Geometry) -> None:

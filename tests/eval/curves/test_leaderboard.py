@@ -129,7 +129,6 @@ def test_the_files_can_be_drawn_again_without_asking(tmp_path: Path, capsys: pyt
     flags = [*small_benchmark(tmp_path), "--methods", "downsample", "random", "none", "--seeds", 2, "--divisors", 9]
     assert call("leaderboard", capsys, *flags, "--output", tmp_path / "one").code == 0
     assert call("leaderboard", capsys, "--redraw", tmp_path / "one.json", "--output", tmp_path / "two").code == 0
-    assert call("leaderboard", capsys, "--redraw", tmp_path / "two.json", "--output", tmp_path / "one").code == 0
     for ending in ("json", "md", "png"):
         assert (tmp_path / f"one.{ending}").read_bytes() == (tmp_path / f"two.{ending}").read_bytes()
     redrawn = ["--redraw", tmp_path / "one.json", "--methods", "none", "random", "--output", tmp_path / "curve"]
@@ -147,7 +146,7 @@ def test_the_files_can_be_drawn_again_without_asking(tmp_path: Path, capsys: pyt
         ({"benchmarks": [3]}, "has 3"),
         ({"benchmarks": [BOARD | {"points": 3}]}, "has points 3"),
         ({"benchmarks": [BOARD | {"points": [{"accuracy": 1}]}]}, "lacks name"),
-        ({"benchmarks": [BOARD | {"beyond": [BEYOND | {"accuracy": "much"}]}]}, 'has accuracy "much"'),
+        ({"benchmarks": [BOARD | {"beyond": [BEYOND | {"accuracy": "much"}]}]}, "has accuracy 'much'"),
         ({"benchmarks": [BOARD | {"unreached": [{"name": 1, "retain": 2, "reason": "x"}]}]}, "has name 1"),
     ],
 )

@@ -1,7 +1,9 @@
 """Benchmarks under many methods: scored as their own scorers do, from small files in the published formats."""
 
 import json
+import random
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -44,9 +46,13 @@ def annotated(name: str, data: Path) -> None:
 
 
 def answered(items: list[Item], path: Path) -> list[str]:
-    """Answers to all that is asked, also written as a runner writes them."""
-    asked = questions_of(items)
-    texts = [SAID[(5 * at) % len(SAID)] for at in range(len(asked))]
+    """Answers to all that is asked, also written as a runner writes them: of every other item as right as can be."""
+    asked, texts = questions_of(items), []
+    for number, item in enumerate(items):
+        count = len(item.questions)
+        choices = product("ABCD", repeat=count) if count > 1 else ((text,) for text in SAID)
+        odd = tuple(SAID[(5 * number + at) % len(SAID)] for at in range(count))
+        texts += odd if number % 2 else max(choices, key=item.judge)
     lines(path, [one.head | {"text": text} | one.tail for one, text in zip(asked, texts)])
     return texts
 
@@ -93,7 +99,8 @@ def test_the_score_is_that_of_the_benchmarks_own_scorer(
     official = KINDS[name].official
     ours = official(items, scores) if official else 100 * sum(scores) / len(scores)
     theirs = json.loads(found.out.splitlines()[-1])["score"]
-    assert ours == pytest.approx(theirs, abs=1e-9) and theirs > 0
+    rounded = 0.005 if name in ("vqav2", "vizwiz") else 1e-9  # official scores of two digits
+    assert ours == pytest.approx(theirs, abs=rounded) and theirs > 0
     assert theirs < (2800 if name == "mme" else 100)
 
 
@@ -145,8 +152,8 @@ def test_every_nth_picture_keeps_all_its_items() -> None:
 
 
 def test_the_jackknifes_margin_of_a_mean_is_nearly_the_usual_one() -> None:
-    items = toy(400)
-    scores = [float(at % 7 < 4) for at in range(400)]
+    items, source = toy(400), random.Random(0)
+    scores = [float(source.random() < 0.6) for _ in items]
 
     def mean(chosen: object, own: list[float]) -> float:
         return 100 * sum(own) / len(own)
@@ -164,15 +171,15 @@ def test_there_is_no_margin_where_leaving_out_pictures_leaves_out_a_category() -
 
 
 def test_several_benchmarks_in_one_call(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    names = ["pope", "textvqa", "mmbench"]
+    names = ["pope", "textvqa"]
     for name in names:
         WRITERS[name](tmp_path)
     flags = ["--model-path", TINY, "--device", "cpu", "--data", tmp_path, "--benchmark", *names, "--divisors", 9]
-    flags += ["--methods", "none", "downsample", "--max_new_tokens", 1, "--output", tmp_path / "board"]
+    flags += ["--methods", "downsample", "--max_new_tokens", 1, "--output", tmp_path / "board"]
     found = call("leaderboard", capsys, *flags)
     assert found.code == 0, found.err
     boards = json.loads((tmp_path / "board.json").read_text())["benchmarks"]
-    assert [(board["name"], board["questions"]) for board in boards] == [("pope", 12), ("textvqa", 4), ("mmbench", 2)]
-    assert [point["official"] is None for board in boards for point in board["points"]] == [False] * 3 + [True] * 6
+    assert [(board["name"], board["questions"]) for board in boards] == [("pope", 12), ("textvqa", 4)]
+    assert [point["official"] is None for board in boards for point in board["points"]] == [False, True]
     assert "The benchmark's own score, mean of three F1, %:" in found.out
     assert {path.name for path in tmp_path.glob("board*.png")} == {f"board_{name}.png" for name in names}
