@@ -92,7 +92,8 @@ def test_answers_are_those_of_single_questions(load: Load, tmp_path: Path) -> No
     asked = [asked[0], asked[0], asked[2]]  # two about one picture
     runs, _ = plan_runs(model.geometry, ["none", "visiondrop", "pyramiddrop", "random"], [9], 1)
     data = loaded.prepare(asked, "vicuna_v1")
-    answers = answer_all(loaded, data, runs, batch_size=3, max_new_tokens=3)
+    done, answers = answer_all(loaded, data, runs, batch_size=3, max_new_tokens=3)
+    assert [run.tokens for run in done] == pytest.approx([run.tokens for run in runs])
     for run, texts in zip(runs, answers):
         for (ids, pixels, size), text in zip((data[at] for at in range(3)), texts):
             pixels = torch.zeros_like(pixels) if run.name == "blind" else pixels
