@@ -1,0 +1,1 @@
+"""The encoder stage of this project's methods in vLLM."""
