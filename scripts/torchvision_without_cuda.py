@@ -1,4 +1,4 @@
-"""Make PyPI's torchvision, which is a CUDA build, importable beside a CPU build of torch, in the environment that runs it.
+"""Make PyPI's torchvision, a CUDA build, importable beside a CPU build of torch, in the environment that runs this.
 
 vLLM imports torchvision for LLaVA and takes its transforms alone. The build's compiled half does not load without CUDA,
 and its Python half then misses operators of that half; to declare them is enough. Only for tests on a CPU.

@@ -94,7 +94,6 @@ def engine(checkpoint: str, settings: Any, **more: Any) -> Iterator[Callable[...
     try:
         yield lambda requests: llm.generate(requests, sampling, use_tqdm=False)
     finally:
-        del llm
         cleanup_dist_env_and_memory()
 
 
@@ -160,7 +159,9 @@ def check_budgets(generate: Callable[..., Any], runner: Callable[[Any], list[str
         ({"method": "visionzap"}, "unknown reduction method 'visionzap'"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_the_engine_starts(checkpoint: str, settings: Any, complaint: str) -> None:
+def test_what_cannot_be_done_is_refused_before_the_engine_starts(
+    checkpoint: str, settings: Any, complaint: str
+) -> None:
     with pytest.raises(ValueError, match=complaint) as caught:
         EngineArgs(checkpoint, hf_overrides=configured(settings)).create_model_config()
     assert any(complaint in line for line in str(caught.value).splitlines())
