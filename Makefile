@@ -95,7 +95,7 @@ $(RAY)/installed: pyproject.toml constraints-ray.txt
 	touch $@
 
 test-vllm: $(VLLM)/installed
-	$(VLLM)/bin/python -m pytest -rs tests/vllm
+	$(VLLM)/bin/python -m pytest -rs tests/vllm_plugin
 
 # vLLM names some hundred megabytes that a CPU and pictures do not need, so its environment is a list of all it has.
 # PyPI's torchvision is a CUDA build, which the last line makes do with a torch that is none.

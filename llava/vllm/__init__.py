@@ -11,11 +11,17 @@ ARCHITECTURE = "VisionDropLlava"
 
 
 def register() -> None:
-    """Make the architecture known to vLLM; its module is imported when a model asks for it."""
-    from vllm import ModelRegistry
-    from vllm.model_executor.models.config import MODELS_CONFIG_MAP
+    """Make the architecture known to vLLM; its module is imported when a model asks for it.
 
-    from llava.vllm.early import Early
+    Other models must not suffer from a vLLM that this plug-in does not know, so only a model of this architecture is
+    refused there.
+    """
+    import vllm
 
-    ModelRegistry.register_model(ARCHITECTURE, "llava.vllm.model:ReducedLlava")
-    MODELS_CONFIG_MAP[ARCHITECTURE] = Early
+    from llava.vllm.early import Early, is_tested
+
+    vllm.ModelRegistry.register_model(ARCHITECTURE, "llava.vllm.entry:ReducedLlava")
+    if is_tested(vllm.__version__):
+        from vllm.model_executor.models.config import MODELS_CONFIG_MAP
+
+        MODELS_CONFIG_MAP[ARCHITECTURE] = Early

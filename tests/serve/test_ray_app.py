@@ -155,6 +155,25 @@ def test_a_picture_stays_with_the_replica_that_knows_it(cluster: Cluster) -> Non
             assert answer.parse().usage.prompt_tokens_details.cached_tokens > 0
 
 
+def test_a_client_that_goes_away_frees_its_rows(cluster: Cluster) -> None:
+    def busy() -> float:
+        """Seconds of processor time that the replicas take of two."""
+        own = cluster.replicas()
+        before = [sum(replica.cpu_times()[:2]) for replica in own]
+        time.sleep(2)
+        return sum(sum(replica.cpu_times()[:2]) - then for replica, then in zip(own, before))
+
+    told = {"max_tokens": 1500, "temperature": 2.0, "seed": 3, "extra_body": {"reduction": "none"}, "n": 16}
+    for stream in (True, False):
+        client = cluster.client().with_options(timeout=4)
+        with contextlib.suppress(openai.APITimeoutError):
+            answer = client.chat.completions.create(model="shapes", messages=[user("Go on.")], stream=stream, **told)
+            assert stream and next(iter(answer))
+            assert busy() > 0.3
+            answer.close()
+        wait_until(lambda: busy() < 0.2, 40)
+
+
 def test_a_replica_killed_under_load_loses_no_request_and_comes_back(cluster: Cluster) -> None:
     client = cluster.client()
     expected = {

@@ -15,13 +15,9 @@ from llava.serve.api.errors import Refusal
 from llava.serve.ray.asgi import respond
 from llava.serve.ray.call import SLOTS, Call, Head, slot_of
 from llava.serve.ray.flags import flags_of, parse
-from llava.serve.ray.relay import ATTEMPTS, relay
+from llava.serve.ray.relay import ATTEMPTS, Lost, relay
 
 STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
-
-
-class Gone(Exception):
-    """A replica is."""
 
 
 def body(*messages: dict[str, Any]) -> bytes:
@@ -129,7 +125,7 @@ class Replicas:
 
 
 async def _passed_on(replicas: Replicas) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    response = await relay(replicas.ask, (Gone,))
+    response = await relay(replicas.ask)
     if isinstance(response, StreamingResponse):
         content = b"".join([part async for part in response.body_iterator])  # type: ignore[misc]
     else:
@@ -139,14 +135,14 @@ async def _passed_on(replicas: Replicas) -> tuple[int, list[tuple[bytes, bytes]]
 
 def test_a_replica_lost_before_its_answer_is_replaced() -> None:
     whole = [Head(400, ((b"content-type", b"application/json"), (b"content-length", b"99"))), b'{"a"', b":1}"]
-    lost = [[Gone()], [whole[0], whole[1], Gone()]]  # before the answer, and in the middle of one that is not streamed
+    lost = [[Lost()], [whole[0], whole[1], Lost()]]  # before the answer, and in the middle of one that is not streamed
     status, headers, content = asyncio.run(_passed_on(Replicas(*lost, whole)))
     assert (status, content) == (400, b'{"a":1}')
     assert sorted(headers) == [(b"content-length", b"7"), (b"content-type", b"application/json")]
 
 
 def test_a_stream_whose_replica_is_lost_ends_with_an_error() -> None:
-    replicas = Replicas([Gone()], [Head(200, (STREAM,)), b"data: 1\n\n", Gone()], [b"never asked"])
+    replicas = Replicas([Lost()], [Head(200, (STREAM,)), b"data: 1\n\n", Lost()], [b"never asked"])
     status, headers, content = asyncio.run(_passed_on(replicas))
     assert status == 200 and headers == [STREAM] and len(replicas.left) == 1
     first, last = content.decode().split("\n\n")[:2]
@@ -155,13 +151,21 @@ def test_a_stream_whose_replica_is_lost_ends_with_an_error() -> None:
 
 
 def test_replicas_that_are_all_lost_are_an_error_in_openais_form() -> None:
-    replicas = Replicas(*[[Gone()]] * ATTEMPTS, [b"never asked"])
+    replicas = Replicas(*[[Lost()]] * ATTEMPTS, [b"never asked"])
     with pytest.raises(Refusal, match="replicas were lost") as caught:
         asyncio.run(_passed_on(replicas))
     assert caught.value.status == 503 and len(replicas.left) == 1
 
 
-def test_other_errors_are_not_asked_again() -> None:
+def test_refusals_are_not_asked_again() -> None:
+    full = Refusal(429, "full")
+    with pytest.raises(Refusal, match="full"):
+        asyncio.run(_passed_on(Replicas([full])))
+    _, _, content = asyncio.run(_passed_on(Replicas([Head(200, (STREAM,)), full])))
+    assert json.loads(content.removeprefix(b"data: "))["error"]["type"] == "rate_limit_error"
+
+
+def test_other_errors_are_not_hidden() -> None:
     with pytest.raises(OSError, match="disk"):
         asyncio.run(_passed_on(Replicas([OSError("disk")])))
 

@@ -1,17 +1,18 @@
 """What stands before the replicas: it reads a request, and sends it where its picture is known."""
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import Request, Response
-from ray.exceptions import RayActorError
-from ray.serve.exceptions import BackPressureError
+from ray.exceptions import RayActorError, RayError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from llava.serve.api.body import read_content
 from llava.serve.api.errors import Refusal
 from llava.serve.ray.call import Call, Head, slot_of
-from llava.serve.ray.relay import relay
+from llava.serve.ray.relay import Lost, relay
 
 CHAT = ("/v1/chat/completions", "/v1/kept")
 
@@ -35,7 +36,7 @@ class Front:
         try:
             call = await self._read(request)
             async with asyncio.timeout(self._answer_seconds):
-                return await relay(lambda: self._ask(call), (RayActorError,))
+                return await relay(lambda: self._ask(call))
         except TimeoutError:
             late = f"no replica answered within {self._answer_seconds:g} seconds; try again in a while"
             return Refusal(503, late).response()
@@ -56,5 +57,12 @@ class Front:
         try:
             async for part in replicas.remote(call):
                 yield part
+        except RayActorError as error:
+            raise Lost from error
         except BackPressureError:
             raise Refusal(429, "too many requests are waiting already; try again in a while") from None
+        except DeploymentUnavailableError:
+            raise Refusal(503, "the model could not be started; the log of its replicas says why") from None
+        except RayError as error:  # of the replica's own code
+            traceback.print_exception(error)
+            raise Refusal(500, "the server failed to answer; its log says why") from None

@@ -13,21 +13,24 @@ from llava.serve.api.errors import Refusal
 from llava.serve.ray.call import Head
 
 Parts = AsyncIterator[Head | bytes]
-Lost = tuple[type[BaseException], ...]
 ATTEMPTS = 4
 # They are of one connection; the server that answers the client writes its own.
 HOP_BY_HOP = frozenset({b"connection", b"content-length", b"keep-alive", b"transfer-encoding"})
 
 
-async def relay(ask: Callable[[], Parts], lost: Lost) -> Response:
+class Lost(Exception):
+    """The replica that was asked is gone."""
+
+
+async def relay(ask: Callable[[], Parts]) -> Response:
     """The answer of a replica.
 
     Args:
-        ask: sends the request, to another replica each time where the last one is gone.
-        lost: what it raises where a replica is gone.
+        ask: sends the request, to another replica where the last one is gone; raises `Lost`, or `Refusal` for what
+            another one would not do better.
 
     Raises:
-        Refusal: 503 where one replica after the other is lost.
+        Refusal: of `ask`; 503 where one replica after the other is lost.
     """
     for _ in range(ATTEMPTS):
         parts = ask()
@@ -35,22 +38,27 @@ async def relay(ask: Callable[[], Parts], lost: Lost) -> Response:
             head = await anext(parts)
             assert isinstance(head, Head), "an answer begins with its head"
             if head.streams:
-                return _response(head, StreamingResponse(_until_lost(parts, lost)))
+                return _response(head, StreamingResponse(_to_the_end(parts)))
             return _response(head, Response(b"".join([part async for part in parts])))  # type: ignore[arg-type]
-        except lost:
+        except Lost:
             continue
     raise Refusal(503, f"{ATTEMPTS} replicas were lost while they worked on this request; try again in a while")
 
 
-async def _until_lost(parts: Parts, lost: Lost) -> AsyncIterator[bytes]:
-    """A stream; where its replica is lost it ends with an error as OpenAI's clients know it."""
+async def _to_the_end(parts: Parts) -> AsyncIterator[bytes]:
+    """A stream; where it cannot be finished it ends with an error as OpenAI's clients know it."""
     try:
         async for part in parts:
             assert isinstance(part, bytes)
             yield part
-    except lost:
-        refusal = Refusal(503, "the replica that wrote this answer was lost; ask again")
-        yield f"data: {json.dumps(refusal.body())}\n\n".encode()
+    except Lost:
+        yield _event(Refusal(503, "the replica that wrote this answer was lost; ask again"))
+    except Refusal as refusal:
+        yield _event(refusal)
+
+
+def _event(refusal: Refusal) -> bytes:
+    return f"data: {json.dumps(refusal.body())}\n\n".encode()
 
 
 def _response(head: Head, response: Response) -> Response:
