@@ -10,6 +10,8 @@ from llava.errors import InputError, one_line
 from llava.files.reading import kind_of, parse_json
 from llava.serve.api.errors import Refusal
 
+SMALL = 2**16  # bytes that are parsed at once: a thread of its own would cost more than that
+
 
 async def read_body(request: Request, most_bytes: int, seconds: float) -> dict[str, Any]:
     """The JSON object that was sent.
@@ -33,7 +35,8 @@ async def read_body(request: Request, most_bytes: int, seconds: float) -> dict[s
     except ClientDisconnect:
         raise Refusal(400, "the client has gone") from None
     try:
-        value = await asyncio.to_thread(parse_json, bytes(content), "the body", "what came", "send JSON")
+        asked = (bytes(content), "the body", "what came", "send JSON")
+        value = parse_json(*asked) if len(content) <= SMALL else await asyncio.to_thread(parse_json, *asked)
     except (InputError, UnicodeDecodeError) as error:
         raise Refusal(400, one_line(error), "invalid_json") from None
     if not isinstance(value, dict):
