@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 WEB := .venv-web
+RAY := .venv-ray
+VLLM := .venv-vllm
 SHAPES := playground/shapes
 SCORES := playground/data/demo
 MODEL := $(if $(CKPT),--model-path $(CKPT))
@@ -11,7 +13,7 @@ BENCHMARK := scripts/v1_5/visiondrop_eval/shapes.sh
 PICTURE := $(SHAPES)/images/00000.png
 QUESTION := 'Where is the white ring?'
 
-.PHONY: demo curve figures shapes web web-test test fuzz check test-lowest install clean
+.PHONY: demo curve figures shapes web web-test test fuzz check test-lowest test-ray test-vllm install clean
 
 install: $(VENV)/installed
 
@@ -83,5 +85,25 @@ $(LOWEST)/installed: pyproject.toml constraints-lowest.txt
 	$(LOWEST)/bin/pip install --quiet --constraint constraints-lowest.txt --editable '.[dev]'
 	touch $@
 
+# The application on Ray Serve, and the plug-in in vLLM on a CPU: each pins what the tests have in other versions.
+test-ray: $(RAY)/installed
+	$(RAY)/bin/python -m pytest -rs tests/serve/test_ray_app.py tests/serve/test_ray_parts.py
+
+$(RAY)/installed: pyproject.toml constraints-ray.txt
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/pip install --quiet --constraint constraints-ray.txt --editable '.[ray]' pytest openai
+	touch $@
+
+test-vllm: $(VLLM)/installed
+	$(VLLM)/bin/python -m pytest -rs tests/vllm_plugin
+
+# vLLM names some hundred megabytes that a CPU and pictures do not need, so its environment is a list of all it has.
+# PyPI's torchvision is a CUDA build, which the last line makes do with a torch that is none.
+$(VLLM)/installed: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet --no-deps --requirement constraints-vllm.txt --editable .
+	$(VLLM)/bin/python scripts/torchvision_without_cuda.py
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(LOWEST) $(WEB) $(SCORES)
+	rm -rf $(VENV) $(LOWEST) $(WEB) $(RAY) $(VLLM) $(SCORES)

@@ -10,22 +10,26 @@ import argparse
 import asyncio
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llava.errors import InputError
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.conv_mode import add_conv_mode
-from llava.eval.runs.loading import TRAINED, check_trained, load_model
+from llava.eval.runs.loading import TRAINED, Loaded, check_trained, load_model
 from llava.eval.runs.memory import free_bytes
 from llava.eval.runs.options import add_method_options, add_model_options, device_from, method_from
 from llava.files.public_addresses import fetch_public_picture
 from llava.mm_utils import get_model_name_from_path
+from llava.reduction import name_of
 from llava.serve.conv_mode import conv_mode_of
 
+if TYPE_CHECKING:
+    from llava.serve.api.app import Settings
 
-def build_parser() -> Parser:
-    """The command's options."""
-    parser = Parser(prog="python -m llava.serve.server", description=(__doc__ or "").split("\n")[0])
+
+def build_parser(kind: type[Parser] = Parser) -> Parser:
+    """The command's options. `kind`: what parses them."""
+    parser = kind(prog="python -m llava.serve.server", description=(__doc__ or "").split("\n")[0])
     add_model_options(parser)
     parser.set_defaults(model_path=TRAINED)
     add_conv_mode(parser)
@@ -47,18 +51,17 @@ def build_parser() -> Parser:
     return parser
 
 
-def serve(args: argparse.Namespace) -> None:
-    """Load the model and answer until told to stop."""
-    try:
-        import uvicorn
+def prepare(args: argparse.Namespace) -> tuple[Loaded, "Settings", int]:
+    """The model, how its server behaves, and the bytes for image prefixes, as the options say.
 
-        from llava.serve.api.app import Settings, build_app
-    except ImportError as error:
-        raise InputError(
-            f"the server needs {error.name}, which is not installed; pip install 'visiondrop[serve]'"
-        ) from None
-    from llava.serve.engine.engine import Engine
+    Raises:
+        InputError: for a checkpoint, a device or a conversation template that is not there.
+    """
+    from llava.serve.api.app import Settings
 
+    check_trained(args.model_path)
+    device_from(args)
+    args.conv_mode = conv_mode_of(args)
     choice = method_from(args)
     loaded = load_model(args)
     reduction = choice.build(loaded.model.geometry)
@@ -71,6 +74,22 @@ def serve(args: argparse.Namespace) -> None:
         name, args.conv_mode, reduction, tuple(keys), args.max_body * 2**20, args.body_timeout, args.max_waiting,
         args.max_new_tokens, fetch_public_picture if args.fetch else None,
     )  # fmt: skip
+    return loaded, settings, prefix_bytes
+
+
+def serve(args: argparse.Namespace) -> None:
+    """Load the model and answer until told to stop."""
+    try:
+        import uvicorn
+
+        from llava.serve.api.app import build_app
+    except ImportError as error:
+        raise InputError(
+            f"the server needs {error.name}, which is not installed; pip install 'visiondrop[serve]'"
+        ) from None
+    from llava.serve.engine.engine import Engine
+
+    loaded, settings, prefix_bytes = prepare(args)
 
     class Server(uvicorn.Server):
         """Ends in two steps: new requests are refused at once, the listener goes when the running ones have ended."""
@@ -91,17 +110,14 @@ def serve(args: argparse.Namespace) -> None:
         app = build_app(loaded, engine, settings)
         config = uvicorn.Config(app, args.host, args.port, log_level="warning", timeout_keep_alive=30)
         server = Server(config)
-        print(f"{name} on http://{args.host}:{args.port}/v1, {choice.name}; Ctrl-C ends it", flush=True)
+        method = name_of(settings.reduction)
+        print(f"{settings.name} on http://{args.host}:{args.port}/v1, {method}; Ctrl-C ends it", flush=True)
         asyncio.run(server.serve())
 
 
 def main() -> None:
     """The command."""
-    args = build_parser().parse_args()
-    check_trained(args.model_path)
-    device_from(args)
-    args.conv_mode = conv_mode_of(args)
-    serve(args)
+    serve(build_parser().parse_args())
 
 
 if __name__ == "__main__":

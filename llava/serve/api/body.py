@@ -13,11 +13,11 @@ from llava.serve.api.errors import Refusal
 SMALL = 2**16  # bytes that are parsed at once: a thread of its own would cost more than that
 
 
-async def read_body(request: Request, most_bytes: int, seconds: float) -> dict[str, Any]:
-    """The JSON object that was sent.
+async def read_content(request: Request, most_bytes: int, seconds: float) -> bytes:
+    """What was sent.
 
     Raises:
-        Refusal: 400 for what is no JSON object, 408 for a client that is too slow, 413 for a body that is too large.
+        Refusal: 408 for a client that is too slow, 413 for a body that is too large, 400 for a client that has gone.
     """
     too_large = Refusal(413, f"a request may have at most {most_bytes:,} bytes; send smaller pictures")
     length = request.headers.get("content-length", "0")
@@ -34,9 +34,22 @@ async def read_body(request: Request, most_bytes: int, seconds: float) -> dict[s
         raise Refusal(408, f"a request must arrive within {seconds:g} seconds; send it again") from None
     except ClientDisconnect:
         raise Refusal(400, "the client has gone") from None
+    return bytes(content)
+
+
+async def read_body(request: Request, most_bytes: int, seconds: float) -> dict[str, Any]:
+    """The JSON object that was sent.
+
+    Raises:
+        Refusal: as `read_content`, and 400 for what is no JSON object.
+    """
+    content = await read_content(request, most_bytes, seconds)
     try:
-        asked = (bytes(content), "the body", "what came", "send JSON")
-        value = parse_json(*asked) if len(content) <= SMALL else await asyncio.to_thread(parse_json, *asked)
+        told = ("the body", "what came", "send JSON")
+        if len(content) <= SMALL:
+            value = parse_json(content, *told)
+        else:
+            value = await asyncio.to_thread(parse_json, content, *told)
     except (InputError, UnicodeDecodeError) as error:
         raise Refusal(400, one_line(error), "invalid_json") from None
     if not isinstance(value, dict):

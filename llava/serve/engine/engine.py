@@ -54,6 +54,11 @@ class Engine:
         self._thread.join()
 
     @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    @property
     def ends(self) -> tuple[int, ...]:
         """Ids that end every answer: the checkpoint's."""
         return tuple(self._ends)

@@ -15,6 +15,7 @@ from llava.serve.clients import ask, chat_body, pieces
 from llava.serve.measures.asked import NAME, Asked, questions_of, server
 
 SECONDS = 300  # for long answers to begin
+CALM = 4  # tokens of each long answer before newcomers come: what a step takes by itself
 AIM = 2.0  # times an idle server's first token, and one step
 
 
@@ -57,7 +58,7 @@ class Turns:
 
     Attributes:
         running: long answers that make it busy, of `long` tokens at most.
-        gaps: between two pieces of the long answers.
+        gaps: between two pieces of the long answers, before newcomers came.
     """
 
     url: str
@@ -73,11 +74,11 @@ class Turns:
         self.idle += [ask(self.url, one.body).first for one in asked[:half]]
         crowd = Crowd(self.url, self.running, self.long)
         try:
-            crowd.wait()
+            self.gaps += crowd.gaps()
             self.busy += [ask(self.url, one.body).first for one in asked[half:]]
             crowd.check()
         finally:
-            self.gaps += crowd.leave()
+            crowd.leave()
 
 
 class Crowd:
@@ -98,22 +99,28 @@ class Crowd:
             if self._going.is_set():
                 return
 
-    def wait(self) -> None:
-        """Until every answer has begun."""
+    def gaps(self) -> list[float]:
+        """Seconds between two pieces of an answer once every answer has begun."""
+        self._wait(1)
+        begun = max(map(len, self._times))
+        self._wait(begun + CALM)
+        return [own[at + 1] - own[at] for own in self._times for at in range(begun, begun + CALM - 1)]
+
+    def _wait(self, count: int) -> None:
+        """Until every answer has so many pieces."""
         deadline = time.monotonic() + SECONDS
-        while not all(len(own) > 1 for own in self._times):
+        while min(map(len, self._times)) < count:
             if time.monotonic() > deadline:
                 raise InputError(f"the long answers must begin within {SECONDS} seconds: they do not")
-            time.sleep(0.01)
+            time.sleep(0.005)
 
     def check(self) -> None:
         """Refuse a measurement during which a long answer ended."""
         if not all(thread.is_alive() for thread in self._threads):
             raise InputError("the long answers must outlast the newcomers: one ended; give a larger --long")
 
-    def leave(self) -> list[float]:
-        """Go away; the seconds between two pieces of each answer."""
+    def leave(self) -> None:
+        """Go away."""
         self._going.set()
         for thread in self._threads:
             thread.join()
-        return [after - before for own in self._times for before, after in zip(own, own[1:])]

@@ -1,0 +1,226 @@
+"""The application on Ray Serve, started as its documentation says, with two replicas on this machine."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from served import SHAPES, data_url, user, wait_until
+
+pytest.importorskip("ray", reason="Ray has an environment of its own: make test-ray")
+import psutil
+import yaml
+
+from llava.errors import InputError
+from llava.serve.ray_app import build
+
+SHIPPED = Path("llava/serve/ray_app.yaml")
+QUESTIONS = ["What shape is in the center?", "Where is the white ring?", "Is there a cross?"]
+REPLICA = "ray::ServeReplica:visiondrop:Replica"
+SECONDS = 240
+
+
+class Cluster:
+    """Ray on this machine with the application.
+
+    Attributes:
+        url: of the server.
+        process: `serve run`.
+    """
+
+    def __init__(self, url: str, process: psutil.Process) -> None:
+        self.url, self.process = url, process
+
+    def replicas(self) -> list[psutil.Process]:
+        """The replicas' processes, as Ray names them."""
+        found = []
+        for child in self.process.children(recursive=True):
+            try:
+                if " ".join(child.cmdline()).startswith(REPLICA):
+                    found.append(child)
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    def client(self) -> openai.OpenAI:
+        """OpenAI's own, which does not ask again by itself."""
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0)
+
+
+def configuration(port: int) -> dict[str, Any]:
+    """The shipped file's, for the small model on two CPU replicas."""
+    told = yaml.safe_load(SHIPPED.read_text())
+    told["http_options"]["port"] = port
+    (application,) = told["applications"]
+    application["args"] = {"model-path": str(SHAPES / "llava-shapes"), "method": "visionzip", "retain": 28}
+    application["args"] |= {"device": "cpu", "served-model-name": "shapes", "max-new-tokens": 8}
+    front, replica = application["deployments"]
+    front["num_replicas"], front["ray_actor_options"] = 1, {"num_cpus": 0.1}
+    del replica["autoscaling_config"]
+    replica["num_replicas"], replica["ray_actor_options"] = 2, {"num_cpus": 0.1}
+    return told
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("ray")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (folder / "app.yaml").write_text(yaml.safe_dump(configuration(port)))
+    serve = Path(sys.executable).with_name("serve")
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
+    with (folder / "log").open("wb") as log:
+        started = subprocess.Popen([serve, "run", folder / "app.yaml"], stdout=log, stderr=log, env=environment)
+    running, url = psutil.Process(started.pid), f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: started.poll() is not None or len(answering(url)) == 2, SECONDS)
+        assert started.poll() is None, (folder / "log").read_text()[-3000:]
+        yield Cluster(url, running)
+    finally:
+        children = running.children(recursive=True) if started.poll() is None else []
+        started.send_signal(signal.SIGINT)
+        try:
+            started.wait(60)
+        except subprocess.TimeoutExpired:
+            started.kill()
+        _, left = psutil.wait_procs(children, timeout=30)
+        for child in left:
+            child.kill()
+
+
+def answering(url: str) -> set[str]:
+    """The names of the replicas that answer now."""
+    names = set()
+    with contextlib.suppress(OSError):
+        for _ in range(16):
+            names.add(urllib.request.urlopen(f"{url}/health", timeout=30).headers["x-replica"])
+    return names
+
+
+def ask(client: openai.OpenAI, picture: int, question: str, **more: Any) -> Any:
+    messages = [user(question, data_url(picture))]
+    return client.chat.completions.with_raw_response.create(
+        model="shapes",
+        messages=messages,
+        temperature=0,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def text_of(client: openai.OpenAI, picture: int, question: str, stream: bool = False) -> str:
+    answer = ask(client, picture, question, stream=stream).parse()
+    if not stream:
+        return answer.choices[0].message.content
+    return "".join(piece.choices[0].delta.content or "" for piece in answer)
+
+
+def test_answers_streams_and_errors_are_the_servers(cluster: Cluster) -> None:
+    client = cluster.client()
+    assert [model.id for model in client.models.list()] == ["shapes"]
+    assert text_of(client, 0, "Where is the white ring?") == text_of(client, 0, "Where is the white ring?", True) != ""
+    with pytest.raises(openai.NotFoundError, match="is not here"):
+        client.chat.completions.create(model="gpt-4", messages=[{"role": "user", "content": "hi"}])
+    with pytest.raises(openai.BadRequestError, match="max_tokens"):
+        ask(client, 0, "hi", max_tokens=0)
+    for path, content, status in [
+        ("/v1/chat/completions", b"{", 400),
+        ("/metrics", None, 404),
+        ("/nowhere", None, 404),
+    ]:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(urllib.request.Request(cluster.url + path, content))
+        assert caught.value.code == status and b'"error":{"message":' in caught.value.read().replace(b" ", b"")
+
+
+def test_a_picture_stays_with_the_replica_that_knows_it(cluster: Cluster) -> None:
+    client = cluster.client()
+    first = [ask(client, picture, QUESTIONS[0]).headers["x-replica"] for picture in range(8)]
+    assert len(set(first)) == 2  # both work
+    time.sleep(2)  # until the front has heard who has what
+    for question in QUESTIONS[1:]:
+        for picture in range(8):
+            answer = ask(client, picture, question)
+            assert answer.headers["x-replica"] == first[picture]
+            assert answer.parse().usage.prompt_tokens_details.cached_tokens > 0
+
+
+def test_a_client_that_goes_away_frees_its_rows(cluster: Cluster) -> None:
+    def busy() -> float:
+        """Seconds of processor time that the replicas take of two."""
+        own = cluster.replicas()
+        before = [sum(replica.cpu_times()[:2]) for replica in own]
+        time.sleep(2)
+        return sum(sum(replica.cpu_times()[:2]) - then for replica, then in zip(own, before))
+
+    told = {"max_tokens": 1500, "temperature": 2.0, "seed": 3, "extra_body": {"reduction": "none"}, "n": 16}
+    for stream in (True, False):
+        client = cluster.client().with_options(timeout=4)
+        with contextlib.suppress(openai.APITimeoutError):
+            answer = client.chat.completions.create(model="shapes", messages=[user("Go on.")], stream=stream, **told)
+            assert stream and next(iter(answer))
+            assert busy() > 0.3
+            answer.close()
+        wait_until(lambda: busy() < 0.2, 40)
+
+
+def test_a_replica_killed_under_load_loses_no_request_and_comes_back(cluster: Cluster) -> None:
+    client = cluster.client()
+    expected = {
+        (picture, question): text_of(client, picture, question) for picture in range(6) for question in QUESTIONS
+    }
+    answered, refused, wrong = [], [], []
+
+    def work(number: int) -> None:
+        for turn in range(24):
+            picture, question = (number + turn) % 6, QUESTIONS[turn % 3]
+            try:
+                said = text_of(client, picture, question, stream=bool((number + turn) % 2))
+                (answered if said == expected[picture, question] else wrong).append(said)
+            except openai.APIError as error:
+                refused.append(error)
+
+    clients = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in clients:
+        thread.start()
+    wait_until(lambda: len(answered) > 20)
+    before = {replica.pid for replica in cluster.replicas()}
+    killed = min(before)
+    os.kill(killed, signal.SIGKILL)
+    for thread in clients:
+        thread.join(SECONDS)
+    assert not any(thread.is_alive() for thread in clients) and not wrong
+    assert len(answered) + len(refused) == 8 * 24 and len(refused) <= 8  # a stream that had begun, one of each client
+    wait_until(lambda: len({replica.pid for replica in cluster.replicas()} - {killed}) == 2, SECONDS)
+    wait_until(lambda: len(answering(cluster.url)) == 2, SECONDS)
+    assert text_of(client, 0, QUESTIONS[0]) == expected[0, QUESTIONS[0]]
+
+
+def test_a_stream_whose_replica_is_killed_ends_with_an_error(cluster: Cluster) -> None:
+    client = cluster.client()
+    told = {"max_tokens": 400, "temperature": 2.0, "seed": 3, "extra_body": {"reduction": "none"}, "n": 4}
+    stream = client.chat.completions.create(model="shapes", messages=[user("Go on.")], stream=True, **told)
+    next(iter(stream))
+    for replica in cluster.replicas():
+        replica.kill()
+    with pytest.raises(openai.APIError, match="the replica that wrote this answer was lost"):
+        list(stream)
+    assert text_of(client, 0, QUESTIONS[1])  # waits until one is back
+    wait_until(lambda: len(answering(cluster.url)) == 2, SECONDS)
+
+
+def test_settings_are_refused_before_anything_starts() -> None:
+    with pytest.raises(InputError, match="unrecognized arguments: --retian=28"):
+        build({"retian": 28})
+    with pytest.raises(InputError, match="invalid choice: 'visiondorp'"):
+        build({"method": "visiondorp"})
