@@ -37,7 +37,7 @@ class Slots:
             for layer in range(stage.first, stage.stop):
                 keys = like.layers[layer].keys
                 shape = (places, keys.shape[1], width + ROOM, keys.shape[3])
-                self._buffers.append((keys.new_zeros(shape), keys.new_zeros(shape)))
+                self._buffers.append((keys.new_empty(shape), keys.new_empty(shape)))
             device = like.layers[stage.first].keys.device
             self._fillers.append(torch.zeros(places, width + ROOM, dtype=torch.bool, device=device))
 

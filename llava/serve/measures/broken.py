@@ -20,6 +20,7 @@ from llava.serve.measures.offline import Offline
 
 SECONDS = 60  # for rows to be freed once the last client has gone
 MARKS = 10  # looks at the server's memory on the way
+LOOKS = 30  # at the file descriptors, a tenth of a second apart: the last connections close
 WARM = 200  # requests before the first look: what they make the server set up is no leak
 GROWTH = 1.05  # of memory, from the first half's end to the last request, that still is flat
 
@@ -38,13 +39,13 @@ def measure_broken(args: argparse.Namespace) -> dict[str, Any]:
         everything = list(zip(asked, texts))
         barrage(running.url, everything, WARM, args.clients, 0)
         settle(running.url)
-        descriptors, memory, outcomes = open_files(running.pid), [resident(running.pid)], Counter[str]()
+        descriptors, memory, outcomes = quiet_files(running.pid), [resident(running.pid)], Counter[str]()
         for mark in range(MARKS):
             first, last = (args.requests * number // MARKS for number in (mark, mark + 1))
             outcomes += barrage(running.url, everything, last - first, args.clients, WARM + first)
             memory.append(resident(running.pid))
         rows = settle(running.url)
-        left = open_files(running.pid) - descriptors
+        left = quiet_files(running.pid) - descriptors
     return {
         "requests": args.requests,
         "clients": args.clients,
@@ -102,6 +103,15 @@ def busy_rows(url: str) -> int:
 def open_files(pid: int | str) -> int:
     """File descriptors of a process."""
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def quiet_files(pid: int | str, looks: int = LOOKS) -> int:
+    """File descriptors of a process once nothing is said any more: the fewest of so many looks."""
+    counts = []
+    for _ in range(looks):
+        counts.append(open_files(pid))
+        time.sleep(0.1)
+    return min(counts)
 
 
 def resident(pid: int) -> int:

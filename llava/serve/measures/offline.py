@@ -19,7 +19,7 @@ from llava.serve.measures.asked import Asked
 
 
 class Offline:
-    """A loaded model that answers as `llava.eval.model_vqa_loader --batch-size auto` does, greedily."""
+    """A model, `loaded`, that answers as `llava.eval.model_vqa_loader --batch-size auto` does, greedily."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         parser = Parser(prog="offline")
@@ -29,7 +29,7 @@ class Offline:
         self._args = parser.parse_args(flags)
         self._args.conv_mode = args.conv_mode
         self._args.conv_mode = conv_mode_of(self._args)
-        self._loaded = load_model(self._args)
+        self.loaded = load_model(self._args)
 
     def answers(self, asked: Sequence[Asked]) -> tuple[list[str], float]:
         """The answer to each question, and the seconds for all: pictures read, questions asked, answers written."""
@@ -38,13 +38,13 @@ class Offline:
             for number, one in enumerate(asked)
         ]
         choice, sampling = method_from(self._args), sampling_from(self._args)
-        model = self._loaded.model
+        model = self.loaded.model
         schedules = schedules_of(choice, model.config, questions)
         model.set_reduction(schedules[0].method)
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter()
-            data = self._loaded.prepare(questions, self._args.conv_mode)
-            answering, kept = answering_for(self._args, self._loaded, data, sampling, schedules)
+            data = self.loaded.prepare(questions, self._args.conv_mode)
+            answering, kept = answering_for(self._args, self.loaded, data, sampling, schedules)
             with AnswersFile(str(Path(folder) / "answers.jsonl"), {}, True) as file:
                 answer_left(self._args, answering, kept, OrderedAnswers(file, questions))
                 records = file.finish()
