@@ -8,15 +8,31 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from llava.errors import InputError
 
 SECONDS = 300  # for a checkpoint to load and the server to answer
 
 
+@dataclass(frozen=True)
+class RunningServer:
+    """Where it answers, and its process."""
+
+    url: str
+    pid: int
+
+
 @contextlib.contextmanager
 def server_process(flags: Sequence[str], seconds: float = SECONDS) -> Iterator[str]:
-    """Start `llava.serve.server` with these flags on a free port of this machine; yields its address.
+    """The address of a `running_server`."""
+    with running_server(flags, seconds) as running:
+        yield running.url
+
+
+@contextlib.contextmanager
+def running_server(flags: Sequence[str], seconds: float = SECONDS) -> Iterator[RunningServer]:
+    """Start `llava.serve.server` with these flags on a free port of this machine.
 
     Raises:
         InputError: where it ends or stays silent; what it says of that stands on stderr.
@@ -35,7 +51,7 @@ def server_process(flags: Sequence[str], seconds: float = SECONDS) -> Iterator[s
                 urllib.request.urlopen(f"{url}/health", timeout=5).close()
                 break
             time.sleep(0.1)
-        yield url
+        yield RunningServer(url, process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         try:

@@ -15,7 +15,7 @@ from test_chat import METHODS
 from llava.eval.runs.loading import Loaded
 from llava.files.pictures import open_image
 from llava.mm_utils import process_images, tokenizer_image_token
-from llava.reduction import Reduction, create
+from llava.reduction import Reduction, available, create, resolve
 from llava.serve.engine.engine import Engine
 from llava.serve.engine.request import End, Picture, Piece, Request, Sampling
 
@@ -84,10 +84,10 @@ def engine(asker: Asker) -> Iterator[Engine]:
 @pytest.mark.parametrize("name", ALL)
 def test_requests_that_come_and_go_are_answered_as_alone(asker: Asker, engine: Engine, name: str) -> None:
     method, random, requests = create(name, **ALL[name]), Random(0), []
-    for number in range(14):
+    for number in range(9):
         requests.append(asker.request(number, method, random.choice((0, 1, 2, None))))
         engine.submit(requests[-1])
-        time.sleep(random.choice((0, 0, 0.02, 0.1)))
+        time.sleep(random.choice((0, 0, 0.02, 0.05)))
     for request in requests:
         pieces, end = heard(request)
         wanted = asker.alone(request)
@@ -114,13 +114,17 @@ def test_newcomers_of_other_lengths_are_prefilled_together(asker: Asker, engine:
         assert tokens == asker.alone(request)[: len(tokens)]
 
 
-def test_methods_are_answered_side_by_side(asker: Asker, engine: Engine) -> None:
-    requests = [asker.request(number, create(name, **ALL[name])) for number, name in enumerate(ALL)]
-    for request in requests:
+def test_every_method_is_answered_beside_the_others(asker: Asker, engine: Engine) -> None:
+    geometry = asker.loaded.model.geometry
+    methods = [resolve("none" if name == "none" else {"method": name, "retain": 64}, geometry) for name in available()]
+    assert len(methods) >= 25
+    asked = [asker.request(at, method, at % 2, max_tokens=3) for at, method in enumerate(methods)]
+    asked += [asker.request(at + 1, method, at % 2, max_tokens=2) for at, method in enumerate(methods)]
+    for request in asked:
         engine.submit(request)
-    for request in requests:
+    for request in asked:
         tokens = [piece.token for piece in heard(request)[0]]
-        assert tokens == asker.alone(request)[: len(tokens)]
+        assert tokens == asker.alone(request)[: len(tokens)] and tokens, request.reduction
 
 
 def test_a_picture_is_encoded_once(asker: Asker, engine: Engine) -> None:
@@ -144,6 +148,45 @@ def test_whoever_goes_away_frees_the_row(asker: Asker, engine: Engine) -> None:
     gone.cancelled = True
     engine.submit(gone)
     assert heard(gone)[1] == End("cancelled")
+
+
+def test_whoever_goes_away_leaves_the_queue_too(asker: Asker, engine: Engine) -> None:
+    method = create("none")
+    rows = [asker.request(number, method, None, max_tokens=100_000) for number in range(engine.most_rows)]
+    for request in rows:
+        engine.submit(request)
+        request.said.get(timeout=60)  # type: ignore[attr-defined]
+    engine.submit(waiting := asker.request(0, method, None))
+    waiting.cancelled = True
+    assert heard(waiting)[1] == End("cancelled") and engine.running == engine.most_rows and not engine.waiting
+    for request in rows:
+        request.cancelled = True
+
+
+def test_an_answer_without_an_end_goes_on_to_its_limit(asker: Asker, engine: Engine) -> None:
+    method = create("none")
+    engine.submit(usual := asker.request(0, method, None, max_tokens=4, ends=tuple(range(32000))))
+    assert heard(usual)[1].answer_tokens == 1
+    some = tuple(range(100))
+    engine.submit(endless := asker.request(0, method, None, max_tokens=4, ends=some, endless=True))
+    pieces, end = heard(endless)
+    assert (end.reason, end.answer_tokens) == ("length", 4)
+    assert not {piece.token for piece in pieces} & {*some, *engine.ends}
+
+
+def test_newcomers_that_find_no_memory_do_not_end_the_others(
+    asker: Asker, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = create("none")
+    engine.submit(running := asker.request(0, method, max_tokens=60))
+    running.said.get(timeout=60)  # type: ignore[attr-defined]
+    with monkeypatch.context() as patch:
+        patch.setattr("llava.serve.engine.batch.joined", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        engine.submit(newcomer := asker.request(1, method))
+        assert "not enough memory" in heard(newcomer)[1].error
+    pieces, end = heard(running)
+    assert end.reason in ("stop", "length")
+    assert [piece.token for piece in pieces] == asker.alone(running)[1 : len(pieces) + 1]
 
 
 def test_draws_depend_on_the_seed_alone(asker: Asker, engine: Engine) -> None:

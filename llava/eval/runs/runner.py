@@ -102,7 +102,7 @@ def run_questions(
                 geometry = one.geometry if one.geometry.frames else None
                 print(schedule_report(one.method, loaded.model, data, geometry), flush=True)
             print(loaded.about(args), flush=True)
-            _answer_and_count(args, *_answering(args, loaded, data, sampling, schedules), answers, file)
+            _answer_and_count(args, *answering_for(args, loaded, data, sampling, schedules), answers, file)
         records = file.finish()
         skipped = [
             {"question_id": record["question_id"], "why": why} for record in records if (why := skipped_because(record))
@@ -138,7 +138,7 @@ def _settings(args: argparse.Namespace, conv_mode: str, method: Reduction, tower
     }
 
 
-def _answering(
+def answering_for(
     args: argparse.Namespace,
     loaded: Loaded,
     data: PreparedQuestions,
@@ -181,7 +181,7 @@ def _answer_and_count(
         file.note(**before.plus(counted).notes)
 
     try:
-        _answer(args, answering, kept, answers)
+        answer_left(args, answering, kept, answers)
     except BaseException:
         with contextlib.suppress(InputError):  # the first complaint is the one to be heard
             note()
@@ -189,7 +189,7 @@ def _answer_and_count(
     note()
 
 
-def _answer(args: argparse.Namespace, answering: Answering, kept: int, answers: OrderedAnswers) -> None:
+def answer_left(args: argparse.Namespace, answering: Answering, kept: int, answers: OrderedAnswers) -> None:
     """Answer what is left, in the batches of an uninterrupted run, so that a continued one ends with the same text."""
     model, data = answering.model, answering.data
     workers = args.num_workers if args.num_workers is not None else (0 if model.device.type == "cpu" else 4)

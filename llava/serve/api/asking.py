@@ -3,6 +3,7 @@
 import asyncio
 import random
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,14 @@ from llava.reduction import Reduction, name_of, resolve
 from llava.reduction.positions import written_settings
 from llava.serve.api.answers import Form
 from llava.serve.api.errors import Refusal
-from llava.serve.api.pictures import picture_of
+from llava.serve.api.inbox import Inbox, Postman
+from llava.serve.api.pictures import Opener
 from llava.serve.api.prompt import prompt_of
 from llava.serve.api.schema import ChatRequest
 from llava.serve.engine.engine import Engine
 from llava.serve.engine.request import End, Piece, Request, Sampling
+
+SHORT = 4000  # characters of a prompt that is tokenised at once: a thread of its own would cost more than that
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,13 @@ class Job:
 
     Attributes:
         requests: one for each choice.
-        events: (choice, event) as the engine says them.
+        inbox: (choice, event) as the engine says them.
         form: how the answer is written.
         begin: hands the requests to the engine.
     """
 
     requests: list[Request]
-    events: asyncio.Queue
+    inbox: Inbox
     form: Form
     engine: Engine
 
@@ -56,6 +60,8 @@ class Asker:
 
     def __init__(self, loaded: Any, engine: Engine, settings: Any) -> None:
         self._loaded, self._engine, self._settings = loaded, engine, settings
+        self._open = Opener(loaded, settings.fetch)
+        self._postman: Postman | None = None
         self._stops = loaded.stops(settings.conv_mode)
         self._ends = tuple(end for end in self._stops.ids if end not in engine.ends)
 
@@ -76,48 +82,50 @@ class Asker:
             Refusal: saying what is wrong with the request, or that the queue is full.
         """
         self.check_model(asked.model)
-        settings, loop = self._settings, asyncio.get_running_loop()
+        settings = self._settings
         if self._engine.waiting + (asked.n or 1) > settings.most_waiting:
             raise Refusal(429, f"{self._engine.waiting} requests are waiting already; try again in a while")
         method = self._method(asked.reduction)
         start_end = getattr(self._loaded.model.config, "mm_use_im_start_end", False)
         prompt = prompt_of(asked.messages, settings.conv_mode, start_end)
-        places = [f"image {number + 1}" for number in range(len(prompt.urls))]
-        reading = [
-            asyncio.to_thread(picture_of, url, place, self._loaded, settings.fetch, len(places) > 1)
-            for url, place in zip(prompt.urls, places)
-        ]
-        pictures = tuple(await asyncio.gather(*reading))
-        ids = tuple(await asyncio.to_thread(tokenizer_image_token, prompt.text, self._loaded.tokenizer))
+        pictures = await self._open.all(prompt.urls)
+        if len(prompt.text) > SHORT:
+            ids = tuple(await asyncio.to_thread(tokenizer_image_token, prompt.text, self._loaded.tokenizer))
+        else:
+            ids = tuple(tokenizer_image_token(prompt.text, self._loaded.tokenizer))
         limit = self._room(asked, ids, pictures, method)
-        stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
-        stop += self._stops.texts
-        logprobs = (asked.top_logprobs or 0) if asked.logprobs else None
-        seed = asked.seed if asked.seed is not None else random.getrandbits(48)
-        temperature = 1.0 if asked.temperature is None else asked.temperature
-        top_p = 1.0 if asked.top_p is None else asked.top_p
-        events: asyncio.Queue = asyncio.Queue()
-
-        def emitter(index: int) -> Any:
-            def emit(event: Piece | End) -> None:
-                if not loop.is_closed():
-                    loop.call_soon_threadsafe(events.put_nowait, (index, event))
-
-            return emit
-
+        inbox = Inbox()
         try:
             requests = [
-                Request(
-                    ids, pictures, method,
-                    Sampling(limit, temperature, top_p, seed + index, stop, logprobs, self._ends), emitter(index),
-                )
-                for index in range(asked.n or 1)
-            ]  # fmt: skip
+                Request(ids, pictures, method, self._sampling(asked, limit, seed), self._emitter(inbox, index))
+                for index, seed in enumerate(_seeds(asked))
+            ]
         except InputError as error:
             raise Refusal(400, one_line(error)) from None
         extra = {"reduction": {"method": name_of(method), **written_settings(method)}}
-        return Job(requests, events, Form(f"chatcmpl-{uuid.uuid4().hex}", settings.name, self._loaded.tokenizer, extra),
-                   self._engine)  # fmt: skip
+        form = Form(f"chatcmpl-{uuid.uuid4().hex}", settings.name, self._loaded.tokenizer, extra)
+        return Job(requests, inbox, form, self._engine)
+
+    def _sampling(self, asked: ChatRequest, limit: int, seed: int) -> Sampling:
+        stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
+        return Sampling(
+            max_tokens=limit,
+            temperature=1.0 if asked.temperature is None else asked.temperature,
+            top_p=1.0 if asked.top_p is None else asked.top_p,
+            seed=seed,
+            stop=stop + self._stops.texts,
+            logprobs=(asked.top_logprobs or 0) if asked.logprobs else None,
+            ends=self._ends,
+            endless=bool(asked.ignore_eos),
+        )
+
+    def _emitter(self, inbox: Inbox, index: int) -> Callable[[Piece | End], None]:
+        """What brings the events of one choice into an inbox of the loop that runs."""
+        loop = asyncio.get_running_loop()
+        if self._postman is None or self._postman.loop is not loop:
+            self._postman = Postman(loop)
+        post = self._postman.post
+        return lambda event: post(inbox, (index, event))
 
     def _method(self, given: str | dict[str, Any] | None) -> Reduction:
         """The method a request names: a name, or its settings, or a name with `retain`."""
@@ -156,3 +164,9 @@ class Asker:
         config = self._loaded.model.config
         limits = (config.max_position_embeddings, getattr(config, "tokenizer_model_max_length", None))
         return min(limit for limit in limits if limit)
+
+
+def _seeds(asked: ChatRequest) -> list[int]:
+    """A seed for each choice."""
+    first = asked.seed if asked.seed is not None else random.getrandbits(48)
+    return [first + index for index in range(asked.n or 1)]

@@ -10,6 +10,8 @@ from llava.errors import InputError, one_line
 from llava.files.reading import kind_of, parse_json
 from llava.serve.api.errors import Refusal
 
+SMALL = 2**16  # bytes that are parsed at once: a thread of its own would cost more than that
+
 
 async def read_content(request: Request, most_bytes: int, seconds: float) -> bytes:
     """What was sent.
@@ -43,7 +45,11 @@ async def read_body(request: Request, most_bytes: int, seconds: float) -> dict[s
     """
     content = await read_content(request, most_bytes, seconds)
     try:
-        value = await asyncio.to_thread(parse_json, content, "the body", "what came", "send JSON")
+        told = ("the body", "what came", "send JSON")
+        if len(content) <= SMALL:
+            value = parse_json(content, *told)
+        else:
+            value = await asyncio.to_thread(parse_json, content, *told)
     except (InputError, UnicodeDecodeError) as error:
         raise Refusal(400, one_line(error), "invalid_json") from None
     if not isinstance(value, dict):

@@ -1,10 +1,12 @@
 """Pictures that requests bring along as `data:` addresses, or name by an `https:` address."""
 
+import asyncio
 import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from PIL import Image
@@ -13,9 +15,41 @@ from llava.errors import InputError, one_line
 from llava.files.pictures import load_image_from_base64
 from llava.mm_utils import process_picture
 from llava.serve.api.errors import Refusal
+from llava.serve.api.seen import SeenPictures, key_of
 from llava.serve.engine.request import Picture
 
 DATA = re.compile(r"data:(image/[\w.+-]+)?(;[\w-]+=[\w.-]+)*;base64,", re.A | re.I)
+
+FETCHES = 32  # at once; whoever sends pictures along does not wait behind a slow server of somebody else's
+
+
+class Opener:
+    """Opens the pictures of requests in threads, each once for as long as it is remembered.
+
+    Args:
+        loaded: the model with its image processor.
+        fetch: gets the bytes of an `https:` address; None: this server fetches nothing.
+    """
+
+    def __init__(self, loaded: Any, fetch: Callable[[str], bytes] | None) -> None:
+        self._loaded, self._fetch, self._seen = loaded, fetch, SeenPictures()
+        self._fetching = ThreadPoolExecutor(FETCHES, "fetch") if fetch is not None else None
+
+    async def all(self, urls: Sequence[str]) -> tuple[Picture, ...]:
+        """The pictures at addresses, in order; Refusal as `picture_of`."""
+        several = len(urls) > 1
+        opening = [self._one(url, f"image {number}", several) for number, url in enumerate(urls, 1)]
+        return tuple(await asyncio.gather(*opening)) if several else tuple([await one for one in opening])
+
+    async def _one(self, url: str, place: str, several: bool) -> Picture:
+        key = key_of(url, several)
+        known = self._seen.get(key)
+        if known is not None:
+            return known
+        loop, pool = asyncio.get_running_loop(), self._fetching if key is None else None
+        picture = await loop.run_in_executor(pool, picture_of, url, place, self._loaded, self._fetch, several)
+        self._seen.put(key, picture)
+        return picture
 
 
 def picture_of(

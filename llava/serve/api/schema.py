@@ -74,6 +74,7 @@ class ChatRequest(_Strict):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    ignore_eos: bool | None = None  # an answer of just so many tokens, for measuring
     reduction: str | dict[str, Any] | None = None
 
 

@@ -1,17 +1,15 @@
 """Answers on their way out: whole, or as server-sent events while they grow. A client that goes away frees its rows."""
 
-import asyncio
-import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from llava.serve.api.asking import Job
 from llava.serve.api.errors import Refusal
+from llava.serve.api.inbox import Event
 from llava.serve.api.metrics import Metrics
 from llava.serve.api.schema import ChatRequest
 from llava.serve.engine.request import End, Piece
@@ -27,13 +25,13 @@ async def answer_at_once(request: Request, asked: ChatRequest, job: Job, metrics
     try:
         job.begin()
         while None in ends:
-            index, event = await listener.next()
-            heard.note(event)
-            if isinstance(event, End):
-                ends[index] = event
-                _refuse_failed(event)
-            else:
-                pieces[index].append(event)
+            for index, event in await listener.next():
+                heard.note(event)
+                if isinstance(event, End):
+                    ends[index] = event
+                    _refuse_failed(event)
+                else:
+                    pieces[index].append(event)
     finally:
         job.cancel()
     metrics.requests.labels(200).inc()
@@ -47,44 +45,45 @@ async def answer_in_pieces(
     heard, listener = _Heard(metrics, arrived), _Listener(request, job)
     try:
         job.begin()
-        index, event = await listener.next()
-        heard.note(event)
-        if isinstance(event, End):
-            _refuse_failed(event)
+        came = await listener.next()
+        if isinstance(came[0][1], End):
+            _refuse_failed(came[0][1])
     except BaseException:
         job.cancel()
         raise
     with_usage = asked.stream_options is not None and asked.stream_options.include_usage
-    events = _events(job, listener, heard, (index, event), with_usage)
+    events = _events(job, listener, heard, came, with_usage)
     metrics.requests.labels(200).inc()
     return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
 
 
 async def _events(
-    job: Job, listener: "_Listener", heard: "_Heard", first: tuple[int, Piece | End], with_usage: bool
+    job: Job, listener: "_Listener", heard: "_Heard", came: list[Event], with_usage: bool
 ) -> AsyncIterator[str]:
+    """What is sent: all that came at once in one go."""
     ends: list[End] = []
+    sent = [_sent(job.form.chunk(index, {"role": "assistant", "content": ""})) for index in range(len(job.requests))]
     try:
-        for index in range(len(job.requests)):
-            yield _sent(job.form.chunk(index, {"role": "assistant", "content": ""}))
-        index, event = first
         while True:
-            if isinstance(event, Piece):
-                if event.text or event.logprob is not None:
-                    yield _sent(job.form.chunk(index, {"content": event.text}, event))
-            elif event.reason == "error":
-                yield _sent(Refusal(500, event.error).body())
-                return
-            else:
-                ends.append(event)
-                yield _sent(job.form.chunk(index, {}, reason=event.reason))
+            for index, event in came:
+                heard.note(event)
+                if isinstance(event, Piece):
+                    if event.text or event.logprob is not None:
+                        sent.append(_sent(job.form.chunk(index, {"content": event.text}, event)))
+                elif event.reason == "error":
+                    yield "".join([*sent, _sent(Refusal(500, event.error).body())])
+                    return
+                else:
+                    ends.append(event)
+                    sent.append(_sent(job.form.chunk(index, {}, reason=event.reason)))
             if len(ends) == len(job.requests):
                 break
-            index, event = await listener.next()
-            heard.note(event)
+            if sent:
+                yield "".join(sent)
+            sent, came = [], await listener.next()
         if with_usage:
-            yield _sent(job.form.usage_chunk(ends))
-        yield "data: [DONE]\n\n"
+            sent.append(_sent(job.form.usage_chunk(ends)))
+        yield "".join([*sent, "data: [DONE]\n\n"])
     except Refusal:
         return  # nobody is there to hear it
     finally:
@@ -113,15 +112,16 @@ class _Listener:
     def __init__(self, request: Request, job: Job) -> None:
         self._request, self._job, self._looked = request, job, time.monotonic()
 
-    async def next(self) -> tuple[int, Any]:
-        """The next event; Refusal where the client has gone meanwhile, however busy the engine is."""
+    async def next(self) -> list[Event]:
+        """The next events, at least one; Refusal where the client has gone meanwhile, however busy the engine is."""
         while True:
             if time.monotonic() - self._looked > LOOK_FOR_CLIENT:
                 self._looked = time.monotonic()
                 if await self._request.is_disconnected():
                     raise Refusal(499, "the client has gone")
-            with contextlib.suppress(TimeoutError):
-                return await asyncio.wait_for(self._job.events.get(), LOOK_FOR_CLIENT)
+            events = await self._job.inbox.next(LOOK_FOR_CLIENT)
+            if events:
+                return events
 
 
 def _refuse_failed(end: End) -> None:

@@ -9,11 +9,9 @@ import torch
 
 from llava.model.cache.staged_cache import StagedCache
 from llava.serve.engine.request import End, Piece, Request
-from llava.serve.engine.rows import Lengths, rearranged
+from llava.serve.engine.rows import Lengths, Slots, joined, packed
 from llava.serve.engine.sampling import Drawn, draw
 from llava.serve.engine.text import Growing
-
-ROOM = 64  # columns for new tokens whenever rows are put together; after so many tokens the cache is copied once
 
 
 @dataclass
@@ -44,7 +42,7 @@ class Batch:
     def __init__(self, model: Any, ends: Sequence[int]) -> None:
         self._model, self._ends = model, frozenset(ends)
         self.rows: list[Row] = []
-        self._cache: StagedCache | None = None
+        self._slots: Slots | None = None
         self._newest: torch.Tensor | None = None
 
     def join(self, rows: list[Row], cache: StagedCache, logits: torch.Tensor) -> None:
@@ -53,29 +51,34 @@ class Batch:
         staying = [at for at, row in enumerate(rows) if not row.done]
         if not staying:
             return
-        before = [(self._cache, list(range(len(self.rows))))] if self._cache is not None else []
-        sources = [*before, (cache, staying)]
         everyone = [*self.rows, *(rows[at] for at in staying)]
-        self._cache = rearranged(sources, [row.cached for row in everyone], ROOM)
+        slots = joined(self._slots, cache, staying, [row.cached for row in everyone])
         new = drawn.tokens[torch.tensor(staying, device=drawn.tokens.device)]
         self._newest = new if self._newest is None else torch.cat([self._newest, new])
-        self.rows = everyone
+        self.rows, self._slots = everyone, slots  # from here on; what fails before leaves those who were here
 
     def step(self) -> None:
         """One more token for every row; rows that end leave."""
         self._leave([row for row in self.rows if row.request.cancelled], "cancelled")
         if not self.rows:
             return
-        assert self._newest is not None
-        logits = self._model(input_ids=self._newest[:, None], past_key_values=self._cache, use_cache=True).logits
+        assert self._newest is not None and self._slots is not None
+        if self._slots.full:
+            self._slots = packed([(self._slots.cache, range(len(self.rows)))], [row.cached for row in self.rows])
+        cache = self._slots.cache
+        logits = self._model(input_ids=self._newest[:, None], past_key_values=cache, use_cache=True).logits
         self._newest = self._say(self.rows, logits[:, -1]).tokens
         self._keep([at for at, row in enumerate(self.rows) if not row.done])
 
     def fail(self, error: str) -> None:
         """End every row with an error."""
-        for row in self.rows:
-            _end(row, "error", error)
+        self.fail_newcomers(self.rows, error)
         self._keep([])
+
+    def fail_newcomers(self, rows: list[Row], error: str) -> None:
+        """End rows with an error that could not join."""
+        for row in rows:
+            _end(row, "error", error)
 
     def _leave(self, rows: list[Row], reason: Any) -> None:
         for row in rows:
@@ -87,25 +90,25 @@ class Batch:
         """Let all other rows go, with their part of the cache."""
         if len(staying) == len(self.rows):
             return
-        self.rows = [self.rows[at] for at in staying]
         if not staying:
-            self._cache = self._newest = None
+            self.rows, self._slots, self._newest = [], None, None
             return
-        assert self._cache is not None and self._newest is not None
-        lengths = [row.cached for row in self.rows]
-        self._cache = rearranged([(self._cache, staying)], lengths, ROOM)
-        self._newest = self._newest[torch.tensor(staying, device=self._newest.device)]
+        assert self._slots is not None and self._newest is not None
+        order = self._slots.keep(staying)
+        self.rows = [self.rows[at] for at in order]
+        self._newest = self._newest[torch.tensor(order, device=self._newest.device)]
 
     def _say(self, rows: list[Row], logits: torch.Tensor) -> Drawn:
         """Draw the next token of each row and tell who waits for it."""
+        logits = self._unending(rows, logits)
         drawn = draw(logits, [row.request.sampling for row in rows], [row.random for row in rows])
         for at, row in enumerate(rows):
             if not drawn.finite[at]:
                 _end(row, "error", "the model's numbers overflowed: its logits are not finite; use bfloat16 or float32")
                 continue
-            token = drawn.numbers[at]
-            ended = token in self._ends or token in row.request.sampling.ends
-            full = len(row.text.tokens) + 1 >= row.request.sampling.max_tokens
+            token, sampling = drawn.numbers[at], row.request.sampling
+            ended = token in self._ends or token in sampling.ends
+            full = len(row.text.tokens) + 1 >= sampling.max_tokens
             text = row.text.add(token, last=ended or full)
             if not ended or text:
                 row.request.emit(_piece(row, text, drawn, at))
@@ -114,6 +117,16 @@ class Batch:
             elif full:
                 _end(row, "length")
         return drawn
+
+    def _unending(self, rows: list[Row], logits: torch.Tensor) -> torch.Tensor:
+        """Logits under which no answer ends that is to go on up to its limit."""
+        endless = [at for at, row in enumerate(rows) if row.request.sampling.endless]
+        if endless:
+            logits = logits.clone()
+            for at in endless:
+                ends = sorted(self._ends.union(rows[at].request.sampling.ends))
+                logits[at, ends] = torch.finfo(logits.dtype).min
+        return logits
 
 
 def _piece(row: Row, text: str, drawn: Drawn, at: int) -> Piece:

@@ -93,28 +93,37 @@ class Engine:
     def _run(self) -> None:
         with torch.inference_mode():
             while True:
-                newcomers = self._take()
-                if newcomers is None:
+                if not self._wait():
                     return
-                for name, group in _by_method(newcomers):
-                    self._admit(self._batches.setdefault(name, Batch(self.loaded.model, self._ends)), group)
+                self._begin(self._take())
                 for name in list(self._batches):
                     self._step(name)
+                    self._begin(self._take())  # whoever came meanwhile waits for one method's token, not for all
 
-    def _take(self) -> list[Request] | None:
-        """Requests to begin with now; waits while there is nothing to do. None: closed, and all is answered."""
+    def _wait(self) -> bool:
+        """Wait while there is nothing to do; False: closed, and all is answered."""
         with self._changed:
             while not self._waiting and not self.running:
                 if self._closing:
-                    return None
+                    return False
                 self._changed.wait()
-            taken: list[Request] = []
-            while self._waiting and len(taken) + self.running < self.most_rows:
-                taken.append(self._waiting.popleft())
-        for request in taken:
-            if request.cancelled:
-                request.emit(End("cancelled"))
-        return [request for request in taken if not request.cancelled]
+        return True
+
+    def _begin(self, newcomers: list[Request]) -> None:
+        for name, group in _by_method(newcomers):
+            self._admit(self._batches.setdefault(name, Batch(self.loaded.model, self._ends)), group)
+
+    def _take(self) -> list[Request]:
+        """Requests to begin with now. Those whose client has gone leave the queue."""
+        with self._changed:
+            gone = [request for request in self._waiting if request.cancelled]
+            if gone:
+                self._waiting = deque(request for request in self._waiting if not request.cancelled)
+            room = max(0, self.most_rows - self.running)
+            taken = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
+        for request in gone:
+            request.emit(End("cancelled"))
+        return taken
 
     def _admit(self, batch: Batch, requests: list[Request]) -> None:
         """Prefill newcomers and let them join; where together they cannot, each by itself."""
@@ -127,7 +136,10 @@ class Engine:
             else:
                 requests[0].emit(failure(error))
             return
-        batch.join(rows, cache, logits)
+        try:
+            batch.join(rows, cache, logits)
+        except Exception as error:
+            batch.fail_newcomers(rows, failure(error).error)
 
     def _prefill(self, requests: list[Request]) -> tuple[list[Row], Any, torch.Tensor]:
         model, method = self.loaded.model, requests[0].reduction

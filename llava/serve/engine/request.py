@@ -21,6 +21,7 @@ class Sampling:
         seed: of this answer's draws; the same seed draws the same answer, whatever else is being answered.
         stop: texts that end the answer; they are not part of it.
         ends: ids that end it, besides the checkpoint's own.
+        endless: ids that would end it are not drawn; its limit and stop texts do: for measuring.
         logprobs: how many of the likeliest tokens to report at each place; None: no log-probabilities at all.
     """
 
@@ -31,6 +32,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
     ends: tuple[int, ...] = ()
+    endless: bool = False
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:

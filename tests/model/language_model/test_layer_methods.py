@@ -13,7 +13,7 @@ from llava.model.generation import static_decoder, static_step
 from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
 from llava.model.trace import Trace
 from llava.reduction import Reduction, create
-from llava.serve.engine.rows import rearranged
+from llava.serve.engine.rows import packed
 
 PAIRS = {"dominant": 20, "contextual": 6, "layer_list": [2, 4], "image_token_list": [[10, 4], [4, 2]]}
 PYRAMID = {"layer_list": [2, 4], "image_token_ratio_list": [0.5, 0.2]}
@@ -151,7 +151,7 @@ def test_rows_that_come_and_go_keep_their_positions(model: LlavaLlamaForCausalLM
     own = [model.prefill([prefix], [ids], method) for prefix, ids in zip(prefixes, asked)]
     text = model.prefill([None], [PROMPTS[2]], method)
     everyone = [*own, text]
-    joined = rearranged([(cache, [0]) for cache, _, _ in everyone], [row for _, _, [row] in everyone], 4)
+    joined = packed([(cache, [0]) for cache, _, _ in everyone], [row for _, _, [row] in everyone]).cache
     together = logits_of(model, joined, torch.cat([first for _, first, _ in everyone]), 3)
     for number, (cache, first, _) in enumerate(everyone):
         for wanted, got in zip(logits_of(model, cache, first, 3), together):
