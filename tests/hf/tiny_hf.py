@@ -101,12 +101,28 @@ def qwen3(seed: int = 0) -> Any:
     return shaken(transformers.Qwen3VLForConditionalGeneration(config), seed)
 
 
+def internvl(seed: int = 0, **text: Any) -> Any:
+    """Tiles of 8 x 8 patches, merged to 4 x 4 tokens."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
+    tower = transformers.InternVLVisionConfig(**sizes, image_size=[56, 56], patch_size=[7, 7], use_qk_norm=True)
+    words = (transformers.Qwen3Config if text else transformers.Qwen2Config)(**_text(**text))
+    config = transformers.InternVLConfig(
+        vision_config=tower, text_config=words, image_token_id=PICTURE, image_seq_length=16, tie_word_embeddings=False
+    )
+    model = shaken(transformers.InternVLForConditionalGeneration(config), seed)
+    with torch.no_grad():
+        model.lm_head.weight[PICTURE:] = 0  # or this model would say so itself
+    return model
+
+
 BY_HAND = {"llava": llava, "qwen2": qwen2, "qwen2_5": qwen2_5, "qwen3": qwen3}
-MODELS = {**BY_HAND, "llava_next": llava_next, "onevision": onevision}
+MODELS = {**BY_HAND, "llava_next": llava_next, "onevision": onevision, "internvl": internvl}
 # Rows and columns of patches of the pictures of a test, for models that take any size.
 # Heights and widths in pixels of those for models that see tiles.
 SIZES = ((84, 160), (150, 90), (84, 160), (168, 168))
 GRIDS = ((8, 12), (12, 8), (8, 12), (6, 10))
+# Tiles of those for InternVL, the thumbnail among them.
+TILES = (3, 1, 3, 2)
 
 
 def picture(model: Any, number: int) -> tuple[dict[str, torch.Tensor], int]:
@@ -116,6 +132,9 @@ def picture(model: Any, number: int) -> tuple[dict[str, torch.Tensor], int]:
         high, wide = GRIDS[number % len(GRIDS)]
         pixels = torch.randn(high * wide, 3 * 2 * 14 * 14, generator=draw)
         return {"pixel_values": pixels, "image_grid_thw": torch.tensor([[1, high, wide]])}, high * wide // 4
+    if hasattr(model.config, "downsample_ratio"):
+        tiles = TILES[number % len(TILES)]
+        return {"pixel_values": torch.randn(tiles, 3, 56, 56, generator=draw)}, 16 * tiles
     if not hasattr(model.config, "image_grid_pinpoints"):
         return {"pixel_values": torch.randn(1, 3, 84, 84, generator=draw)}, 36
     size = SIZES[number % len(SIZES)]

@@ -18,6 +18,7 @@ from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.rules.hiprune import hiprune_kept
 from llava.reduction.schedule import per_view
 from llava.reduction.selection import Selection
+from llava.reduction.stages import row_width
 
 PUBLISHED_LAYER, PUBLISHED_DEPTH = 9, 24
 
@@ -45,9 +46,8 @@ class HiPrune(Reduction):
     def at_encoder(self, evidence: EncoderEvidence) -> Selection:
         late = evidence.received_from_all()
         middle = evidence.layer(self.object_layer - 1).received_from_all()
-        patches = evidence.lengths[0]
-        count = min(self.retention, patches)
-        kept, _ = hiprune_kept(middle, late, count, round(patches**0.5), self.alpha)
+        count = min(self.retention, evidence.lengths[0])
+        kept, _ = hiprune_kept(middle, late, count, row_width(evidence), self.alpha)
         return Selection(kept, (count,) * len(kept), late)
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
