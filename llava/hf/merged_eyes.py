@@ -39,10 +39,10 @@ class MergedSeeing(Seeing):
         # transformers does the same with both; Qwen3-VL's own call for videos would come back here.
         whole: Any = super(MergedSeeing, clone(self, visual=visual))
         made = whole.get_image_features(pixels, grids, **kwargs)
-        each = grids.repeat_interleave(grids[:, 0].to(grids.device), dim=0)  # a pair of frames: 1, rows, columns
+        each = grids.repeat_interleave(grids[:, 0], dim=0)
+        each[:, 0] = 1  # a pair of frames by itself
         shapes = [
-            (rows // visual.spatial_merge_size, cols // visual.spatial_merge_size)
-            for rows, cols in each[:, 1:].tolist()
+            (high // visual.spatial_merge_size, wide // visual.spatial_merge_size) for _, high, wide in each.tolist()
         ]
         counts = tuple(rows * cols for rows, cols in shapes)
         if not plan.acts_before:

@@ -64,10 +64,11 @@ class Reduced:
             kwargs["past_key_values"] = PromptCache(self.config.get_text_config(decoder=True))
         elif cache is not None and hasattr(call.model, "rope_deltas"):
             call.model.rope_deltas = getattr(cache, "rope_deltas", None)
-        if cache is not None and is_filled(cache):
-            kwargs = of_new_turn(call, kwargs, ids, cache.get_seq_length(), self.__dict__["_plan"])
+        past = cache.get_seq_length() if cache is not None and is_filled(cache) else 0
+        if past:
+            kwargs = of_new_turn(call, kwargs, ids, past, self.__dict__["_plan"])
         if isinstance(ids, torch.Tensor):
-            note.prompt = ids.cpu()  # some encode the pictures before the first call
+            note.prompt = ids[:, past:].cpu()  # some encode the pictures before the first call
         return call.generate(*args, **kwargs)
 
     def forward(self, *args: Any, trace: Trace | None = None, **kwargs: Any) -> Any:
@@ -150,8 +151,8 @@ def _with_loss(call: Any, note: Note, args: tuple[Any, ...], kwargs: dict[str, A
     named = inspect.signature(type(call).forward).parameters
     more = {name: value for name, value in given.items() if name not in named}
     sizes = {"vocab_size": call.config.get_text_config(decoder=True).vocab_size}
-    made["loss"] = call.loss_function(logits=made.logits, labels=note.labels, **sizes, **more)
-    return made if as_object else made.to_tuple()
+    loss = call.loss_function(logits=made.logits, labels=note.labels, **sizes, **more)
+    return type(made)(loss=loss, **made) if as_object else (loss, *made.to_tuple())
 
 
 def _wants_cache(model: Any, given: dict[str, Any]) -> bool:

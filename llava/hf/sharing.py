@@ -74,7 +74,7 @@ def asked(model: Any, prefix: ImagePrefix, questions: Sequence[Any], kwargs: dic
     copies = max(int(kwargs.get(name, getattr(config, name)) or 1) for name in ("num_beams", "num_return_sequences"))
     room = width + int(kwargs.get("max_new_tokens") or 0)
     given = {"input_ids": ids, "attention_mask": torch.tensor(real, device=device)}
-    made = model.generate(**given, past_key_values=_spread(prefix.cache, len(rows) * copies, room), **kwargs)
+    made = model.generate(**given, past_key_values=_spread(prefix.cache, len(rows), copies, room), **kwargs)
     if isinstance(made, torch.Tensor):
         return made[:, ids.shape[1] :]
     made.sequences = made.sequences[:, ids.shape[1] :]
@@ -86,8 +86,13 @@ def _after(start: list[int], question: list[int]) -> list[int]:
     return question[len(start) :] if question[: len(start)] == start else question
 
 
-def _spread(cache: PromptCache, rows: int, room: int) -> PromptCache:
-    """The cache of one row as that of several, which share its tensors until they grow."""
+def _spread(cache: PromptCache, prompts: int, copies: int, room: int) -> PromptCache:
+    """The cache of one row as that of several, which share its tensors until they grow.
+
+    Args:
+        copies: of each prompt, for beams or several answers; transformers makes them of all but the cache.
+    """
+    rows = prompts * copies
     made = PromptCache(cache._config, room)
     made.open([(stage.first, stage.stop) for stage in cache.stages], cache.keeps_positions)
     made.dropped = cache.dropped
@@ -97,5 +102,5 @@ def _spread(cache: PromptCache, rows: int, room: int) -> PromptCache:
     for stage, held in zip(made.stages, cache.stages):
         stage.filler = None if held.filler is None else held.filler.expand(rows, -1)
     if cache.rope_deltas is not None:
-        made.rope_deltas = cache.rope_deltas.expand(rows, -1)
+        made.rope_deltas = cache.rope_deltas.expand(prompts, -1)
     return made

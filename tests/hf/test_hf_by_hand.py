@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from by_hand import decoder
-from encoders_by_hand import llava_tokens, qwen_tokens
+from encoders_by_hand import intern_tokens, llava_tokens, qwen_tokens
 from tiny_hf import BY_HAND, GRIDS, PICTURE, inputs
 
 import llava.hf
@@ -23,6 +23,8 @@ def expected(model: Any, given: dict[str, torch.Tensor], first: tuple[int, int],
         named = {name: given[name] for name in ("mm_token_type_ids", "image_grid_thw")}
         whole = model.model.get_rope_index(given["input_ids"], **named)[0][:, 0].T
         positions = torch.cat([whole[:start], whole[start:][sources], whole[places[-1] + 1 :]])
+    elif hasattr(model.config, "downsample_ratio"):
+        tokens, sources, deep = intern_tokens(model, given["pixel_values"], *first)
     else:
         tokens, sources, deep = llava_tokens(model, given["pixel_values"][0], *first)
     table = model.get_input_embeddings()

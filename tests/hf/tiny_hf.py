@@ -115,8 +115,8 @@ def internvl(seed: int = 0, **text: Any) -> Any:
     return model
 
 
-BY_HAND = {"llava": llava, "qwen2": qwen2, "qwen2_5": qwen2_5, "qwen3": qwen3}
-MODELS = {**BY_HAND, "llava_next": llava_next, "onevision": onevision, "internvl": internvl}
+BY_HAND = {"llava": llava, "qwen2": qwen2, "qwen2_5": qwen2_5, "qwen3": qwen3, "internvl": internvl}
+MODELS = {**BY_HAND, "llava_next": llava_next, "onevision": onevision}
 # Rows and columns of patches of the pictures of a test, for models that take any size.
 # Heights and widths in pixels of those for models that see tiles.
 SIZES = ((84, 160), (150, 90), (84, 160), (168, 168))
@@ -168,3 +168,33 @@ def inputs(model: Any, rows: list[list[int]], seed: int = 1) -> dict[str, torch.
     if "image_grid_thw" in given:
         given["mm_token_type_ids"] = (table == PICTURE).int()
     return given
+
+
+def video(model: Any, number: int, pairs: int = 2) -> tuple[dict[str, torch.Tensor], list[int]]:
+    """One video of Qwen's as a processor gives it, and the tokens of each pair of its frames."""
+    frames = [picture(model, number + 10 * at) for at in range(pairs)]
+    _, high, wide = frames[0][0]["image_grid_thw"][0].tolist()
+    draw = torch.Generator().manual_seed(500 + number)
+    pixels = torch.randn(pairs * high * wide, 3 * 2 * 14 * 14, generator=draw)
+    made = {"pixel_values_videos": pixels, "video_grid_thw": torch.tensor([[pairs, high, wide]])}
+    return made, [high * wide // 4] * pairs
+
+
+def video_inputs(model: Any, rows: list[int], pairs: int = 2) -> dict[str, torch.Tensor]:
+    """Prompts padded on the left with a video each; Qwen3-VL has a time before each pair of frames."""
+    prompts, seen = [], []
+    for number, one in enumerate(rows):
+        made, counts = video(model, one, pairs)
+        seen.append(made)
+        ids = [5 + number] * (3 + 2 * number)
+        if "Qwen3" in type(model).__name__:
+            for at, count in enumerate(counts):
+                ids += [20 + at, START, *[VIDEO] * count, END]
+        else:
+            ids += [START, *[VIDEO] * sum(counts), END]
+        prompts.append([*ids, 30, 31, 32])
+    width = max(map(len, prompts))
+    table = torch.tensor([[PAD] * (width - len(ids)) + ids for ids in prompts])
+    given = {key: torch.cat([made[key] for made in seen]) for key in seen[0]}
+    mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])
+    return {**given, "input_ids": table, "attention_mask": mask, "mm_token_type_ids": 2 * (table == VIDEO).int()}
