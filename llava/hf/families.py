@@ -7,7 +7,7 @@ from typing import Any
 
 import transformers
 
-from llava.errors import InputError
+from llava.errors import InputError, shown
 from llava.hf.llava_eyes import LlavaSeeing, clip_geometry
 from llava.hf.merged_eyes import DeepSeeing, MergedSeeing, check_layers, layers_to_look_at
 from llava.hf.mrope import MRopeEntering
@@ -145,6 +145,17 @@ FAMILIES = {
 def supported() -> list[str]:
     """The names of transformers' classes that can be reduced."""
     return sorted(FAMILIES)
+
+
+def methods(name: str) -> list[str]:
+    """The methods there are for a class of transformers.
+
+    Raises:
+        InputError: for a class that cannot be reduced.
+    """
+    if name not in FAMILIES:
+        raise InputError(f"the class must be one that can be reduced: got {shown(name)}, expected one of {supported()}")
+    return FAMILIES[name].methods()
 
 
 def family_of(model: Any) -> Family:
