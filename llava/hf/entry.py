@@ -49,6 +49,8 @@ def enter(note: Note, embeds: torch.Tensor, mask: torch.Tensor | None, cache: Pr
     entered = Entered(embeds, Layout(given.lengths))
     if prompt is not None:
         entered = _with_pictures(note, embeds, prompt, given.lengths)
+        if note.trace is not None:
+            note.trace.layout = entered.layout
     columns = entered.columns
     if order is not None:
         columns = order if columns is None else order.take_along_dim(columns, dim=1)

@@ -32,7 +32,8 @@ class MergedSeeing(Seeing):
 
     def _see(self, pixels: torch.Tensor, grids: torch.Tensor, token: int, kwargs: dict[str, Any]) -> Any:
         note: Note = self.__dict__["note"]
-        plan, seen = note.plan, {}
+        plan = note.plan
+        seen: dict[int, Watched] = {}
         visual, main = self.visual, last_whole_block(self.visual)  # type: ignore[attr-defined]
         if plan.acts_before:
             visual, seen = watched(visual, "blocks", (main, *plan.inside.encoder_layers))

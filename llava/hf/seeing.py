@@ -19,8 +19,10 @@ class Seeing:
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """transformers' call."""
         host: Any = super().forward
-        given = inspect.signature(host).bind(*args, **kwargs).arguments
-        given = {**given.pop("kwargs", {}), **given}
+        given = kwargs
+        if args:
+            named = inspect.signature(host).bind(*args, **kwargs).arguments
+            given = {**named.pop("kwargs", {}), **named}
         note: Note = self.__dict__["note"]
         cache = given.get("past_key_values")
         encoded = given.get("mm_encoder_outputs") or {}

@@ -63,7 +63,8 @@ class TiledSeeing(Seeing):
         token, tower, plan = host.config.image_token_id, host.vision_tower, note.plan
         named = kwargs.get("vision_feature_layer", args[0] if args else None)
         layer = host.config.vision_feature_layer if named is None else named
-        main, seen = feature_block(len(tower.encoder.layer), layer), {}
+        main = feature_block(len(tower.encoder.layer), layer)
+        seen: dict[int, Watched] = {}
         if plan.acts_before:
             tower, seen = watched(tower, "encoder.layer", (main, *plan.inside.encoder_layers))
         whole: Any = super(TiledSeeing, clone(self, vision_tower=tower))

@@ -7,7 +7,12 @@ SHORT = {name: name.removesuffix("ForConditionalGeneration") for name in FAMILIE
 
 
 # Why a method that does not read the question is refused; `llava.hf.families` says it at length.
-SHORTLY = {"downsample": "a square picture", "pool": "square views", "prumerge": "a [CLS]", "tome": "the tower's patches"}
+SHORTLY = {
+    "downsample": "a square picture",
+    "pool": "square views",
+    "prumerge": "a [CLS]",
+    "tome": "the tower's patches",
+}
 
 
 def table() -> str:

@@ -68,6 +68,8 @@ def wider(name: str) -> Any:
     text, vision = config.text_config, config.vision_config
     text.hidden_size, text.num_attention_heads = 64, 4
     vision.hidden_size = vision.intermediate_size = 64
+    if hasattr(text, "head_dim"):
+        text.head_dim = 16
     if hasattr(vision, "out_hidden_size"):
         vision.out_hidden_size = 64
         text.rope_parameters["mrope_section"] = [2, 3, 3]

@@ -1,6 +1,5 @@
 """Videos of Qwen's models: each pair of frames is reduced as a picture, at its own time."""
 
-
 import pytest
 import torch
 from by_hand import decoder
