@@ -61,6 +61,7 @@ class Note:
         plan: the method.
         pictures: by the id of their placeholder, set by `get_image_features` and `get_video_features`.
         prompt: (B, T) int64 on the CPU, the ids of a prompt with pictures that is being filled in; None in decoding.
+        asked: (B, T) int64 on the CPU, the prompts that `generate` was given, before beams repeat them.
         labels: (B, T) int64 of a prompt, and after the call those of the tokens that are left.
         trace: filled in where given.
     """
@@ -68,5 +69,6 @@ class Note:
     plan: Plan
     pictures: dict[int, Pictures] = field(default_factory=dict)
     prompt: torch.Tensor | None = None
+    asked: torch.Tensor | None = None
     labels: torch.Tensor | None = None
     trace: Trace | None = None

@@ -40,7 +40,8 @@ def reduce(model: Any, method: Any, retain: float | int | None = None, **setting
     base = model.__dict__.get("_given", model)  # of a reduced model its original is reduced
     family = family_of(base)
     plan = family.plan(base, method, retain, settings)
-    made = clone(base, _reduced_class(type(base)))
+    kind: Any = type(base)
+    made = clone(base, _reduced_class(kind))
     made.__dict__.update(_given=base, _plan=plan, _family=family)
     return made
 
@@ -68,7 +69,7 @@ class Reduced:
         if past:
             kwargs = of_new_turn(call, kwargs, ids, past, self.__dict__["_plan"])
         if isinstance(ids, torch.Tensor):
-            note.prompt = ids[:, past:].cpu()  # some encode the pictures before the first call
+            note.asked = note.prompt = ids[:, past:].cpu()  # some encode the pictures before the first call
         return call.generate(*args, **kwargs)
 
     def forward(self, *args: Any, trace: Trace | None = None, **kwargs: Any) -> Any:

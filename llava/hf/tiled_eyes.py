@@ -68,15 +68,32 @@ class TiledSeeing(Seeing):
         if plan.acts_before:
             tower, seen = watched(tower, "encoder.layer", (main, *plan.inside.encoder_layers))
         whole: Any = super(TiledSeeing, clone(self, vision_tower=tower))
+        prompt, copies = note.prompt, _copies(note.asked, token, tile_tokens(host), len(pixel_values))
+        if copies > 1:
+            prompt, pixel_values = note.asked, pixel_values[::copies]
         made = whole.get_image_features(pixel_values, *args, **kwargs)
-        tiles = tiles_of(note.prompt, token, made.pooler_output)
+        tiles = tiles_of(prompt, token, made.pooler_output)
         counts = tuple(count * made.pooler_output.shape[1] for count in tiles)
         entering = None
         if plan.acts_before:
             asking = _Tiles(made.pooler_output, tiles, seen, main, pixel_values)
             entering = entering_of(asking, len(tiles), plan.before, ())
         note.pictures[token] = Pictures(counts, entering)
+        if copies > 1 and prompt is not None:
+            made.pooler_output = _repeated(made.pooler_output, prompt, token, copies)
         return made
+
+
+def _copies(asked: torch.Tensor | None, token: int, each: int, tiles: int) -> int:
+    """How often older releases of transformers (5.17) repeated each tile for beams, which tears pictures apart."""
+    own = 0 if asked is None else int((asked == token).sum()) // each
+    return tiles // own if own and tiles % own == 0 else 1
+
+
+def _repeated(features: torch.Tensor, prompt: torch.Tensor, token: int, copies: int) -> torch.Tensor:
+    """(tiles, n, D) -> (tiles * copies, n, D), those of each prompt repeated one after the other."""
+    counts = ((prompt == token).sum(dim=1) // features.shape[1]).tolist()
+    return torch.cat([own.repeat(copies, 1, 1) for own in features.split(counts)])
 
 
 def tiles_of(prompt: torch.Tensor | None, token: int, features: torch.Tensor) -> list[int]:

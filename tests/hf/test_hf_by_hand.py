@@ -6,7 +6,7 @@ import pytest
 import torch
 from by_hand import decoder
 from encoders_by_hand import intern_tokens, llava_tokens, qwen_tokens
-from tiny_hf import BY_HAND, GRIDS, PICTURE, inputs
+from tiny_hf import BY_HAND, GRIDS, PICTURE, inputs, internvl
 
 import llava.hf
 
@@ -57,6 +57,16 @@ def test_visiondrop(name: str) -> None:
         given = inputs(model, [[picture]], seed=picture)
         wanted = expected(model, given, (9, 3), stages=True)
         torch.testing.assert_close(reduced(**given).logits[0, -1], wanted, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_internvl_over_qwen3() -> None:
+    """Whose queries and keys pass a norm of their own before they are rotated."""
+    model = internvl(head_dim=8)
+    schedule = {"layer_list": LAYERS, "image_token_list": [list(pair) for pair in PAIRS]}
+    reduced = llava.hf.reduce(model, "visiondrop", dominant=9, contextual=3, **schedule)
+    given = inputs(model, [[1]])
+    torch.testing.assert_close(reduced(**given).logits[0, -1], expected(model, given, (9, 3), True), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["qwen2", "qwen2_5", "qwen3"])
