@@ -178,6 +178,10 @@ def tokenizer_image_token(
         raise InputError(f"a prompt must be a text: got {shown(prompt)}; tokenise prompts one by one")
     if return_tensors not in (None, "pt"):
         raise InputError(f"return_tensors must be None (a list) or 'pt' (a torch tensor): got {return_tensors!r}")
+    mark = getattr(tokenizer, "picture_token_id", None)
+    if mark is not None:  # of a checkpoint in transformers' layout, whose tokenizer cuts at the picture's own token
+        ids = [image_token_index if token == mark else token for token in tokenizer(prompt).input_ids]
+        return ids if return_tensors is None else torch.tensor(ids, dtype=torch.long)
     pieces = [list(tokenizer(text).input_ids) for text in prompt.split(DEFAULT_IMAGE_TOKEN)]
     bos = [tokenizer.bos_token_id]
     ids = pieces[0]

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from llava.conversation import Conversation
 from llava.errors import InputError
 from llava.eval.curve import build_parser as curve_parser
 from llava.eval.curve import read_benchmark
@@ -81,7 +82,7 @@ def benchmarks_of(args: argparse.Namespace) -> list[argparse.Namespace]:
     return each
 
 
-def measure(args: argparse.Namespace, loaded: Loaded, conv_mode: str) -> Board:
+def measure(args: argparse.Namespace, loaded: Loaded, conv_mode: str | Conversation) -> Board:
     """One benchmark under every method and budget."""
     questions, records = read_benchmark(args)
     runs, unreached = plan_runs(loaded.model.geometry, dict.fromkeys(args.methods), args.divisors, args.seeds)

@@ -21,7 +21,7 @@ from llava.conversation import get_conv_template
 from llava.conversation_choice import AUTO
 from llava.errors import InputError, shown
 from llava.eval.runs.command import Parser, run
-from llava.eval.runs.conv_mode import add_conv_mode, infer_conv_mode
+from llava.eval.runs.conv_mode import Usual, add_conv_mode, infer_conv_mode
 from llava.eval.runs.loading import load_model
 from llava.eval.runs.options import (
     add_method_options,
@@ -114,7 +114,8 @@ def eval_model(args: Any) -> str:
     inferred = infer_conv_mode(get_model_name_from_path(args.model_path))
     if args.conv_mode not in (None, AUTO, inferred):
         print(f"conversation mode {args.conv_mode} as asked for; the model's name suggests {inferred}", file=sys.stderr)
-    args.conv_mode = conversation_from(argparse.Namespace(**vars(args) | {"conv_mode": args.conv_mode or inferred}))
+    named = {"conv_mode": args.conv_mode or Usual(inferred)}
+    args.conv_mode = conversation_from(argparse.Namespace(**vars(args) | named))
     conversation = get_conv_template(args.conv_mode)
     seen = shown_to(args)
     config = read_config(args.model_path)

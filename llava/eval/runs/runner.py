@@ -9,12 +9,13 @@ from typing import Any
 import shortuuid
 from tqdm import tqdm
 
+from llava.conversation import Conversation
 from llava.errors import InputError
 from llava.eval.files import skipped_because
 from llava.eval.runs.answering import Answering
 from llava.eval.runs.answers import AnswersFile
 from llava.eval.runs.command import Parser, at_least
-from llava.eval.runs.conv_mode import add_conv_mode
+from llava.eval.runs.conv_mode import add_conv_mode, template_settings
 from llava.eval.runs.identity import checkpoint_digest, pictures_digests
 from llava.eval.runs.inputs import PreparedQuestions, planned_batches
 from llava.eval.runs.loading import Loaded, load_model
@@ -31,6 +32,7 @@ from llava.eval.runs.options import (
 )
 from llava.eval.runs.ordered import OrderedAnswers
 from llava.eval.runs.plan import first_uses, image_key, plan_apart
+from llava.eval.runs.preprocessing import picture_changes
 from llava.eval.runs.questions import Question, check_questions, chunk, render
 from llava.eval.runs.reporting import schedule_report, show_answers, tell_what_was_skipped
 from llava.eval.runs.schedules import Schedule, schedules_of
@@ -67,14 +69,18 @@ def add_runner_options(parser: Parser, questions: str, conv_mode: str = "llava_v
 
 
 def run_questions(
-    args: argparse.Namespace, questions: list[Question], conv_mode: str, already_cut: bool = False, **own_settings: Any
+    args: argparse.Namespace,
+    questions: list[Question],
+    conv_mode: str | Conversation,
+    already_cut: bool = False,
+    **own_settings: Any,
 ) -> None:
     """Answer questions into `args.answers_file`.
 
     Args:
         args: parsed `add_runner_options`.
         questions: all of them; the chunk is cut here, unless they are the chunk.
-        conv_mode: a known conversation mode.
+        conv_mode: a known conversation mode, or a conversation that is written otherwise.
         already_cut: `questions` are those of the chunk.
         own_settings: of the particular runner, where answers depend on them.
     """
@@ -123,16 +129,18 @@ def _check_apart(answers_file: str, question_file: str) -> None:
         raise InputError(f"answers go to a file of their own: '{answers_file}' is the question file; name another one")
 
 
-def _settings(args: argparse.Namespace, conv_mode: str, method: Reduction, tower: str | None) -> dict[str, Any]:
+def _settings(
+    args: argparse.Namespace, conv_mode: str | Conversation, method: Reduction, tower: str | None
+) -> dict[str, Any]:
     """What the answers depend on; batch size and device are not in it, so a run may continue on another machine."""
     names = ["model_path", "model_base", "image_folder", "question_file", "num_chunks", "chunk_idx", "temperature"]
     names += ["top_p", "num_beams", "max_new_tokens", "seed", "dtype", "load_8bit", "load_4bit"]
-    chosen = {name: getattr(args, name) for name in names}
+    chosen = {name: getattr(args, name) for name in names} | picture_changes(args)
     return chosen | {
         "question_file_sha256": file_digest(args.question_file, "a question file"),
         "checkpoint_sha256": checkpoint_digest(args.model_path, tower),
         "base_sha256": checkpoint_digest(args.model_base) if args.model_base is not None else None,
-        "conv_mode": conv_mode,
+        **template_settings(conv_mode),
         "method": name_of(method),
         "settings": written_settings(method),
     }

@@ -39,7 +39,7 @@ class Settings:
     """
 
     name: str
-    conv_mode: str
+    conv_mode: str | Conversation
     reduction: Reduction
     keys: tuple[str, ...] = ()
     most_bytes: int = 32 * 2**20

@@ -16,7 +16,7 @@ class Prompt:
     urls: tuple[str, ...]
 
 
-def prompt_of(messages: list[Message], conv_mode: str, start_end: bool) -> Prompt:
+def prompt_of(messages: list[Message], conv_mode: str | Conversation, start_end: bool) -> Prompt:
     """Write messages down under a template; a system message takes the place of the template's own.
 
     Args:
