@@ -88,9 +88,7 @@ def add_method_options(parser: Parser) -> None:
     group.add_argument("--method", choices=available(), help="unset: the one whose flags are given, or none")
     for flag, name in SWITCHES.items():
         group.add_argument(f"--{flag}", action="store_true", help=f"--method {name}, as its published scripts say it")
-    average = (
-        "average image tokens per LLM layer, or a share of a picture's own as in 11.1%%; the method's schedule, scaled"
-    )
+    average = "average image tokens per LLM layer, or 11.1%% of a picture's own; the method's schedule, scaled"
     group.add_argument("--retain", type=budget, metavar="N", help=average)
     as_published = "the settings published for LLaVA-1.5 at that budget, whatever they come to"
     group.add_argument("--preset", choices=PRESETS, help=as_published)

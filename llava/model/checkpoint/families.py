@@ -37,13 +37,12 @@ FAMILIES = {
 }
 _OLDER = {"llava": "llava_llama"}  # LLaVA's first name for it
 
-_ORIGINAL = "the transformers layout (llava-hf), and only LLaVA's original layout is read; use "
 # What people have and cannot load here: what it is, and the nearest thing that works.
 _ELSEWHERE = {
-    "llava": _ORIGINAL + "the liuhaotian/ checkpoint of the same name",
-    "llava_next": _ORIGINAL + "the liuhaotian/ checkpoint of the same name (llava-v1.6-mistral-7b)",
-    "llava_onevision": _ORIGINAL + "the lmms-lab/ checkpoint of the same name (llava-onevision-qwen2-7b-ov)",
-    "llava_next_video": _ORIGINAL + "the lmms-lab/ checkpoint of the same name (LLaVA-NeXT-Video-7B)",
+    "llava_next_video": (
+        "the transformers layout (llava-hf) of LLaVA-NeXT-Video; use the lmms-lab/ checkpoint of the same name "
+        "(LLaVA-NeXT-Video-7B)"
+    ),
     "video_llava": "Video-LLaVA, which has two towers; use a LLaVA-NeXT or OneVision checkpoint with video frames",
     "vipllava": "ViP-LLaVA, which reads five layers of its tower; use a LLaVA-1.5 checkpoint",
     "llava_gemma": "LLaVA on Gemma; use one on Llama-3 or Qwen2 (lmms-lab/llama3-llava-next-8b, llava_qwen)",
