@@ -69,8 +69,17 @@ def process_images(
         InputError: there is no image or one too large, `image_aspect_ratio` is not known, or pinpoints are missing or
             unusable.
     """
+    _refuse_whole_prompts(image_processor)
     mode, pinpoints = aspect_ratio(model_cfg), getattr(model_cfg, "image_grid_pinpoints", None)
     return _processed(images, image_processor, mode, pinpoints)
+
+
+def _refuse_whole_prompts(processor: Any) -> None:
+    if getattr(processor, "whole_prompts", False):
+        raise InputError(
+            "this model takes a prompt and its pictures together: got the pictures alone; call "
+            "model.generate(**processor(text=prompt, images=pictures)), with <image> in the prompt for each"
+        )
 
 
 def process_prompt_images(
@@ -98,6 +107,7 @@ def process_picture(
     Raises:
         InputError: as `process_images`.
     """
+    _refuse_whole_prompts(image_processor)
     mode, pinpoints = aspect_ratio(model_cfg), getattr(model_cfg, "image_grid_pinpoints", None)
     if beside_others and most_tiles(model_cfg) is not None:
         mode = "pad"

@@ -50,7 +50,10 @@ def enter(note: Note, embeds: torch.Tensor, mask: torch.Tensor | None, cache: Pr
     ]
     if cache is not None:
         cache.dropped += width - entered.layout.width
-    return replace(entered, layout=Layout(entered.layout.lengths, tuple(spans)))
+    made = replace(entered, layout=Layout(entered.layout.lengths, tuple(spans)))
+    if note.trace is not None:
+        note.trace.layout = made.layout
+    return made
 
 
 def _replaced(embeds: torch.Tensor, layout: Layout, pictures: list[int], entering: Entering) -> Entered:

@@ -10,6 +10,7 @@ from llava.conversation_chat import CHAT_TEMPLATE, ChatConversation, chat_conver
 from llava.conversation_choice import AUTO, Signs, contradiction, own_template
 from llava.errors import InputError
 from llava.eval.runs.command import Parser
+from llava.hf.loading_config import host_of
 from llava.mm_utils import get_model_name_from_path
 from llava.model.checkpoint.chat_template import read_chat_template
 from llava.model.checkpoint.config import read_config, read_raw_config, read_stored_config
@@ -54,7 +55,8 @@ def own_chat(model_path: str) -> ChatConversation | None:
         InputError: where it has no chat template.
     """
     folder = Folder(str(model_path))
-    if kind_there(read_stored_config(folder)) is None:
+    raw = read_stored_config(folder)
+    if kind_there(raw) is None and host_of(raw) is None:
         return None
     return chat_conversation(read_chat_template(folder), load_tokenizer(folder.path))
 
