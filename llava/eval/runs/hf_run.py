@@ -15,6 +15,7 @@ from llava.eval.runs.hf_answering import HfAnswering, HfQuestions
 from llava.eval.runs.identity import checkpoint_digest
 from llava.eval.runs.options import DTYPES, MethodChoice, batch_size_from, device_from
 from llava.eval.runs.plan import image_key
+from llava.eval.runs.preprocessing import CHECKPOINT
 from llava.eval.runs.questions import FileVideo, Question
 from llava.files.reading import reason
 from llava.hf.description import describe_host
@@ -47,6 +48,41 @@ def reduced_as(model: Any, choice: MethodChoice) -> Any:
     return llava.hf.reduce(model, choice.name, retain=choice.retain, **choice.shared)
 
 
+def check_host(args: argparse.Namespace, choice: MethodChoice) -> None:
+    """Refuse what such a model does not take, before weights are read.
+
+    Raises:
+        InputError: for a checkpoint that cannot be read, options that it does not have, or a method that does not fit.
+    """
+    for name, flag in REFUSED.items():
+        if getattr(args, name, None) not in (None, False):
+            raise InputError(f"{flag} is LLaVA's: got it for '{args.model_path}', a model of transformers' own")
+    if getattr(args, "preprocessing", CHECKPOINT) != CHECKPOINT:
+        raise InputError(
+            f"--preprocessing {args.preprocessing} is for LLaVA in transformers' layout: got it for "
+            f"'{args.model_path}', which has its own way alone; leave the option out"
+        )
+    folder = Folder(str(args.model_path))
+    raw = read_stored_config(folder)
+    host = host_of(raw)
+    assert host is not None, "the caller has looked"
+    config = host_config(raw, host, folder)
+    try:
+        with torch.device("meta"):
+            empty = getattr(transformers, host.model)(config)
+    except DOES_NOT_FIT as error:
+        raise InputError(f"{WHAT} must fit: '{folder.path}' makes no model ({reason(error)})") from error
+    reduced_as(empty, choice)
+
+
+def loaded_as(args: argparse.Namespace, choice: MethodChoice) -> tuple[Any, Any, Any]:
+    """Tokenizer, model under the method, and processor of `add_model_options`."""
+    places = {"device": device_from(args), "load_8bit": args.load_8bit, "load_4bit": args.load_4bit}
+    places |= {"dtype": DTYPES[args.dtype], "attn_implementation": args.attn_implementation}
+    tokenizer, model, processor, _ = load_host(Folder(str(args.model_path)), **places)
+    return tokenizer, reduced_as(model, choice), processor
+
+
 @dataclass(frozen=True)
 class HfRun:
     """A run of a model of transformers' own."""
@@ -61,26 +97,13 @@ class HfRun:
         Raises:
             InputError: for a checkpoint that cannot be read, a method that does not fit it, or videos.
         """
-        for name, flag in REFUSED.items():
-            if getattr(args, name, None) not in (None, False):
-                raise InputError(f"{flag} is LLaVA's: got it for '{args.model_path}', a model of transformers' own")
+        check_host(args, choice)
         video = next((question for question in questions if isinstance(question.image, FileVideo)), None)
         if video is not None:
             raise InputError(
                 f"a model of transformers' own is asked about pictures: {video.where} is about a video; use a "
                 f"LLaVA-NeXT or OneVision checkpoint for videos"
             )
-        folder = Folder(str(args.model_path))
-        raw = read_stored_config(folder)
-        host = host_of(raw)
-        assert host is not None, "the caller has looked"
-        config = host_config(raw, host, folder)
-        try:
-            with torch.device("meta"):
-                empty = getattr(transformers, host.model)(config)
-        except DOES_NOT_FIT as error:
-            raise InputError(f"{WHAT} must fit: '{folder.path}' makes no model ({reason(error)})") from error
-        reduced_as(empty, choice)
         return cls(args, choice)
 
     @property
@@ -100,15 +123,8 @@ class HfRun:
     ) -> tuple[Answering, int]:
         """What answers this run's batches, and that no image prefix is kept; says what was loaded."""
         args = self.args
-        places = {"device": device_from(args), "load_8bit": args.load_8bit, "load_4bit": args.load_4bit}
-        tokenizer, model, processor, _ = load_host(
-            Folder(str(args.model_path)),
-            dtype=DTYPES[args.dtype],
-            attn_implementation=args.attn_implementation,
-            **places,
-        )
-        reduced = reduced_as(model, self.choice)
-        print(describe_host(reduced, processor, self.choice.name, self.choice.retain), flush=True)
+        tokenizer, model, processor = loaded_as(args, self.choice)
+        print(describe_host(model, processor, self.choice.name, self.choice.retain), flush=True)
         data = HfQuestions(questions, tokenizer, processor, model.config, conv_mode)
         padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         generation = sampling | {"pad_token_id": padding, "use_cache": True}
@@ -116,4 +132,4 @@ class HfRun:
         stops = stops_of(get_conv_template(conv_mode).end_mark, tokenizer, model.generation_config)
         keys = [image_key(question) for question in questions]
         size = batch_size_from(args) or AUTO_ROWS
-        return HfAnswering(reduced, data, keys, generation, stops, seed, PrefixStore(0), size), 0
+        return HfAnswering(model, data, keys, generation, stops, seed, PrefixStore(0), size), 0

@@ -18,6 +18,7 @@ from llava.eval.runs.questions import Question
 from llava.eval.runs.video_options import config_changes
 from llava.mm_utils import get_model_name_from_path
 from llava.model.builder import load_pretrained_model
+from llava.model.checkpoint import read_config
 from llava.model.description import describe, tower_place
 from llava.model.generation.stops import Stops, stops_of
 from llava.model.language_model.llava_causal_lm import LlavaCausalLM
@@ -75,6 +76,7 @@ def load_model(args: argparse.Namespace, reduction: Reduction | None = None, fra
         InputError: as `load_pretrained_model`, and for a device that is not there.
     """
     transformers_logging.disable_progress_bar()
+    read_config(args.model_path)  # a model of transformers' own is none that is used here
     tokenizer, model, processor, _ = load_pretrained_model(
         args.model_path,
         args.model_base,

@@ -37,6 +37,11 @@ FAMILIES = {
 }
 _OLDER = {"llava": "llava_llama"}  # LLaVA's first name for it
 
+_OF_TRANSFORMERS = (
+    "a model of transformers' own, which this does not take; ask it with llava.eval.model_vqa, model_vqa_loader, "
+    "model_vqa_mmbench, model_vqa_science or run_llava, or in Python with llava.hf.reduce; here use a LLaVA on Qwen2 "
+    "(lmms-lab/llava-onevision-qwen2-7b-ov)"
+)
 # What people have and cannot load here: what it is, and the nearest thing that works.
 _ELSEWHERE = {
     "llava_next_video": (
@@ -51,18 +56,9 @@ _ELSEWHERE = {
     "llava_phi": "LLaVA on Phi; use one on Qwen2 (lmms-lab/llava-onevision-qwen2-0.5b-ov)",
     "tiny_llava": "TinyLLaVA; use lmms-lab/llava-onevision-qwen2-0.5b-ov",
     "bunny": "Bunny; use lmms-lab/llava-onevision-qwen2-0.5b-ov",
+    **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl"), _OF_TRANSFORMERS),
     **dict.fromkeys(
-        (
-            "qwen2_vl",
-            "qwen2_5_vl",
-            "qwen3_vl",
-            "internvl",
-            "internvl_chat",
-            "mllama",
-            "paligemma",
-            "idefics2",
-            "idefics3",
-        ),
+        ("internvl_chat", "mllama", "paligemma", "idefics2", "idefics3"),
         "no LLaVA; use one on Qwen2 (lmms-lab/llava-onevision-qwen2-7b-ov)",
     ),
 }
