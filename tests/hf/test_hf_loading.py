@@ -199,8 +199,8 @@ SPOILT: dict[str, Callable[[Path], Any]] = {
         '{"image_processor_type": "ViTImageProcessor"}'
     ),
     "processor of texts": lambda f: (f / "preprocessor_config.json").write_text('{"patch_size": "14", "size": "x"}'),
-    "no tokenizer": lambda f: (f / "tokenizer.json").unlink(),
-    "tokenizer is cut off": lambda f: (f / "tokenizer.json").write_text((f / "tokenizer.json").read_text()[:999]),
+    "no tokenizer": lambda f: [file.unlink() for file in f.glob("tokenizer.*")],
+    "tokenizer is cut off": lambda f: [file.write_bytes(file.read_bytes()[:999]) for file in f.glob("tokenizer.*")],
     "no chat template": lambda f: [file.unlink() for file in f.glob("chat_template*")] and _no_chat(f),
     "chat template is none": lambda f: [(f / "chat_template.jinja").write_text("{% for %}")],
     "config is no JSON": lambda f: (f / "config.json").write_text("{"),
@@ -217,6 +217,10 @@ SPOILT: dict[str, Callable[[Path], Any]] = {
     "quantised otherwise": lambda f: reconfigure(f, quantization_config={"quant_method": "gptq", "bits": 4}),
     "end token is a text": lambda f: (f / "generation_config.json").write_text('{"eos_token_id": "end"}'),
 }
+
+
+def _processor(folder: Path, **said: Any) -> None:
+    (folder / "preprocessor_config.json").write_text(json.dumps(said))
 
 
 def _no_chat(folder: Path) -> None:
@@ -267,7 +271,7 @@ def test_other_commands_say_what_to_use(command: str, qwens: dict[str, Path], ca
 def test_what_llava_does_otherwise_is_said_and_offered(
     exported: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    """The hub's own files: CLIP's processor, which crops the centre, and pinpoints in LLaVA's order, read the other way."""
+    """The hub's own files: CLIP's processor, which crops the centre, and pinpoints read the other way round."""
     crop = copied(exported["llava-tiny"], tmp_path / "crop")
     said = json.loads((crop / "preprocessor_config.json").read_text())
     said.pop("do_pad")

@@ -51,7 +51,8 @@ def _load_kind(path: str) -> PreTrainedTokenizerBase:
     kind = settings.get("tokenizer_class") or ("a class of its own" if "auto_map" in settings else None)
     is_llama = kind is None or kind.removesuffix("Fast") == "LlamaTokenizer"
     model, file = find_file(path, "tokenizer.model"), find_file(path, "tokenizer.json")
-    if model and is_llama:
+    written = _transformers_own(path)
+    if model and (is_llama or (written is not None and kind in _GENERIC)):
         return _load(LlamaTokenizer, path, model, {})
     if file is None and kind is not None and kind.removesuffix("Fast") == "Qwen2Tokenizer":
         arguments = qwen_arguments(path)
@@ -63,7 +64,6 @@ def _load_kind(path: str) -> PreTrainedTokenizerBase:
             f"a checkpoint must hold a LLaMA tokenizer (tokenizer.model), a tokenizer.json or Qwen2's vocab.json and "
             f"merges.txt: {shown(path, 300)} has {found}; copy the tokenizer of its base language model there"
         )
-    written = _transformers_own(path)
     if written is None and kind not in _GENERIC and is_converted(_read(file)):
         raise InputError(
             f"a LLaMA tokenizer must come as tokenizer.model: {shown(path, 300)} has a tokenizer.json made of one, "
