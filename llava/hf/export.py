@@ -90,7 +90,7 @@ def export(model: Any, tokenizer: Any, template: Conversation, folder: str) -> N
 
 
 def sentencepiece_settings(tokenizer: LlamaTokenizer, fast: Any) -> dict[str, Any]:
-    """What this project reads beside `tokenizer.model`, which it goes by: SentencePiece writes stray bytes its own way."""
+    """What is read here beside `tokenizer.model`, which goes first: SentencePiece writes stray bytes its own way."""
     added = {
         str(number): {"content": token.content, "special": token.special, "normalized": token.normalized}
         for number, token in fast.added_tokens_decoder.items()
