@@ -253,7 +253,7 @@ def test_pictures_alone_are_refused_for_whole_prompts(qwens: dict[str, Path]) ->
     _, model, processor, _ = load_pretrained_model(str(qwens["qwen2_5"]), None, "x", device="cpu")
     with pytest.raises(InputError, match=r"model.generate\(\*\*processor\(text=prompt, images=pictures\)\)"):
         process_images([open_image(IMAGES / "tall.png")], processor, model.config)
-    with pytest.raises(InputError, match="a place for each of its pictures"):
+    with pytest.raises(InputError, match="a picture must have a place in a prompt: got 1 more"):
         processor(text="Nothing", images=[open_image(IMAGES / "tall.png")])
 
 

@@ -41,6 +41,7 @@ def qwen(folder: Path, name: str, seed: int = 0, older: bool = False) -> Path:
         eos_token_id=[tokenizer.eos_token_id], pad_token_id=tokenizer.pad_token_id
     )
     model.save_pretrained(folder)
+    tokenizer.chat_template = None  # it is the processor's
     tokenizer.save_pretrained(folder)
     if older:
         rename(folder, OLDER)
