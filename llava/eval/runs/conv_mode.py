@@ -1,5 +1,6 @@
 """The conversation template of a command: the one that is named, or for `auto` the checkpoint's own."""
 
+import argparse
 import dataclasses
 import hashlib
 import sys
@@ -46,6 +47,10 @@ def add_conv_mode(parser: Parser, default: str | None = None) -> None:
         f"transformers' layout its chat template, where none is named"
     )
     parser.add_argument("--conv-mode", default=Usual(default) if default else None, metavar="NAME", help=about)
+    usual = "the same, for a checkpoint that has no chat template of its own"
+    parser.add_argument(
+        "--usual-conv-mode", dest="conv_mode", type=Usual, default=argparse.SUPPRESS, metavar="NAME", help=usual
+    )
 
 
 def own_chat(model_path: str) -> ChatConversation | None:

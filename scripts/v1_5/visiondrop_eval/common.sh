@@ -11,7 +11,7 @@
 #                   a schedule of your own, instead of RETAIN
 #   SEED            of the method random                          0
 #   SPLIT           question file without its ending, where a benchmark has several; each script has its default
-#   CONV_MODE       conversation template                         vicuna_v1
+#   CONV_MODE       conversation template                         vicuna_v1, or the checkpoint's chat template
 #   BATCH_SIZE      questions answered together                   1
 #   MAX_NEW_TOKENS  length limit of an answer                     the runner's
 #   MODEL_BASE      base of a LoRA or projector-only checkpoint
@@ -90,7 +90,11 @@ if [[ "$METHOD" != none && (-n "${RETAIN:-}" || -z "$budget") ]]; then
     schedule+=(--retain "$RETAIN")
     budget="_$RETAIN"
 fi
-flags=(--model-path "$CKPT" --conv-mode "${CONV_MODE:-${DEFAULT_CONV_MODE:-vicuna_v1}}" --temperature 0
+template=(--usual-conv-mode "${DEFAULT_CONV_MODE:-vicuna_v1}") # a checkpoint's own chat template goes before it
+if [[ -n "${CONV_MODE:-}" ]]; then
+    template=(--conv-mode "$CONV_MODE")
+fi
+flags=(--model-path "$CKPT" "${template[@]}" --temperature 0
     --method "$METHOD" "${schedule[@]}" --batch-size "${BATCH_SIZE:-1}" --device "${DEVICE:-auto}")
 [[ -z "${MODEL_BASE:-}" ]] || flags+=(--model-base "$MODEL_BASE")
 [[ -z "${MAX_NEW_TOKENS:-}" ]] || flags+=(--max_new_tokens "$MAX_NEW_TOKENS")
