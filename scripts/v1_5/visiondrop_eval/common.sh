@@ -90,10 +90,8 @@ if [[ "$METHOD" != none && (-n "${RETAIN:-}" || -z "$budget") ]]; then
     schedule+=(--retain "$RETAIN")
     budget="_$RETAIN"
 fi
-template=(--usual-conv-mode "${DEFAULT_CONV_MODE:-vicuna_v1}") # a checkpoint's own chat template goes before it
-if [[ -n "${CONV_MODE:-}" ]]; then
-    template=(--conv-mode "$CONV_MODE")
-fi
+template=(--conv-mode "${CONV_MODE:-${DEFAULT_CONV_MODE:-}}")
+[[ -n "${template[1]}" ]] || template=(--usual-conv-mode vicuna_v1) # a checkpoint's chat template goes before it
 flags=(--model-path "$CKPT" "${template[@]}" --temperature 0
     --method "$METHOD" "${schedule[@]}" --batch-size "${BATCH_SIZE:-1}" --device "${DEVICE:-auto}")
 [[ -z "${MODEL_BASE:-}" ]] || flags+=(--model-base "$MODEL_BASE")
