@@ -18,6 +18,7 @@ from llava.eval.runs.published import SWITCHES, named_method, without_whole
 from llava.mm_utils import get_model_name_from_path
 from llava.reduction import Geometry, Reduction, available, create, method_class
 from llava.reduction.paper import PRESETS
+from llava.reduction.resolve import at_budget
 from llava.reduction.schedule import parse_setting
 
 DTYPES = {"auto": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -135,11 +136,11 @@ class MethodChoice:
         if method is None:
             kind = method_class(self.name)
             if self.preset is not None:
-                method = kind.from_preset(self.preset, geometry)
+                method = dataclasses.replace(kind.from_preset(self.preset, geometry), **self.shared)
             else:
                 assert self.retain is not None
-                method = kind.from_budget(in_tokens(self.retain, geometry), geometry)
-            method = dataclasses.replace(method, **self.shared)
+                tokens = in_tokens(self.retain, geometry)
+                method = at_budget(kind.from_budget(tokens, geometry), tokens, self.shared, geometry)
         method.check(geometry)
         return method
 
