@@ -18,6 +18,7 @@ from llava.hf.export_config import PROCESSORS, hf_config, preprocessor
 from llava.model.devices import whole_state
 from llava.model.generation.stops import stops_of
 from llava.model.tokenizers.fast import as_fast
+from llava.model.tokenizers.llama import LlamaTokenizer
 from llava.model.tokenizers.settings import add_settings
 
 VIDEO, PADDING = "<video>", "<pad>"
@@ -73,6 +74,9 @@ def export(model: Any, tokenizer: Any, template: Conversation, folder: str) -> N
         raise unwritable(folder, error) from error
     # As written and with no class that would build the merges anew.
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "padding_side": "left", "chat_template": chat}
+    if isinstance(tokenizer, LlamaTokenizer):
+        tokenizer.save_vocabulary(folder)
+        settings |= sentencepiece_settings(tokenizer, fast)
     add_settings(str(place / "tokenizer_config.json"), settings)
     written = {
         "preprocessor_config.json": preprocessor(model, config),
@@ -83,6 +87,16 @@ def export(model: Any, tokenizer: Any, template: Conversation, folder: str) -> N
     for name, content in written.items():
         write_text(place / name, json.dumps(content, indent=2) + "\n")
     write_text(place / "chat_template.jinja", chat)
+
+
+def sentencepiece_settings(tokenizer: LlamaTokenizer, fast: Any) -> dict[str, Any]:
+    """What is read here beside `tokenizer.model`, which goes first: SentencePiece writes stray bytes its own way."""
+    added = {
+        str(number): {"content": token.content, "special": token.special, "normalized": token.normalized}
+        for number, token in fast.added_tokens_decoder.items()
+    }
+    flags = ("legacy", "add_bos_token", "add_eos_token")
+    return {name: getattr(tokenizer, name) for name in flags} | {"added_tokens_decoder": added}
 
 
 def hf_state(model: Any, rows: int, config: Any) -> dict[str, torch.Tensor]:

@@ -81,6 +81,14 @@ def test_the_curve_is_drawn_from_the_leaderboards_numbers() -> None:
     assert sorted(curve["points"], key=str) == sorted(measured, key=str)
 
 
+def test_what_the_docs_show_of_attention_and_ablations_was_measured() -> None:
+    page = (ROOT / "docs/evaluation.md").read_text().split("**Attention** examines")[1]
+    shown = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| ---")]
+    found = [path.read_text() for stem in ("attention", "ablation_*") for path in (ROOT / "figures").glob(f"{stem}.md")]
+    measured = {line for text in found for line in text.splitlines()}
+    assert len(shown) > 25 and set(shown) <= measured
+
+
 def test_the_model_card_says_what_was_measured() -> None:
     measured = json.loads((ROOT / "figures/shapes_accuracy.json").read_text())
     for label, name in (("all tokens", "none"), ("blind", "blind")):

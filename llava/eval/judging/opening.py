@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llava.conversation import Conversation
 from llava.errors import InputError
 from llava.eval.judging.items import Item, every_nth_picture, questions_of
 from llava.eval.judging.kinds import KINDS, NAMES, RULES, Kind, place_of
@@ -51,7 +52,7 @@ class Opened:
 
     loaded: Loaded
     benchmarks: list[Benchmark]
-    conv_mode: str
+    conv_mode: str | Conversation
     name: str
 
     def prepared(self, benchmark: Benchmark) -> PreparedQuestions:

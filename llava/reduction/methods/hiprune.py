@@ -17,6 +17,7 @@ from llava.reduction.encoder_evidence import EncoderEvidence
 from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.rules.hiprune import hiprune_kept
 from llava.reduction.selection import Selection
+from llava.reduction.stages import row_width
 from llava.reduction.viewwise import Viewwise
 
 PUBLISHED_LAYER, PUBLISHED_DEPTH = 9, 24
@@ -46,9 +47,8 @@ class HiPrune(Viewwise):
     def at_encoder(self, evidence: EncoderEvidence) -> Selection:
         late = evidence.received_from_all()
         middle = evidence.layer(self.object_layer - 1).received_from_all()
-        patches = evidence.lengths[0]
-        count = min(self.retention, patches)
-        kept, _ = hiprune_kept(middle, late, count, round(patches**0.5), self.alpha)
+        count = min(self.retention, evidence.lengths[0])
+        kept, _ = hiprune_kept(middle, late, count, row_width(evidence), self.alpha)
         return Selection(kept, (count,) * len(kept), late)
 
     def check(self, geometry: Geometry) -> None:

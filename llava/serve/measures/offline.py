@@ -8,11 +8,12 @@ from pathlib import Path
 
 from llava.eval.runs.answers import AnswersFile
 from llava.eval.runs.command import Parser
+from llava.eval.runs.llava_run import LlavaRun
 from llava.eval.runs.loading import load_model
 from llava.eval.runs.options import method_from, sampling_from
 from llava.eval.runs.ordered import OrderedAnswers
 from llava.eval.runs.questions import FileImage, Question
-from llava.eval.runs.runner import add_runner_options, answer_left, answering_for
+from llava.eval.runs.runner import add_runner_options, answer_left
 from llava.eval.runs.schedules import schedules_of
 from llava.serve.conv_mode import conv_mode_of
 from llava.serve.measures.asked import Asked
@@ -44,7 +45,7 @@ class Offline:
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter()
             data = self.loaded.prepare(questions, self._args.conv_mode)
-            answering, kept = answering_for(self._args, self.loaded, data, sampling, schedules)
+            answering, kept = LlavaRun(self._args, schedules, None).answering(self.loaded, data, sampling)
             with AnswersFile(str(Path(folder) / "answers.jsonl"), {}, True) as file:
                 answer_left(self._args, answering, kept, OrderedAnswers(file, questions))
                 records = file.finish()

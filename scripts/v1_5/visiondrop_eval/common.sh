@@ -12,7 +12,7 @@
 #                   a schedule of your own, instead of RETAIN
 #   SEED            of the method random                          0
 #   SPLIT           question file without its ending, where a benchmark has several; each script has its default
-#   CONV_MODE       conversation template                         vicuna_v1
+#   CONV_MODE       conversation template                         vicuna_v1, or the checkpoint's chat template
 #   BATCH_SIZE      questions answered together                   1
 #   MAX_NEW_TOKENS  length limit of an answer                     the runner's
 #   MODEL_BASE      base of a LoRA or projector-only checkpoint
@@ -89,7 +89,9 @@ if [[ "$METHOD" != none && (-n "${RETAIN:-}" || -z "$budget") ]]; then
     schedule+=(--retain "$RETAIN")
     budget="_$RETAIN"
 fi
-flags=(--model-path "$CKPT" --conv-mode "${CONV_MODE:-${DEFAULT_CONV_MODE:-vicuna_v1}}" --temperature 0
+template=(--conv-mode "${CONV_MODE:-${DEFAULT_CONV_MODE:-}}")
+[[ -n "${template[1]}" ]] || template=(--usual-conv-mode vicuna_v1) # a checkpoint's chat template goes before it
+flags=(--model-path "$CKPT" "${template[@]}" --temperature 0
     --method "$METHOD" "${schedule[@]}" --batch-size "${BATCH_SIZE:-1}" --device "${DEVICE:-auto}")
 [[ -z "${MODEL_BASE:-}" ]] || flags+=(--model-base "$MODEL_BASE")
 [[ -z "${MAX_NEW_TOKENS:-}" ]] || flags+=(--max_new_tokens "$MAX_NEW_TOKENS")
