@@ -112,7 +112,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def answering(url: str) -> dict[str, int]:
-    """The replicas that answer now, and how many answers each has to make; asked at once, or an idle one says it all."""
+    """The replicas that answer now, and the answers each has to make; asked at once, or an idle one says it all."""
 
     def headers(_: int) -> Any:
         return urllib.request.urlopen(f"{url}/health", timeout=30).headers
