@@ -9,6 +9,8 @@ from typing import Any
 
 from llava.files.fetching import fetch_picture
 
+TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # NAT64: the last 32 bits are an IPv4 address
+
 
 def fetch_public_picture(address: str) -> bytes:
     """As `fetch_picture`, from public addresses only and without proxies; redirects are held to the same rule.
@@ -22,9 +24,18 @@ def fetch_public_picture(address: str) -> bytes:
 def check_public(address: str) -> None:
     """Refuse an IP address that is not of the public internet; ValueError says so."""
     number = ipaddress.ip_address(address.partition("%")[0])
-    inner = getattr(number, "ipv4_mapped", None) or getattr(number, "sixtofour", None)
-    if not number.is_global or number.is_multicast or (inner is not None and not inner.is_global):
+    inner = _inner(number)
+    special = number.is_multicast or number.is_reserved or getattr(number, "is_site_local", False)
+    if not number.is_global or (special if inner is None else not inner.is_global or inner.is_multicast):
         raise ValueError("it is not on the public internet")
+
+
+def _inner(number: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that a network translates an IPv6 address to, if it is of such a kind."""
+    if isinstance(number, ipaddress.IPv4Address):
+        return None
+    translated = ipaddress.IPv4Address(number.packed[-4:]) if number in TRANSLATED else None
+    return number.ipv4_mapped or number.sixtofour or translated
 
 
 def connect_publicly(address: tuple[str, int], timeout: Any = None, source_address: Any = None) -> socket.socket:

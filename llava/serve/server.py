@@ -42,7 +42,9 @@ def build_parser(kind: type[Parser] = Parser) -> Parser:
     parser.add_argument("--max-waiting", type=at_least(1), default=256, help="requests in the queue; more are refused")
     parser.add_argument("--fetch", action="store_true", help="fetch pictures that requests name by https: addresses")
     parser.add_argument("--max-body", type=at_least(1), default=32, metavar="MIB", help="size of a request")
-    parser.add_argument("--body-timeout", type=at_least(1), default=60, metavar="S", help="for a request to arrive")
+    parser.add_argument(
+        "--body-timeout", type=at_least(1), default=60, metavar="S", help="for a header, and for a body, to arrive"
+    )
     parser.add_argument("--max-new-tokens", type=at_least(1), default=512, help="of an answer that names no limit")
     store = "MiB of the device for images' shared work; unset: a quarter of what is free"
     parser.add_argument("--prefix-memory", type=at_least(0), metavar="MIB", help=store)
@@ -83,6 +85,7 @@ def serve(args: argparse.Namespace) -> None:
         import uvicorn
 
         from llava.serve.api.app import build_app
+        from llava.serve.api.connections import patient_for
     except ImportError as error:
         raise InputError(
             f"the server needs {error.name}, which is not installed; pip install 'visiondrop[serve]'"
@@ -108,7 +111,9 @@ def serve(args: argparse.Namespace) -> None:
 
     with Engine(loaded, prefix_bytes, args.max_rows) as engine:
         app = build_app(loaded, engine, settings)
-        config = uvicorn.Config(app, args.host, args.port, log_level="warning", timeout_keep_alive=30)
+        config = uvicorn.Config(
+            app, args.host, args.port, http=patient_for(args.body_timeout), log_level="warning", timeout_keep_alive=30
+        )
         server = Server(config)
         method = name_of(settings.reduction)
         print(f"{settings.name} on http://{args.host}:{args.port}/v1, {method}; Ctrl-C ends it", flush=True)

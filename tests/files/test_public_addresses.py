@@ -18,6 +18,13 @@ PRIVATE = [
         "::ffff:127.0.0.1",
         "::ffff:10.0.0.1",
         "2002:7f00:1::",
+        "64:ff9b::127.0.0.1",
+        "64:ff9b::a00:1",
+        "::127.0.0.1",
+        "fec0::1",
+        "ff02::1",
+        "2001:db8::1",
+        "240.0.0.1",
         "255.255.255.255",
         "::",
     ),
@@ -30,7 +37,7 @@ def test_private_addresses_are_refused(address: str) -> None:
         check_public(address)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111"])
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::8.8.8.8"])
 def test_public_addresses_are_not(address: str) -> None:
     check_public(address)
 
@@ -55,7 +62,8 @@ def test_a_name_is_judged_by_what_it_resolves_to(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     "address",
     ["http://127.0.0.1/a.png", "https://127.0.0.1:9/a.png", "https://localhost/a.png", "https://[::1]/", "ftp://a/b",
-     "https://2130706433/a.png", "https://0x7f.1/"],
+     "https://2130706433/a.png", "https://0x7f.1/", "https://0177.0.0.1/", "https://127.1/", "https://[::ffff:7f00:1]/",
+     "https://[64:ff9b::7f00:1]/", "https://0/", "https://user:pw@127.0.0.1/"],
 )  # fmt: skip
 def test_fetching_from_this_machine_is_refused(address: str) -> None:
     with pytest.raises(InputError, match="must be there to fetch"):

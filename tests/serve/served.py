@@ -17,6 +17,7 @@ from llava.eval.runs.loading import Loaded
 from llava.model.builder import load_pretrained_model
 from llava.reduction import create
 from llava.serve.api.app import Settings, build_app
+from llava.serve.api.connections import patient_for
 from llava.serve.engine.engine import Engine
 
 SHAPES = Path(__file__).parents[2] / "playground/shapes"
@@ -65,7 +66,8 @@ def served(loaded: Loaded, most_rows: int = 8, **settings: Any) -> Iterator[Serv
     chosen = Settings(**usual | settings)
     listener = socket.create_server(("127.0.0.1", 0))
     with Engine(loaded, 2**26, most_rows) as engine:
-        server = uvicorn.Server(uvicorn.Config(build_app(loaded, engine, chosen), log_level="error", lifespan="off"))
+        app, patient = build_app(loaded, engine, chosen), patient_for(chosen.body_seconds)
+        server = uvicorn.Server(uvicorn.Config(app, http=patient, log_level="error", lifespan="off"))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
         thread.start()
         while not server.started:

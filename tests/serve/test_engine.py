@@ -1,5 +1,6 @@
 """Continuous batching: whoever joins and leaves when, every answer is the one asked alone."""
 
+import copy
 import queue
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from clip_halves import with_clip_half
 from conftest import PARITY, Load
 from served import wait_until
 from test_chat import METHODS
@@ -114,17 +116,20 @@ def test_newcomers_of_other_lengths_are_prefilled_together(asker: Asker, engine:
         assert tokens == asker.alone(request)[: len(tokens)]
 
 
-def test_every_method_is_answered_beside_the_others(asker: Asker, engine: Engine) -> None:
-    geometry = asker.loaded.model.geometry
+def test_every_method_is_answered_beside_the_others(asker: Asker) -> None:
+    """Also those that read the question, before the LLM and in it."""
+    model = with_clip_half(copy.deepcopy(asker.loaded.model))
+    asker, geometry = Asker(Loaded(asker.loaded.tokenizer, model, asker.loaded.processor)), model.geometry
     methods = [resolve("none" if name == "none" else {"method": name, "retain": 64}, geometry) for name in available()]
     assert len(methods) >= 25
-    asked = [asker.request(at, method, at % 2, max_tokens=3) for at, method in enumerate(methods)]
-    asked += [asker.request(at + 1, method, at % 2, max_tokens=2) for at, method in enumerate(methods)]
-    for request in asked:
-        engine.submit(request)
-    for request in asked:
-        tokens = [piece.token for piece in heard(request)[0]]
-        assert tokens == asker.alone(request)[: len(tokens)] and tokens, request.reduction
+    asked = [asker.request(at, method, at % 2, max_tokens=2) for at, method in enumerate(methods)]
+    again = [asker.request(at, method, at % 2, max_tokens=2) for at, method in enumerate(methods)]
+    with Engine(asker.loaded, prefix_bytes=2**26) as engine:
+        for request in (*asked, *again):
+            engine.submit(request)
+    for request, other in zip(asked, again):
+        tokens, same = ([piece.token for piece in heard(one)[0]] for one in (request, other))
+        assert tokens == same == asker.alone(request)[: len(tokens)] and tokens, request.reduction
 
 
 def test_a_picture_is_encoded_once(asker: Asker, engine: Engine) -> None:

@@ -25,6 +25,16 @@ if CHROMIUM is None:
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "playground/shapes/images"
+TURNS = [
+    ("Where is the white ring?", "bottom left"),
+    ("What shape is in the center?", "cross"),
+    ("Is there a cross?", "yes"),
+]
+OTHERS = {
+    "llava-tiny-next": ("vicuna_v1", "visiondrop"),
+    "families/mistral-next": ("mistral_instruct", "visiondrop"),
+    "families/ov-qwen": ("qwen_1_5", "visionzip"),
+}
 SHOTS = os.environ.get("WEB_SHOTS")  # a folder for screenshots to look at
 pytestmark = pytest.mark.slow
 
@@ -150,6 +160,36 @@ def test_another_budget_by_keyboard_changes_what_is_kept(page: Any) -> None:
     assert "32.0 per LLM layer" in page.locator("#figures-first").inner_text()
 
 
+def test_a_conversation_of_several_turns(page: Any) -> None:
+    shown(page, IMAGES / "00000.png")
+    earlier = page.locator("#earlier")
+    for number, (question, wanted) in enumerate(TURNS):
+        said(page, question)
+        playwright.expect(earlier).to_contain_text(TURNS[number - 1][1] if number else "")
+        wait(page, "visiondrop: done")
+        assert answer(page) == wanted
+        assert earlier.inner_text().split("\n") == [text for turn in TURNS[:number] for text in turn] or not number
+    known = page.locator("#figures-first").inner_text()
+    assert "known before: " in known and "known before: 0 of" not in known  # the picture stands before the first turn
+    shot(page, "turns")
+    page.get_by_text("Where is the yellow square?").click()  # another picture is another conversation
+    playwright.expect(page.get_by_label("Question")).to_have_value("Where is the yellow square?")
+    said(page, "Where is the yellow square?")
+    playwright.expect(earlier).to_have_text("")
+    wait(page, "visiondrop: done")
+    page.get_by_role("button", name="New conversation").click()
+    playwright.expect(page.locator("#answer-first textarea")).to_have_value("")
+    said(page, TURNS[0][0])
+    wait(page, "visiondrop: done")
+    assert earlier.inner_text() == ""
+
+
+def said(page: Any, question: str) -> None:
+    """Ask by keyboard."""
+    page.get_by_label("Question").fill(question)
+    page.get_by_label("Question").press("Enter")
+
+
 def test_two_methods_side_by_side(page: Any) -> None:
     shown(page, IMAGES / "00000.png")
     page.get_by_label("Question").fill("Where is the white ring?")
@@ -199,6 +239,25 @@ def test_an_error_amid_an_answer_is_shown_beside_what_there_is_of_it(browser: An
         page.get_by_role("button", name="Ask").click()
         assert wait(page, "Error") == "Error: there is not enough memory"
         assert answer(page) == "one"
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_checkpoints_are_talked_to(browser: Any, name: str) -> None:
+    mode, method = OTHERS[name]
+    flags = ["--model-path", str(ROOT / "tests/parity" / name), "--conv-mode", mode, "--max-new-tokens", "6"]
+    with started(*flags, name=Path(name).name) as place, opened(browser, place) as page:
+        assert f"Model: {Path(name).name}" in page.inner_text("body") and "coloured shapes" not in page.inner_text(
+            "body"
+        )
+        shown(page, ROOT / "tests/parity/images/1.png")
+        said(page, "What is this?")
+        wait(page, f"{method}: done")
+        said(page, "And its color?")
+        playwright.expect(page.locator("#earlier")).to_contain_text("What is this?", timeout=60_000)
+        wait(page, f"{method}: done")
+        drawing = page.locator("#kept-first img")
+        assert drawing.get_attribute("alt").startswith(f"What {method} kept of the picture: vision encoder")
+        shot(page, Path(name).name)
 
 
 REFUSED = {
@@ -253,7 +312,7 @@ def test_a_narrow_window(page: Any) -> None:
 
 def called(address: str, file: Any) -> str:
     """What the page's own interface for programs says to a question about a file."""
-    data = [file, "Where is the white ring?", "none", 256, False, "none", 256]
+    data = [file, "Where is the white ring?", "none", 256, False, "none", 256, None]
     call = f"{address}/gradio_api/call/answered"
     request = urllib.request.Request(call, json.dumps({"data": data}).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request) as response:

@@ -20,6 +20,7 @@ from llava.serve.page.words import (
     figures,
     plain,
     reduction_of,
+    transcript,
 )
 from llava.serve.web import server_at
 
@@ -53,6 +54,17 @@ def test_only_the_shipped_model_is_said_to_know_shapes_only() -> None:
     assert "shapes" in about_model("llava-shapes").replace("llava\\-shapes", "")
     assert about_model("llava-v1.5-7b") == "Model: **llava\\-v1\\.5\\-7b**."
     assert plain("<b>*x*") == "\\<b\\>\\*x\\*"
+
+
+def test_a_later_question_brings_the_conversation_along(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    turns = [("What?", "a <ring>"), ("Where?", "")]
+    messages = body_of("m", str(tmp_path / "a"), "Why?", "none", 1, turns)["messages"]
+    assert [message["role"] for message in messages] == ["user", "assistant"] * 2 + ["user"]
+    assert [part["type"] for part in messages[0]["content"]] == ["image_url", "text"]
+    assert [message["content"] for message in messages[1:]] == ["a <ring>", "Where?", "", "Why?"]
+    shown = transcript(turns)
+    assert "a &lt;ring&gt;" in shown and "(nothing)" in shown and transcript([]) == ""
 
 
 def test_a_request_holds_the_file_as_it_is(tmp_path: Path) -> None:

@@ -62,6 +62,12 @@ def _written(message: Message, number: int, urls: list[str], start_end: bool) ->
     text = ""
     for part in parts:
         if isinstance(part, ImagePart):
+            if message.role == "assistant":
+                raise Refusal(
+                    400,
+                    "an assistant's message holds no picture; put it into a user's message",
+                    param=f"messages.{number}",
+                )
             urls.append(part.image_url.url)
             text += f"{token}\n"
             continue

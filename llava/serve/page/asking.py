@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from llava.errors import InputError, one_line
 from llava.serve.page.remote import Heard, Server
-from llava.serve.page.words import body_of, described, figures
+from llava.serve.page.words import Turn, body_of, described, figures
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,19 @@ class Panel:
 
 
 def asked(
-    server: Server, model: str, picture: str | None, question: str | None, method: str, budget: float
+    server: Server,
+    model: str,
+    picture: str | None,
+    question: str | None,
+    method: str,
+    budget: float,
+    earlier: Sequence[Turn] = (),
 ) -> Iterator[Panel]:
     """Ask; a panel whenever there is more to see. What is refused is the last panel's state, in one sentence."""
     panel = Panel(f"{method}: asking")
     yield panel
     try:
-        body = body_of(model, picture, question, method, budget)
+        body = body_of(model, picture, question, method, budget, earlier)
         heard = Heard()
         for heard in server.stream(body):
             panel = replace(panel, state=f"{method}: answering", answer=heard.text)

@@ -2,13 +2,14 @@
 
 import html
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from llava.serve.page.asking import Panel, asked
 from llava.serve.page.remote import Server
-from llava.serve.page.words import about_model, example_files
+from llava.serve.page.words import Turn, about_model, example_files, transcript
 
 FIRST, SECOND = "visiondrop", "visionzip"
 NINTH = 9  # of a picture's tokens is what the page begins with
@@ -37,31 +38,63 @@ def build_page(server: Server, model: dict[str, Any], examples: str) -> gr.Block
                 with gr.Group(visible=False) as more:
                     other, its_budget = _choice("Second method", second, methods, most)
                 with gr.Row():
-                    ask = gr.Button("Ask", variant="primary", min_width=120)
-                    stop = gr.Button("Stop", min_width=120)
+                    ask = gr.Button("Ask", variant="primary", min_width=90)
+                    stop = gr.Button("Stop", min_width=90)
+                    anew = gr.Button("New conversation", min_width=90)
                 _examples(examples, [picture, question])
-            with gr.Column(scale=3, min_width=NARROW), gr.Row():
-                shown = _results("first")
-                with gr.Column(visible=False, min_width=NARROW) as beside:
-                    shown_beside = _results("second")
+            with gr.Column(scale=3, min_width=NARROW):
+                talk, earlier = gr.State(Talk()), gr.HTML(elem_id="earlier")
+                with gr.Row():
+                    shown = _results("first")
+                    with gr.Column(visible=False, min_width=NARROW) as beside:
+                        shown_beside = _results("second")
         both.change(lambda on: [gr.update(visible=on)] * 2, both, [more, beside], show_progress="hidden")
 
         def answered(
-            file: str | None, text: str, name: str, tokens: float, compare: bool, other: str, others: float
+            file: str | None,
+            text: str,
+            name: str,
+            tokens: float,
+            compare: bool,
+            other: str,
+            others: float,
+            talk: Talk | None,
         ) -> Iterator[list[Any]]:
-            empty = values(Panel())
-            for panel in asked(server, model["id"], file, text, name, tokens):
-                yield [*values(panel), *empty]
-            for panel_beside in asked(server, model["id"], file, text, other, others) if compare else ():
-                yield [*values(panel), *values(panel_beside)]
+            """Both methods go on from what the first one answered, so that they are asked the same."""
+            before = talk.about(file) if talk is not None else ()
+            empty, seen, now = values(Panel()), transcript(before), Talk(file, before)
+            for panel in asked(server, model["id"], file, text, name, tokens, before):
+                if panel.answer:  # also one that is stopped
+                    now = Talk(file, (*before, (text, panel.answer)))
+                yield [*values(panel), *empty, now, seen]
+            for panel_beside in asked(server, model["id"], file, text, other, others, before) if compare else ():
+                yield [*values(panel), *values(panel_beside), now, seen]
 
-        given = [picture, question, method, budget, both, other, its_budget]
+        given = [picture, question, method, budget, both, other, its_budget, talk]
         running = [
-            event(answered, given, [*shown, *shown_beside], show_progress="hidden", concurrency_limit=4)
+            event(answered, given, [*shown, *shown_beside, talk, earlier], show_progress="hidden", concurrency_limit=4)
             for event in (ask.click, question.submit)
         ]
         stop.click(lambda: None, None, None, cancels=running)
+        anew.click(forgotten, None, [*shown, *shown_beside, talk, earlier], show_progress="hidden", cancels=running)
     return page
+
+
+@dataclass(frozen=True)
+class Talk:
+    """What was said so far, and the file of the picture that it was said about."""
+
+    picture: str | None = None
+    turns: tuple[Turn, ...] = ()
+
+    def about(self, picture: str | None) -> tuple[Turn, ...]:
+        """The turns to go on from: none where the picture is another one."""
+        return self.turns if picture == self.picture else ()
+
+
+def forgotten() -> list[Any]:
+    """What everything shows once another conversation begins."""
+    return [*values(Panel()), *values(Panel()), Talk(), ""]
 
 
 def uploaded(file: Any) -> str | None:

@@ -1,6 +1,8 @@
 """What the page says and sends: requests as JSON, figures as Markdown. Nothing here knows of widgets."""
 
 import base64
+import html
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ EXAMPLES = (
     ("00003.png", "How many red shapes are there?"),
 )
 
+Turn = tuple[str, str]  # a question and its answer
+
 
 def about_model(name: str) -> str:
     """Which model answers, and what may be expected of it."""
@@ -29,8 +33,18 @@ def reduction_of(method: str, budget: float) -> str | dict[str, Any]:
     return method if method == "none" else {"method": method, "retain": int(budget)}
 
 
-def body_of(model: str, picture: str | None, question: str | None, method: str, budget: float) -> dict[str, Any]:
+def body_of(
+    model: str,
+    picture: str | None,
+    question: str | None,
+    method: str,
+    budget: float,
+    earlier: Sequence[Turn] = (),
+) -> dict[str, Any]:
     """A chat request about a picture's file.
+
+    Args:
+        earlier: questions and answers before this one; the picture stands before the first question.
 
     Raises:
         InputError: where the picture or the question is missing.
@@ -40,12 +54,21 @@ def body_of(model: str, picture: str | None, question: str | None, method: str, 
     if not (question or "").strip():
         raise InputError("an answer needs a question: there is none; write one")
     content = base64.b64encode(read_bytes(picture, "a picture")).decode()
-    parts = [
-        {"type": "image_url", "image_url": {"url": f"data:;base64,{content}"}},
-        {"type": "text", "text": question},
+    shown = {"type": "image_url", "image_url": {"url": f"data:;base64,{content}"}}
+    said = [text for turn in earlier for text in turn] + [question]
+    messages: list[dict[str, Any]] = [
+        {"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(said)
     ]
-    messages = [{"role": "user", "content": parts}]
+    messages[0]["content"] = [shown, {"type": "text", "text": messages[0]["content"]}]
     return {"model": model, "messages": messages, "temperature": 0, "reduction": reduction_of(method, budget)}
+
+
+def transcript(earlier: Sequence[Turn]) -> str:
+    """Earlier questions and answers as HTML; nothing where there are none."""
+    turns = "".join(
+        f"<dt>{html.escape(question)}</dt><dd>{html.escape(answer) or '(nothing)'}</dd>" for question, answer in earlier
+    )
+    return f'<section aria-label="Earlier in this conversation"><dl>{turns}</dl></section>' if turns else ""
 
 
 def figures(heard: Heard, kept: dict[str, Any]) -> str:
