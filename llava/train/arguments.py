@@ -115,8 +115,6 @@ def check_arguments(model: ModelArguments, data: DataArguments, training: Traini
         rate = getattr(training, name)
         if rate is not None and not 0 <= rate < 1e3:
             raise InputError(f"--{name} must be a learning rate of at least 0: got {shown(rate)}")
-    if training.fsdp and training.use_cpu:
-        raise InputError("--fsdp needs accelerators: accelerate would share no weights out on a CPU; leave it out")
     if training.mm_vision_tower_lr is not None and not training.unfreeze_mm_vision_tower:
         raise InputError("--mm_vision_tower_lr is for a tower that is trained: add --unfreeze_mm_vision_tower True")
 
