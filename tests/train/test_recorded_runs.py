@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_runs import TRAINING, recorded_flags
+from training_runs import TRAINING, flags, recorded_flags
 
 from llava.errors import InputError
 from llava.train.flags import parse
@@ -85,6 +85,36 @@ def test_groups_of_parameters(name: str, tmp_path: Path) -> None:
     assert [[group[key] for key in kept] for group in made] == [
         [group[key] for key in kept] for group in case["groups"]
     ]
+
+
+TOWERS = json.loads((TRAINING / "optimizer_groups_vision_tower.json").read_text())
+TOWER_FLAGS = {
+    "next_unfrozen_vit_lr": ("--unfreeze_mm_vision_tower", "True", "--mm_vision_tower_lr", "2e-6"),
+    "next_unfrozen_no_vit_lr": ("--unfreeze_mm_vision_tower", "True"),
+    "next_frozen": (),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TOWERS)
+def test_groups_of_parameters_with_a_tower(name: str, tmp_path: Path) -> None:
+    """PyramidDrop's LLaVA-NeXT training: a tower of its own rate, and its projector's groups whenever it is trained."""
+    more = ("--learning_rate", "2e-5", "--weight_decay", "0.1", "--image_aspect_ratio", "anyres")
+    merge = ("--mm_patch_merge_type", "spatial_unpad")
+    model = TRAINING.parent / "llava-tiny-next"
+    trainer = make_trainer(parse(flags(tmp_path, *more, *merge, *TOWER_FLAGS[name], model=model)))
+    names = {id(parameter): name for name, parameter in trainer.model.named_parameters()}
+    made = trainer.create_optimizer().param_groups
+    own = [[recorded_name(names[id(p)]) for p in group["params"]] for group in made]
+    assert [sorted(group) for group in own] == [sorted(group["names"]) for group in TOWERS[name]]
+    assert [(group["weight_decay"], group["lr"]) for group in made] == [
+        (group["weight_decay"], group["lr"]) for group in TOWERS[name]
+    ]
+
+
+def recorded_name(name: str) -> str:
+    """CLIP's modules are one level deeper on transformers 4."""
+    return name.replace("vision_tower.vision_tower.", "vision_tower.vision_tower.vision_model.")
 
 
 def test_nothing_to_train_is_refused(tmp_path: Path) -> None:

@@ -2,14 +2,12 @@
 
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from processes import start
 from training_runs import TALKS, flags, projector_file, write_data
 from transformers import TrainerCallback
 
@@ -17,7 +15,7 @@ from llava.model.builder import load_pretrained_model
 from llava.train.flags import parse
 from llava.train.llava_trainer import LLaVATrainer
 from llava.train.saving import last_checkpoint
-from llava.train.train import finish, make_trainer, train
+from llava.train.train import make_trainer, train
 
 MODES = {
     "full": (),
@@ -96,30 +94,31 @@ def test_what_is_saved_loads(mode: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_kills_at_any_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", MODES if "TRAINING_KILLS" in os.environ else ["lora"])
+def test_kills_at_any_time(mode: str, tmp_path: Path) -> None:
+    """SIGKILL at a random moment of a random step, as often as asked for, of runs with so many epochs."""
     for name in ("whole", "torn"):
         (tmp_path / name).mkdir()
-    mode = "lora"
-    trainer = train(settings(tmp_path / "whole", mode)).trainer
-    wanted = weights(trainer)
-    command = [sys.executable, "-m", "llava.train.train", *settings(tmp_path / "torn", mode)]
-    # Sums of as many parts as in this process.
-    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    out, draw, done = tmp_path / "torn/out", random.Random(0), False
+    epochs = ("--num_train_epochs", str(KILLS))
+    wanted = weights(train([*settings(tmp_path / "whole", mode), *epochs]).trainer)
+    torn, out = [*settings(tmp_path / "torn", mode), *epochs], tmp_path / "torn/out"
+    draw, killed = random.Random(KILLS), 0
     for _ in range(KILLS):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
-        started = {path.name for path in out.glob("checkpoint-*")}
-        while process.poll() is None and {path.name for path in out.glob("checkpoint-*")} == started:
-            time.sleep(0.05)  # as a rule it is saving now
-        time.sleep(draw.random() * 0.5)
-        process.send_signal(signal.SIGKILL)
-        done = process.wait() == 0
-        if done:
-            break
-    last = make_trainer(parse(settings(tmp_path / "torn", mode)))
-    last.train(resume_from_checkpoint=last_checkpoint(str(out)))
-    finish(last)
-    assert all(torch.equal(wanted[name], tensor) for name, tensor in weights(last).items())
+        process = start(train, torn)
+        found, more = _checkpoints(out), draw.choice((1, 1, 1, 2))
+        while process.is_alive() and len(_checkpoints(out) - found) < more:
+            time.sleep(0.01)  # as a rule it is saving now
+        time.sleep(draw.random() * 0.3)
+        process.kill()
+        process.join()
+        killed += process.exitcode != 0
+    assert killed >= min(KILLS, 2) - 1
+    got = weights(train(torn).trainer)
+    assert wanted.keys() == got.keys() and all(torch.equal(wanted[name], got[name]) for name in wanted)
+
+
+def _checkpoints(out: Path) -> set[str]:
+    return {path.name for path in out.glob("checkpoint-*")}
 
 
 def test_a_second_pretraining_goes_on(tmp_path: Path) -> None:
