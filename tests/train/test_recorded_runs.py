@@ -1,6 +1,7 @@
 """Whole runs against LLaVA's own training function: order of samples, losses, rates, groups and weights."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from llava.train.train import finish, make_trainer
 
 CASES = {case["name"]: case for case in json.loads((TRAINING / "train_cases.json").read_text())}
 GROUPS = {name: case for name, case in json.loads((TRAINING / "optimizer_groups.json").read_text()).items()}
-WHOLE = ("train_finetune_large_lr_decay", "train_finetune_accumulation", "train_pretrain", "train_lora")
+# Other recordings are tried with TRAINING_RECORDINGS=FOLDER, as in test_recorded_batches.
+FOLDER = Path(os.environ.get("TRAINING_RECORDINGS", TRAINING))
+RUNS = {case["name"]: case for case in json.loads((FOLDER / "train_cases.json").read_text())}
+WHOLE = [name for name in RUNS if (FOLDER / f"{name}.safetensors").exists()]
 SAMPLES = CASES["train_finetune"]["samples"]
 
 
@@ -43,7 +47,7 @@ def seen(trainer: LLaVATrainer) -> list[int]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_run_ends_with_the_weights_of_llava(name: str, tmp_path: Path) -> None:
-    case, wanted = CASES[name], load_file(TRAINING / f"{name}.safetensors")
+    case, wanted = RUNS[name], load_file(FOLDER / f"{name}.safetensors")
     trainer = make_trainer(parse(recorded_flags(case["argv"], tmp_path, case["samples"])))
     parameters = dict(trainer.model.named_parameters())
     with torch.no_grad():

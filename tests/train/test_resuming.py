@@ -1,14 +1,19 @@
 """A run that is killed and started again ends with the weights of one that was not, whatever it trains."""
 
+import copy
+import json
 import os
 import random
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from processes import start
-from training_runs import TALKS, flags, projector_file, write_data
+from safetensors.torch import load_file
+from training_runs import TALKS, TINY, flags, projector_file, write_data
 from transformers import TrainerCallback
 
 from llava.model.builder import load_pretrained_model
@@ -55,42 +60,93 @@ def weights(trainer: LLaVATrainer) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in trainer.model.named_parameters() if p.requires_grad}
 
 
+Whole = Callable[[str], tuple[LLaVATrainer, Path]]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """A run of a mode that nothing interrupted, and its folder; made once."""
+
+    @cache
+    def made(mode: str) -> tuple[LLaVATrainer, Path]:
+        folder = tmp_path_factory.mktemp(mode)
+        return train(settings(folder, mode)).trainer, folder / "out"
+
+    return made
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
-def test_resumed_runs_end_with_the_same_weights(mode: str, tmp_path: Path) -> None:
-    for name in ("whole", "torn"):
-        (tmp_path / name).mkdir()
-    wanted = weights(train(settings(tmp_path / "whole", mode)).trainer)
-    torn = settings(tmp_path / "torn", mode)
+def test_resumed_runs_end_with_the_same_weights(mode: str, whole: Whole, tmp_path: Path) -> None:
+    wanted, torn = weights(whole(mode)[0]), settings(tmp_path, mode)
     for step, saved in ((1, True), (3, False)):
         trainer = make_trainer(parse(torn))
         trainer.add_callback(KillAt(step, saved))
         with pytest.raises(Killed):
-            trainer.train(resume_from_checkpoint=last_checkpoint(str(tmp_path / "torn/out")))
+            trainer.train(resume_from_checkpoint=last_checkpoint(str(tmp_path / "out")))
     # What a kill leaves that comes while a checkpoint is written.
-    half = tmp_path / "torn/out/checkpoint-3"
+    half = tmp_path / "out/checkpoint-3"
     half.mkdir(exist_ok=True)
     (half / "trainer_state.json").write_text('{"global_step": ')
     got = weights(train(torn).trainer)
     assert wanted.keys() == got.keys() and wanted
     assert all(torch.equal(wanted[name], got[name]) for name in wanted)
-    kept = sorted(path.name for path in (tmp_path / "torn/out").glob("checkpoint-*"))
+    kept = sorted(path.name for path in (tmp_path / "out").glob("checkpoint-*"))
     assert len(kept) <= 3 and "checkpoint-4" in kept  # the torn one was never the trainer's
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
-def test_what_is_saved_loads(mode: str, tmp_path: Path) -> None:
-    trainer = train(settings(tmp_path, mode)).trainer
-    base = None if mode == "full" else str(parse(settings(tmp_path, mode)).model.model_name_or_path)
-    name = "llava-lora" if mode == "lora" else "llava"
-    merged = trainer.model.merge_and_unload() if mode == "lora" else trainer.llava
+def test_what_is_saved_loads_and_lies_as_llavas_does(mode: str, whole: Whole) -> None:
+    trainer, out = whole(mode)
+    base = None if mode == "full" else str(TINY)
+    merged = copy.deepcopy(trainer.model).merge_and_unload() if mode == "lora" else trainer.llava
     own = merged.state_dict()
-    for part in ("", "checkpoint-4"):
-        saved = str(tmp_path / "out" / part)
-        _, model, _, _ = load_pretrained_model(saved, base, name, device="cpu", torch_dtype=torch.float32)
+    assert _checkpoints(out) == {"checkpoint-3", "checkpoint-4"}  # save_total_limit
+    for folder in (out, out / "checkpoint-3", out / "checkpoint-4"):
+        assert tensor_names(folder) == NAMES[mode]
+        config = json.loads((folder / "config.json").read_text())
+        assert set(FIELDS) <= config.keys() and config["model_type"] in ("llava", "llava_llama")
+        kind = "llava-lora" if mode == "lora" else "llava"
+        _, model, _, _ = load_pretrained_model(str(folder), base, kind, device="cpu", torch_dtype=torch.float32)
         for key, tensor in model.state_dict().items():
-            torch.testing.assert_close(tensor, own[key], atol=1e-6 if mode == "lora" else 0, rtol=0)
+            if folder.name != "checkpoint-3":
+                torch.testing.assert_close(tensor, own[key], atol=1e-6 if mode == "lora" else 0, rtol=0)
+
+
+# Of config.json, whatever was trained.
+FIELDS = (
+    *("mm_vision_tower", "use_mm_proj", "mm_projector_type", "mm_hidden_size", "mm_vision_select_layer"),
+    *("mm_vision_select_feature", "mm_patch_merge_type", "image_aspect_ratio", "tokenizer_padding_side"),
+    *("tokenizer_model_max_length", "tune_mm_mlp_adapter", "freeze_mm_mlp_adapter", "mm_use_im_start_end"),
+    *("mm_projector_lr", "mm_use_im_patch_token"),
+)
+PROJECTOR = {f"model.mm_projector.{layer}.{part}" for layer in (0, 2) for part in ("weight", "bias")}
+PARTS = {part: "mlp" for part in ("gate_proj", "up_proj", "down_proj")}
+PARTS |= {f"{letter}_proj": "self_attn" for letter in "qkvo"}
+ADAPTER = {
+    f"base_model.model.model.layers.{layer}.{room}.{part}.lora_{side}.weight"
+    for layer in range(32)
+    for part, room in PARTS.items()
+    for side in "AB"
+}
+NAMES = {
+    "full": set(load_file(TINY / "model.safetensors"))
+    | {f"model.vision_tower.vision_tower.{name}" for name in load_file(TINY / "vision_tower/model.safetensors")},
+    "lora": ADAPTER | {f"base_model.model.{name}" for name in PROJECTOR},
+    "projector": PROJECTOR,
+}
+
+
+def tensor_names(folder: Path) -> set[str]:
+    """What the weights in a folder are called, an adapter's and what lies beside it together."""
+    names: set[str] = set()
+    for path in folder.iterdir():
+        if path.name in ("mm_projector.bin", "non_lora_trainables.bin"):
+            names |= set(torch.load(path))
+        elif path.name in ("model.safetensors", "adapter_model.safetensors"):
+            names |= set(load_file(path))
+    return names
 
 
 @pytest.mark.slow
