@@ -104,13 +104,22 @@ def load_pretrained_parts(decoder: Any, path: str | Path) -> None:
         InputError: when the file's projector, or newline token, is another one.
     """
     held = read_file(str(path))
-    own = {name.split("mm_projector.", 1)[1]: tensor[...] for name, tensor in held.items() if "mm_projector." in name}
-    compare(own, decoder.mm_projector.state_dict(), set(), str(path))
-    decoder.mm_projector.load_state_dict(own)
+    decoder.mm_projector.load_state_dict(_projector_in(held, decoder.mm_projector, str(path)))
     newline, kept = getattr(decoder, NEWLINE, None), [name for name in held if name.rsplit(".", 1)[-1] == NEWLINE]
     if newline is not None and kept:
         compare({NEWLINE: held[kept[0]]}, {NEWLINE: newline.data}, set(), str(path))
         newline.data.copy_(held[kept[0]][...])
+
+
+def check_pretrained(projector: nn.Module, path: str) -> None:
+    """Refuse a file whose projector is another one than this, whose tensors may be on torch's `meta` device."""
+    _projector_in(read_file(path), projector, path)
+
+
+def _projector_in(held: State, projector: nn.Module, path: str) -> dict[str, torch.Tensor]:
+    own = {name.split("mm_projector.", 1)[1]: tensor[...] for name, tensor in held.items() if "mm_projector." in name}
+    compare(own, projector.state_dict(), set(), path)
+    return own
 
 
 def _take_rows(table: torch.Tensor, held: State, new: int, origin: str) -> None:

@@ -106,9 +106,6 @@ def check_arguments(model: ModelArguments, data: DataArguments, training: Traini
     _one_of("attn_implementation", training.attn_implementation, ("sdpa", "flash_attention_2", "eager"))
     if training.bits != 16 and not training.lora_enable:
         raise InputError(f"a quantised base cannot be trained itself: got --bits {training.bits}; add --lora_enable")
-    for name in ("model_max_length", "lora_r", "lora_alpha"):
-        if getattr(training, name) < 1:
-            raise InputError(f"--{name} must be at least 1: got {getattr(training, name)}")
     if not 0 <= training.lora_dropout < 1:
         raise InputError(f"--lora_dropout must be from 0 to below 1: got {training.lora_dropout}")
     for name in ("learning_rate", "mm_projector_lr", "mm_vision_tower_lr"):

@@ -15,6 +15,7 @@ from llava.model.checkpoint.config import read_raw_config
 from llava.model.checkpoint.folder import Folder
 from llava.reduction import method_class
 from llava.train.arguments import DataArguments, ModelArguments, TrainingArguments, check_arguments
+from llava.train.checks import check_numbers, check_output, check_supported
 from llava.train.sharding import check_deepspeed, check_fsdp
 
 CHECKPOINTING = ("gradient_checkpointing", "gradient_checkpointing_kwargs")
@@ -71,6 +72,9 @@ def parse(argv: Sequence[str]) -> Arguments:
     if left:
         raise InputError(f"unknown flag of training: got {shown(left[0])}; --help lists the options")
     check_arguments(model, data, training)
+    check_output(training.output_dir)
+    check_numbers(training)
+    check_supported(training, model.vision_tower is not None)
     check_fsdp(training, kind)
     said = {word.partition("=")[0].removeprefix("--") for word in rest if str(word).startswith("--")}
     _keep_own(model, data, said)

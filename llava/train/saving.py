@@ -90,6 +90,23 @@ def _fill(model: nn.Module, state: Any, origin: str) -> None:
     model.load_state_dict({name: state[name][...] for name in state}, strict=False)
 
 
+def checkpoint_to_resume(training: Any) -> str | None:
+    """The checkpoint that a run goes on from: the one that the flags name, else the newest whole one; None: none.
+
+    Raises:
+        InputError: when the one that is named is not whole.
+    """
+    named = training.resume_from_checkpoint
+    if named is None or str(named).lower() in ("true", "false"):
+        return last_checkpoint(str(training.output_dir))
+    if not _is_whole(Path(named)):
+        raise InputError(
+            f"--resume_from_checkpoint must name a whole checkpoint: {shown(str(named), 300)} has no {STATE_FILE}; "
+            f"name a checkpoint-N of a run, or leave it out to go on from the newest"
+        )
+    return str(named)
+
+
 def last_checkpoint(folder: str) -> str | None:
     """The newest `checkpoint-N` that is whole; None: there is none.
 

@@ -25,11 +25,12 @@ from llava.model.multimodal_encoder.scales import feature_width, view_size
 from llava.model.multimodal_encoder.source import locate_tower
 from llava.train.data.dataset import make_supervised_data_module
 from llava.train.data.samples import Samples
+from llava.train.eyes import check_eyes
 from llava.train.flags import Arguments, parse
 from llava.train.llava_trainer import LLaVATrainer
 from llava.train.model import next_pinpoints, prepare_model, training_tokenizer
 from llava.train.modules import trained_share
-from llava.train.saving import last_checkpoint, mode_of
+from llava.train.saving import checkpoint_to_resume, mode_of
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def train(argv: Sequence[str] | None = None, attn_implementation: str | None = N
     given = parse(sys.argv[1:] if argv is None else argv)
     if attn_implementation is not None:
         given.training.attn_implementation = attn_implementation
-    resumed = last_checkpoint(str(given.training.output_dir))
+    resumed = checkpoint_to_resume(given.training)
     trainer = make_trainer(given)
     trainer.train(resume_from_checkpoint=resumed)
     finish(trainer)
@@ -69,6 +70,7 @@ def make_trainer(given: Arguments) -> LLaVATrainer:
     tokenizer = training_tokenizer(given.model, training)
     module = make_supervised_data_module(tokenizer, data_arguments(given))
     _tell_samples(module["train_dataset"].samples)
+    _check_batches(len(module["train_dataset"]), training)
     prepared = prepare_model(given, tokenizer)
     mode = mode_of(given.model, training)
     trained, held = trained_share(prepared.model)
@@ -104,6 +106,7 @@ def data_arguments(given: Arguments) -> Any:
             settings["image_grid_pinpoints"] = config.image_grid_pinpoints
         # What cannot be is refused before weights are read: forms of pictures, and a method that does not fit.
         check_image_config(config, edge, width)
+        check_eyes(given.model, config, width)
         given.method.build(geometry_of(config, source.config))
     elif given.data.image_folder is not None:
         raise InputError("--image_folder is for a model that sees: got no --vision_tower; give one or leave it out")
@@ -120,6 +123,15 @@ def _tell_samples(samples: Samples) -> None:
     if samples.silent:
         named = ", ".join(map(str, samples.silent[:10])) + (", ..." if len(samples.silent) > 10 else "")
         logger.warning("%d samples have no answer to train on and are left out: %s", len(samples.silent), named)
+
+
+def _check_batches(samples: int, training: Any) -> None:
+    together = training.per_device_train_batch_size * training.world_size
+    if training.dataloader_drop_last and samples < together:
+        raise InputError(
+            f"--dataloader_drop_last True leaves out a batch that is not full: got {samples} samples for a batch of "
+            f"{together} on all devices; leave it out, or make the batch smaller"
+        )
 
 
 def main() -> None:
