@@ -48,6 +48,10 @@ BAD_SAMPLES = {
     "image an object": (talk(("human", "<image>"), ("gpt", "No"), image={"path": "0.png"}), "'image' must be a path"),
     "a folder": (talk(("human", "<image>"), ("gpt", "No"), image="."), "is not there"),
     "a long path": (talk(("human", "<image>"), ("gpt", "No"), image="a" * 5000), "is not there"),
+    "tags in two messages": (
+        talk(("human", "<image>"), ("gpt", "No"), ("human", "<image>"), ("gpt", "No"), image="0.png"),
+        "one <image> per picture: got 2 for 1",
+    ),
     "one tag for two": (talk(("human", "<image>"), ("gpt", "No"), image=["0.png", "1.png"]), "got 1 for 2"),
 }
 

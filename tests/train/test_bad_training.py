@@ -43,6 +43,7 @@ BAD_FLAGS: dict[str, tuple[str, ...]] = {
     "method": ("--method", "no_such_method"),
     "setting of another method": ("--method", "pyramiddrop", "--dominant", "3"),
     "budget": ("--method", "visiondrop", "--retain", "0"),
+    "a program": ("--method", "pyramiddrop", "--layer_list", "__import__('os').getcwd()"),
     "scheduler": ("--lr_scheduler_type", "wavy"),
     "tokens of an image": ("--tune_mm_mlp_adapter", "True", "--mm_use_im_start_end", "True"),
     "no batch": ("--per_device_train_batch_size", "0"),

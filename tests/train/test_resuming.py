@@ -22,6 +22,7 @@ from llava.train.llava_trainer import LLaVATrainer
 from llava.train.saving import last_checkpoint
 from llava.train.train import make_trainer, train
 
+MODEL = TINY.parent / "llava-tiny-12l"
 MODES = {
     "full": (),
     "lora": ("--lora_enable", "True", "--lora_r", "4", "--lora_alpha", "8", "--mm_projector_lr", "2e-5"),
@@ -53,7 +54,8 @@ class KillAt(TrainerCallback):
 def settings(folder: Path, mode: str) -> list[str]:
     """Two epochs of two steps each, with a checkpoint after every step."""
     more = ("--num_train_epochs", "2", "--save_strategy", "steps", "--save_steps", "1", "--save_total_limit", "2")
-    return flags(folder, *more, *MODES[mode], data=write_data(folder))
+    own = ("--vision_tower", str(MODEL / "vision_tower"), *MODES[mode])
+    return flags(folder, *more, *own, data=write_data(folder), model=MODEL)
 
 
 def weights(trainer: LLaVATrainer) -> dict[str, torch.Tensor]:
@@ -99,7 +101,7 @@ def test_resumed_runs_end_with_the_same_weights(mode: str, whole: Whole, tmp_pat
 @pytest.mark.parametrize("mode", MODES)
 def test_what_is_saved_loads_and_lies_as_llavas_does(mode: str, whole: Whole) -> None:
     trainer, out = whole(mode)
-    base = None if mode == "full" else str(TINY)
+    base = None if mode == "full" else str(MODEL)
     merged = copy.deepcopy(trainer.model).merge_and_unload() if mode == "lora" else trainer.llava
     own = merged.state_dict()
     assert _checkpoints(out) == {"checkpoint-3", "checkpoint-4"}  # save_total_limit
@@ -126,13 +128,13 @@ PARTS = {part: "mlp" for part in ("gate_proj", "up_proj", "down_proj")}
 PARTS |= {f"{letter}_proj": "self_attn" for letter in "qkvo"}
 ADAPTER = {
     f"base_model.model.model.layers.{layer}.{room}.{part}.lora_{side}.weight"
-    for layer in range(32)
+    for layer in range(12)
     for part, room in PARTS.items()
     for side in "AB"
 }
 NAMES = {
-    "full": set(load_file(TINY / "model.safetensors"))
-    | {f"model.vision_tower.vision_tower.{name}" for name in load_file(TINY / "vision_tower/model.safetensors")},
+    "full": set(load_file(MODEL / "model.safetensors"))
+    | {f"model.vision_tower.vision_tower.{name}" for name in load_file(MODEL / "vision_tower/model.safetensors")},
     "lora": ADAPTER | {f"base_model.model.{name}" for name in PROJECTOR},
     "projector": PROJECTOR,
 }
