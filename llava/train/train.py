@@ -57,6 +57,8 @@ def train(argv: Sequence[str] | None = None, attn_implementation: str | None = N
     if attn_implementation is not None:
         given.training.attn_implementation = attn_implementation
     resumed = checkpoint_to_resume(given.training)
+    if resumed is not None:
+        logger.warning("going on from %s", resumed)
     trainer = make_trainer(given)
     trainer.train(resume_from_checkpoint=resumed)
     finish(trainer)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,14 @@ def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:
     assert ended.returncode == 2 and "--version must name a conversation template" in last
     assert "Traceback" not in ended.stderr
     assert not (tmp_path / "out").exists() and json.loads((tmp_path / "data.json").read_text()) == TALKS
+
+
+def test_the_recipes_flags_bring_no_warning(tmp_path: Path) -> None:
+    """transformers warns of its own older name, which LLaVA's recipes use."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        given = parse(flags(tmp_path, "--gradient_checkpointing", "True", "--evaluation_strategy", "no"))
+    assert given.training.gradient_checkpointing is True
 
 
 def test_no_setting_of_a_method_has_the_name_of_a_training_flag() -> None:
