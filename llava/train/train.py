@@ -23,6 +23,7 @@ from llava.model.geometry import geometry_of
 from llava.model.multimodal_encoder.image_processor import build_image_processor
 from llava.model.multimodal_encoder.scales import feature_width, view_size
 from llava.model.multimodal_encoder.source import locate_tower
+from llava.train.checks import check_supported
 from llava.train.data.dataset import make_supervised_data_module
 from llava.train.data.samples import Samples
 from llava.train.eyes import check_eyes
@@ -56,9 +57,10 @@ def train(argv: Sequence[str] | None = None, attn_implementation: str | None = N
     given = parse(sys.argv[1:] if argv is None else argv)
     if attn_implementation is not None:
         given.training.attn_implementation = attn_implementation
+        check_supported(given.training, given.model.vision_tower is not None)
     resumed = checkpoint_to_resume(given.training)
     if resumed is not None:
-        logger.warning("going on from %s", resumed)
+        _tell(given.training, "going on from %s", resumed)
     trainer = make_trainer(given)
     trainer.train(resume_from_checkpoint=resumed)
     finish(trainer)
@@ -71,12 +73,12 @@ def make_trainer(given: Arguments) -> LLaVATrainer:
     transformers.set_seed(training.seed)
     tokenizer = training_tokenizer(given.model, training)
     module = make_supervised_data_module(tokenizer, data_arguments(given))
-    _tell_samples(module["train_dataset"].samples)
+    _tell_samples(training, module["train_dataset"].samples)
     _check_batches(len(module["train_dataset"]), training)
     prepared = prepare_model(given, tokenizer)
     mode = mode_of(given.model, training)
     trained, held = trained_share(prepared.model)
-    logger.warning("training %d of %d numbers (%s) with method %s", trained, held, mode, given.method.name)
+    _tell(training, "training %d of %d numbers (%s) with method %s", trained, held, mode, given.method.name)
     return LLaVATrainer(
         model=prepared.model, processing_class=tokenizer, args=training, llava=prepared.llava, mode=mode, **module
     )
@@ -121,10 +123,16 @@ def starting_config(path: str) -> Any:
     return make_config(raw, path, family_of(raw, path, plain=True))
 
 
-def _tell_samples(samples: Samples) -> None:
+def _tell(training: Any, text: str, *values: Any) -> None:
+    """Say something once, whatever the number of devices."""
+    if training.process_index == 0:
+        logger.warning(text, *values)
+
+
+def _tell_samples(training: Any, samples: Samples) -> None:
     if samples.silent:
         named = ", ".join(map(str, samples.silent[:10])) + (", ..." if len(samples.silent) > 10 else "")
-        logger.warning("%d samples have no answer to train on and are left out: %s", len(samples.silent), named)
+        _tell(training, "%d samples have no answer to train on and are left out: %s", len(samples.silent), named)
 
 
 def _check_batches(samples: int, training: Any) -> None:
