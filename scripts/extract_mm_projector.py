@@ -14,6 +14,7 @@ from llava.model.checkpoint.folder import Folder
 from llava.model.checkpoint.tensors import read_weights
 
 PARTS = ("mm_projector", "vision_resampler")
+BESIDE = "image_newline"  # what a LLaVA-NeXT's projector goes with; LLaVA's own loaders take it or pass it over
 
 
 def extract(model_path: str, output: str) -> list[str]:
@@ -21,7 +22,9 @@ def extract(model_path: str, output: str) -> list[str]:
     held = read_weights(Folder(model_path))
     # Cloned: a view of a mapped file would be written with all of it.
     projector = {name: tensor[...].clone() for name, tensor in held.items() if any(part in name for part in PARTS)}
-    if not projector:
+    if projector:
+        projector |= {name: tensor[...].clone() for name, tensor in held.items() if name.rsplit(".", 1)[-1] == BESIDE}
+    else:
         raise InputError(
             f"a checkpoint must hold a projector: no tensor in '{model_path}' has {' or '.join(PARTS)} in its name; "
             f"give a LLaVA checkpoint"

@@ -79,7 +79,7 @@ class LlavaMetaForCausalLM(ViewTokens, LlavaInputs, VisionTokenizer):
             encoded = self.encode_views(given.views, given.sizes, reduction, trace, given.modalities, asked)
             modalities = given.modalities
             if self.training and images is not None and not given.views:
-                encoded = self.unseen_tokens(), []
+                encoded = self.unseen_tokens(reduction), []
         features, lengths = encoded
         plan = plan_fusion(ids, mask, lengths, max_length(self.config), self._largest(reduction, lengths, modalities))
         if plan.cut is not None and not self.training:

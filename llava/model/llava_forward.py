@@ -14,6 +14,7 @@ from llava.model.geometry import drops_inside, geometry_of, video_geometry_of
 from llava.model.image_inputs import longest_video
 from llava.model.layout import Layout
 from llava.model.realign import Realigned, realign
+from llava.model.sharded import gathers_by_call
 from llava.model.targets import without_first
 from llava.model.trace import Trace
 from llava.model.wrapper import reduction_of_wrapper
@@ -147,6 +148,7 @@ class LlavaForward:
                 input_ids, attention_mask, images, image_sizes, method, trace, modalities=modalities, labels=labels
             )
             given = from_plan(embeds, plan, labels, position_ids)
+        asks = self.training and method is not None and method.layers and gathers_by_call(self.lm_head)
         recorded = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
         outputs = self.get_model()(
             input_ids=given.input_ids,
@@ -158,6 +160,7 @@ class LlavaForward:
             reduction=method,
             trace=trace,
             labels=given.labels,
+            idle=method.tokens_per_stage(self.geometry) if asks and method is not None else None,
             return_dict=True,
             **{name: value for name, value in recorded.items() if value is not None},
             **kwargs,

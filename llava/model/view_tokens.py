@@ -14,6 +14,7 @@ from llava.model.kept_order import kept_order
 from llava.model.multimodal_encoder.vision_tower import Encoded
 from llava.model.projected_choice import choose_in_pictures, choose_in_views
 from llava.model.question import Asked, tokenizer_of
+from llava.model.sharded import gathers_by_call
 from llava.model.trace import Trace
 from llava.reduction import Reduction, name_of
 
@@ -115,13 +116,19 @@ class ViewTokens:
         pixels = torch.cat([view.to(device, non_blocking=True) for view in views])
         return self.get_vision_tower().encode(pixels, reduction, tuple(len(view) for view in views), asked)
 
-    def unseen_tokens(self) -> torch.Tensor:
-        """(0, D): no token, but the projector takes part, so that its gradient is zero where a batch has no image.
+    def unseen_tokens(self, reduction: Reduction | None = None) -> torch.Tensor:
+        """(0, D): no token, but tower, projector and newline take part, so that their gradients are zero, not absent.
 
-        Devices that train together wait for each other's gradients, and an optimiser's momentum goes on.
+        As in LLaVA, a batch without an image is given one of zeros: devices that train together wait for each other's
+        gradients and weights, and an optimiser's momentum goes on.
+
+        Args:
+            reduction: the method of the call, which takes part where every device must call the same modules.
         """
-        nothing = self.get_vision_tower().dummy_feature[None]
-        return self._project(Encoded(nothing, None)).features[0, :0]
+        tower = self.get_vision_tower()
+        pixels = torch.zeros(1, 3, tower.image_size, tower.image_size, device=tower.device, dtype=tower.dtype)
+        method = reduction if gathers_by_call(tower) else None
+        return self.encode_views([pixels], [(tower.image_size, tower.image_size)], method)[0][:0]
 
     def _project(self, seen: Encoded) -> Encoded:
         """The same in the LLM's width: features (V, n, D)."""

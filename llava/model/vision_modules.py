@@ -14,6 +14,8 @@ from llava.model.loading.names import VOCABULARY, compare
 from llava.model.multimodal_encoder.builder import build_vision_tower
 from llava.model.multimodal_projector.builder import build_vision_projector
 
+NEWLINE = "image_newline"
+
 
 class VisionModules:
     """Mixed in before a decoder that holds `vision_tower`, `mm_projector` and perhaps `image_newline`."""
@@ -48,14 +50,14 @@ class VisionModules:
         config.mm_patch_merge_type = getattr(model_args, "mm_patch_merge_type", None) or "flat"
         if getattr(self, "mm_projector", None) is None:
             self.mm_projector = build_vision_projector(config)
-            if "unpad" in config.mm_patch_merge_type:
-                spread = torch.tensor(config.hidden_size, dtype=self.dtype).rsqrt()
-                self.image_newline = nn.Parameter(torch.randn(config.hidden_size, dtype=self.dtype) * spread)
         else:
             self.mm_projector.requires_grad_(True)
+        if "unpad" in config.mm_patch_merge_type and getattr(self, NEWLINE, None) is None:
+            spread = torch.tensor(config.hidden_size, dtype=self.dtype).rsqrt()
+            self.image_newline = nn.Parameter(torch.randn(config.hidden_size, dtype=self.dtype) * spread)
         pretrained = getattr(model_args, "pretrain_mm_mlp_adapter", None)
         if pretrained is not None:
-            load_projector(self.mm_projector, pretrained)
+            load_pretrained_parts(self, pretrained)
 
 
 class VisionTokenizer:
@@ -92,16 +94,32 @@ class VisionTokenizer:
             self.get_output_embeddings().requires_grad_(False)
 
 
-def load_projector(projector: nn.Module, path: str | Path) -> None:
-    """Fill a projector from a file such as `mm_projector.bin`; what else the file holds is passed over.
+def load_pretrained_parts(decoder: Any, path: str | Path) -> None:
+    """Fill a decoder's projector, and its newline token where both have one, from a file such as `mm_projector.bin`.
+
+    LLaVA's file has the projector alone. The newline token that a LLaVA-NeXT's projector was trained with lies beside
+    it in files that are written here. What else a file holds is passed over.
 
     Raises:
-        InputError: when the file's projector is another one.
+        InputError: when the file's projector, or newline token, is another one.
     """
     held = read_file(str(path))
+    decoder.mm_projector.load_state_dict(_projector_in(held, decoder.mm_projector, str(path)))
+    newline, kept = getattr(decoder, NEWLINE, None), [name for name in held if name.rsplit(".", 1)[-1] == NEWLINE]
+    if newline is not None and kept:
+        compare({NEWLINE: held[kept[0]]}, {NEWLINE: newline.data}, set(), str(path))
+        newline.data.copy_(held[kept[0]][...])
+
+
+def check_pretrained(projector: nn.Module, path: str) -> None:
+    """Refuse a file whose projector is another one than this, whose tensors may be on torch's `meta` device."""
+    _projector_in(read_file(path), projector, path)
+
+
+def _projector_in(held: State, projector: nn.Module, path: str) -> dict[str, torch.Tensor]:
     own = {name.split("mm_projector.", 1)[1]: tensor[...] for name, tensor in held.items() if "mm_projector." in name}
-    compare(own, projector.state_dict(), set(), str(path))
-    projector.load_state_dict(own)
+    compare(own, projector.state_dict(), set(), path)
+    return own
 
 
 def _take_rows(table: torch.Tensor, held: State, new: int, origin: str) -> None:

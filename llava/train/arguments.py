@@ -106,17 +106,12 @@ def check_arguments(model: ModelArguments, data: DataArguments, training: Traini
     _one_of("attn_implementation", training.attn_implementation, ("sdpa", "flash_attention_2", "eager"))
     if training.bits != 16 and not training.lora_enable:
         raise InputError(f"a quantised base cannot be trained itself: got --bits {training.bits}; add --lora_enable")
-    for name in ("model_max_length", "lora_r", "lora_alpha"):
-        if getattr(training, name) < 1:
-            raise InputError(f"--{name} must be at least 1: got {getattr(training, name)}")
     if not 0 <= training.lora_dropout < 1:
         raise InputError(f"--lora_dropout must be from 0 to below 1: got {training.lora_dropout}")
     for name in ("learning_rate", "mm_projector_lr", "mm_vision_tower_lr"):
         rate = getattr(training, name)
         if rate is not None and not 0 <= rate < 1e3:
             raise InputError(f"--{name} must be a learning rate of at least 0: got {shown(rate)}")
-    if training.fsdp and training.use_cpu:
-        raise InputError("--fsdp needs accelerators: accelerate would share no weights out on a CPU; leave it out")
     if training.mm_vision_tower_lr is not None and not training.unfreeze_mm_vision_tower:
         raise InputError("--mm_vision_tower_lr is for a tower that is trained: add --unfreeze_mm_vision_tower True")
 

@@ -1,10 +1,10 @@
 """The command line of training: LLaVA's flags, old spellings of transformers' own, and those of the methods."""
 
 import argparse
-import importlib.util
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from transformers import HfArgumentParser
 
@@ -13,11 +13,17 @@ from llava.eval.runs.command import Parser
 from llava.eval.runs.options import MethodChoice, add_method_options, method_from
 from llava.model.checkpoint.config import read_raw_config
 from llava.model.checkpoint.folder import Folder
-from llava.reduction import Reduction, method_class
+from llava.reduction import method_class
 from llava.train.arguments import DataArguments, ModelArguments, TrainingArguments, check_arguments
+from llava.train.checks import check_numbers, check_output, check_supported
+from llava.train.sharding import check_deepspeed, check_fsdp
 
+CHECKPOINTING = ("gradient_checkpointing", "gradient_checkpointing_kwargs")
 # What transformers 4 called them, and what became of flags that are gone.
 RENAMED = {"evaluation_strategy": "eval_strategy", "warmup_ratio": "warmup_steps", "no_cuda": "use_cpu"}
+# Newer transformers warn of their own older name, which all recipes have.
+if "activation_checkpointing" in {field.name for field in dataclasses.fields(TrainingArguments)}:
+    RENAMED |= {name: name.replace("gradient", "activation") for name in CHECKPOINTING}
 # What a LLaVA's config.json says of pictures and its tokens.
 OWN = (
     *("mm_vision_select_layer", "mm_vision_select_feature", "mm_patch_merge_type", "mm_projector_type"),
@@ -55,8 +61,8 @@ def parse(argv: Sequence[str]) -> Arguments:
         methods.print_help()
     chosen, rest = methods.parse_known_args(argv)
     choice = method_from(argparse.Namespace(**vars(chosen)))
-    rest = modern(rest)
-    _check_installed(rest)
+    rest, kind = modern(rest), method_class(choice.name)
+    check_deepspeed(rest, kind)
     try:
         model, data, training, left = known.parse_args_into_dataclasses(rest, return_remaining_strings=True)
     except (ValueError, TypeError, ImportError, OSError) as error:
@@ -66,12 +72,10 @@ def parse(argv: Sequence[str]) -> Arguments:
     if left:
         raise InputError(f"unknown flag of training: got {shown(left[0])}; --help lists the options")
     check_arguments(model, data, training)
-    kind = method_class(choice.name)
-    if training.fsdp and kind.at_layer is not Reduction.at_layer:
-        raise InputError(
-            f"--fsdp shares a layer's weights out between its calls, when {choice.name} asks it for attention: train "
-            f"with DDP or DeepSpeed, or with a method that reduces before the language model"
-        )
+    check_output(training.output_dir)
+    check_numbers(training)
+    check_supported(training, model.vision_tower is not None)
+    check_fsdp(training, kind)
     said = {word.partition("=")[0].removeprefix("--") for word in rest if str(word).startswith("--")}
     _keep_own(model, data, said)
     return Arguments(model, data, training, choice)
@@ -121,8 +125,3 @@ def _is_share(text: str) -> bool:
         return 0 <= float(text) < 1
     except ValueError:
         return False
-
-
-def _check_installed(words: Sequence[Any]) -> None:
-    if "--deepspeed" in words and importlib.util.find_spec("deepspeed") is None:
-        raise InputError("--deepspeed needs deepspeed: it is not installed; pip install deepspeed, or leave it out")

@@ -3,13 +3,15 @@
 from typing import Any
 
 import torch
+from torch.utils.data import RandomSampler
 from transformers import Trainer
 
 from llava.constants import IGNORE_INDEX
 from llava.train.optimizer import parameter_groups
 from llava.train.progress import Progress, Rates
-from llava.train.sampler import LengthGroupedSampler
+from llava.train.sampler import LengthGroupedSampler, SharedOrder
 from llava.train.saving import Mode, load_weights, save_weights
+from llava.train.sharding import KeepAskedLayers
 
 TRAINING_ARGS = "training_args.bin"
 
@@ -29,6 +31,8 @@ class LLaVATrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         self._rates = Rates()
         self.add_callback(Progress())
+        if hasattr(self.llava, "reduction"):
+            self.add_callback(KeepAskedLayers(self.llava))
         self._silent = torch.zeros((), dtype=torch.long, device=self.args.device)
 
     @property
@@ -38,12 +42,15 @@ class LLaVATrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset = train_dataset if train_dataset is not None else self.train_dataset
-        if dataset is None or not self.args.group_by_modality_length:
-            return super()._get_train_sampler(dataset)
-        devices = self.args.world_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(
-            self.args.train_batch_size, devices, lengths=dataset.modality_lengths, group_by_modality=True
-        )
+        if dataset is not None and self.args.group_by_modality_length:
+            devices = self.args.world_size * self.args.gradient_accumulation_steps
+            own: Any = LengthGroupedSampler(
+                self.args.train_batch_size, devices, lengths=dataset.modality_lengths, group_by_modality=True
+            )
+        else:
+            own = super()._get_train_sampler(dataset)
+        alone = self.args.world_size == 1 or not isinstance(own, LengthGroupedSampler | RandomSampler)
+        return own if alone else SharedOrder(own)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The optimiser that the arguments name, over LLaVA's groups."""

@@ -51,19 +51,23 @@ def with_lora(model: Any, training: Any) -> Any:
     return adapted
 
 
-def choose_trained(model: Any, arguments: Any, training: Any, base: Any = None) -> None:
+def choose_trained(model: Any, arguments: Any, training: Any, base: Any = None, new_newline: bool = False) -> None:
     """Set `requires_grad` as LLaVA's flags say.
 
     Args:
         model: a LLaVA, or with LoRA the wrapper around it.
         arguments, training: LLaVA's model and training arguments.
         base: the LLaVA inside the wrapper; None: the model is it.
+        new_newline: the newline token was made for this run: it is trained wherever not the projector alone is, also
+            beside a frozen backbone or an adapter, as in LLaVA, which makes it after it has frozen those.
     """
     llava = base if base is not None else model
     inner = llava.get_model() if hasattr(llava, "get_model") else llava.model
     if arguments.freeze_backbone:
         inner.requires_grad_(False)
     if getattr(inner, "vision_tower", None) is not None:
+        if new_newline:
+            inner.image_newline.requires_grad_(True)
         if arguments.tune_mm_mlp_adapter:
             llava.requires_grad_(False)
         sees = arguments.vision_tower is not None  # else a LLaVA is trained on text alone, and its eyes stay

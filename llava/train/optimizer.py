@@ -14,7 +14,8 @@ def parameter_groups(model: nn.Module, decaying: Iterable[str], args: Any) -> li
     Args:
         decaying: names of parameters that weight decay acts on.
         args: `weight_decay`, `mm_projector_lr`, `mm_vision_tower_lr` (with it the tower's own groups, as PyramidDrop's
-            LLaVA-NeXT training has them), `learning_rate`.
+            LLaVA-NeXT training has them), `unfreeze_mm_vision_tower` (then the projector has groups of its own),
+            `learning_rate`.
 
     Returns:
         dicts of params (a list), weight_decay, and lr where it is the group's own.
@@ -24,7 +25,7 @@ def parameter_groups(model: nn.Module, decaying: Iterable[str], args: Any) -> li
     rates: dict[str, float | None] = {"": None}
     tower_lr = getattr(args, "mm_vision_tower_lr", None)
     projector_lr = args.mm_projector_lr
-    if tower_lr is not None and projector_lr is None:
+    if projector_lr is None and (tower_lr is not None or getattr(args, "unfreeze_mm_vision_tower", False)):
         projector_lr = args.learning_rate
     if tower_lr is not None:
         rates[TOWER] = tower_lr

@@ -6,6 +6,7 @@ Facts: LLaVA c121f04, `llava/train/llava_trainer.py`. Equal seeds give LLaVA's o
 from collections.abc import Iterator, Sequence
 
 import torch
+from accelerate.utils import synchronize_rng_states
 from torch.utils.data import Sampler
 
 
@@ -103,3 +104,22 @@ class LengthGroupedSampler(Sampler):
     def __iter__(self) -> Iterator[int]:
         grouped = get_modality_length_grouped_indices if self.group_by_modality else get_length_grouped_indices
         return iter(grouped(self.lengths, self.batch_size, self.world_size, self.generator))
+
+
+class SharedOrder(Sampler):
+    """A sampler's order on several devices: that of one device which accumulates their batches.
+
+    Every device works the order out from torch's own generator, which all begin an epoch with in the first one's state.
+    A bare sampler with an attribute `generator` would be given a generator of its own by accelerate, and by that
+    another order.
+    """
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+
+    def __len__(self) -> int:
+        return len(self._sampler)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[int]:
+        synchronize_rng_states(["torch"])
+        return iter(self._sampler)

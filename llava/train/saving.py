@@ -9,11 +9,12 @@ from torch import nn
 
 from llava.errors import InputError, shown
 from llava.files.reading import read_json_object
+from llava.files.writing import replacing
 from llava.model.checkpoint.folder import Folder
 from llava.model.checkpoint.tensors import read_file
 from llava.model.loading.names import compare
 from llava.model.loading.state import read_state
-from llava.model.vision_modules import load_projector
+from llava.model.vision_modules import NEWLINE, load_pretrained_parts
 
 Mode = Literal["full", "projector", "lora"]
 PROJECTOR_FILE, BESIDE_LORA = "mm_projector.bin", "non_lora_trainables.bin"
@@ -42,7 +43,9 @@ def save_weights(model: Any, llava: Any, mode: Mode, folder: str, state: dict[st
         model.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
         _save(folder, BESIDE_LORA, {name: held[name] for name in trained})
     else:
-        _save(folder, PROJECTOR_FILE, {name: held[name] for name in held if "mm_projector" in name})
+        # A newline token is not trained here, but the projector was trained beside this one.
+        own = [name for name in held if "mm_projector" in name or name.rsplit(".", 1)[-1] == NEWLINE]
+        _save(folder, PROJECTOR_FILE, {name: held[name] for name in own})
     llava.config.save_pretrained(folder)
     # How pictures become pixels, for a tower that lies in no folder of its own.
     tower = llava.get_vision_tower() if hasattr(llava, "get_vision_tower") else None
@@ -51,13 +54,14 @@ def save_weights(model: Any, llava: Any, mode: Mode, folder: str, state: dict[st
 
 
 def _save(folder: str, name: str, tensors: dict[str, torch.Tensor]) -> None:
-    torch.save({key: tensor.detach().cpu().clone() for key, tensor in tensors.items()}, os.path.join(folder, name))
+    with replacing(os.path.join(folder, name)) as unfinished:
+        torch.save({key: tensor.detach().cpu().clone() for key, tensor in tensors.items()}, unfinished)
 
 
 def load_weights(model: Any, llava: Any, mode: Mode, folder: str) -> None:
     """Take back what `save_weights` wrote; InputError where the folder holds something else."""
     if mode == "projector":
-        load_projector(llava.get_model().mm_projector, os.path.join(folder, PROJECTOR_FILE))
+        load_pretrained_parts(llava.get_model(), os.path.join(folder, PROJECTOR_FILE))
     elif mode == "lora":
         from peft import set_peft_model_state_dict
 
@@ -84,6 +88,23 @@ def _fill(model: nn.Module, state: Any, origin: str) -> None:
     known = {name: own[name] for name in state if name in own}
     compare(state, known, set(), origin)
     model.load_state_dict({name: state[name][...] for name in state}, strict=False)
+
+
+def checkpoint_to_resume(training: Any) -> str | None:
+    """The checkpoint that a run goes on from: the one that the flags name, else the newest whole one; None: none.
+
+    Raises:
+        InputError: when the one that is named is not whole.
+    """
+    named = training.resume_from_checkpoint
+    if named is None or str(named).lower() in ("true", "false"):
+        return last_checkpoint(str(training.output_dir))
+    if not _is_whole(Path(named)):
+        raise InputError(
+            f"--resume_from_checkpoint must name a whole checkpoint: {shown(str(named), 300)} has no {STATE_FILE}; "
+            f"name a checkpoint-N of a run, or leave it out to go on from the newest"
+        )
+    return str(named)
 
 
 def last_checkpoint(folder: str) -> str | None:

@@ -23,13 +23,15 @@ from llava.model.geometry import geometry_of
 from llava.model.multimodal_encoder.image_processor import build_image_processor
 from llava.model.multimodal_encoder.scales import feature_width, view_size
 from llava.model.multimodal_encoder.source import locate_tower
+from llava.train.checks import check_supported
 from llava.train.data.dataset import make_supervised_data_module
 from llava.train.data.samples import Samples
+from llava.train.eyes import check_eyes
 from llava.train.flags import Arguments, parse
 from llava.train.llava_trainer import LLaVATrainer
 from llava.train.model import next_pinpoints, prepare_model, training_tokenizer
 from llava.train.modules import trained_share
-from llava.train.saving import last_checkpoint, mode_of
+from llava.train.saving import checkpoint_to_resume, mode_of
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +57,10 @@ def train(argv: Sequence[str] | None = None, attn_implementation: str | None = N
     given = parse(sys.argv[1:] if argv is None else argv)
     if attn_implementation is not None:
         given.training.attn_implementation = attn_implementation
-    resumed = last_checkpoint(str(given.training.output_dir))
+        check_supported(given.training, given.model.vision_tower is not None)
+    resumed = checkpoint_to_resume(given.training)
+    if resumed is not None:
+        _tell(given.training, "going on from %s", resumed)
     trainer = make_trainer(given)
     trainer.train(resume_from_checkpoint=resumed)
     finish(trainer)
@@ -68,11 +73,12 @@ def make_trainer(given: Arguments) -> LLaVATrainer:
     transformers.set_seed(training.seed)
     tokenizer = training_tokenizer(given.model, training)
     module = make_supervised_data_module(tokenizer, data_arguments(given))
-    _tell_samples(module["train_dataset"].samples)
+    _tell_samples(training, module["train_dataset"].samples)
+    _check_batches(len(module["train_dataset"]), training)
     prepared = prepare_model(given, tokenizer)
     mode = mode_of(given.model, training)
     trained, held = trained_share(prepared.model)
-    logger.warning("training %d of %d numbers (%s) with method %s", trained, held, mode, given.method.name)
+    _tell(training, "training %d of %d numbers (%s) with method %s", trained, held, mode, given.method.name)
     return LLaVATrainer(
         model=prepared.model, processing_class=tokenizer, args=training, llava=prepared.llava, mode=mode, **module
     )
@@ -104,6 +110,7 @@ def data_arguments(given: Arguments) -> Any:
             settings["image_grid_pinpoints"] = config.image_grid_pinpoints
         # What cannot be is refused before weights are read: forms of pictures, and a method that does not fit.
         check_image_config(config, edge, width)
+        check_eyes(given.model, config, width)
         given.method.build(geometry_of(config, source.config))
     elif given.data.image_folder is not None:
         raise InputError("--image_folder is for a model that sees: got no --vision_tower; give one or leave it out")
@@ -116,10 +123,25 @@ def starting_config(path: str) -> Any:
     return make_config(raw, path, family_of(raw, path, plain=True))
 
 
-def _tell_samples(samples: Samples) -> None:
+def _tell(training: Any, text: str, *values: Any) -> None:
+    """Say something once, whatever the number of devices."""
+    if training.process_index == 0:
+        logger.warning(text, *values)
+
+
+def _tell_samples(training: Any, samples: Samples) -> None:
     if samples.silent:
         named = ", ".join(map(str, samples.silent[:10])) + (", ..." if len(samples.silent) > 10 else "")
-        logger.warning("%d samples have no answer to train on and are left out: %s", len(samples.silent), named)
+        _tell(training, "%d samples have no answer to train on and are left out: %s", len(samples.silent), named)
+
+
+def _check_batches(samples: int, training: Any) -> None:
+    together = training.per_device_train_batch_size * training.world_size
+    if training.dataloader_drop_last and samples < together:
+        raise InputError(
+            f"--dataloader_drop_last True leaves out a batch that is not full: got {samples} samples for a batch of "
+            f"{together} on all devices; leave it out, or make the batch smaller"
+        )
 
 
 def main() -> None:

@@ -1,38 +1,65 @@
-"""One step of a LLaVA whose weights are shared out over processes by torch's `fully_shard`; writes its gradients.
+"""Steps of a LLaVA whose weights are shared out over processes by torch's `fully_shard`.
 
-Run by test_several_devices under torchrun: accelerate shards on accelerators only, so on a CPU torch does it itself.
+accelerate shards on accelerators only, so on a CPU torch does it itself, in the units that accelerate would make.
 """
 
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
+from llava.reduction import create
 from llava.train.flags import parse
+from llava.train.llava_trainer import LLaVATrainer
+from llava.train.sharding import keep_asked
 from llava.train.train import make_trainer
 
+LAYERS, RATIOS = [8, 16, 24], [0.5, 0.25, 0.125]
+# Of the encoder, of the question, of patches that are merged, and of the layer that has just run.
+METHODS = {
+    "none": {},
+    "visionzip": {"dominant": 54, "contextual": 10},
+    "pyramiddrop": {"layer_list": LAYERS, "image_token_ratio_list": RATIOS},
+    "visiondrop": {
+        "dominant": 42,
+        "contextual": 6,
+        "layer_list": LAYERS,
+        "image_token_list": [[30, 5], [22, 4], [16, 3]],
+    },
+    "fastv": {},
+}
 
-def main(folder: str, *flags: str) -> None:
-    trainer = make_trainer(parse(flags))
+
+def gradients(trainer: LLaVATrainer, samples: list[int], share: int = 1) -> Iterator[dict[str, torch.Tensor]]:
+    """For each method the gradients of a step over samples one by one, each loss divided by `share`."""
     model = trainer.llava.train()
+    for name, settings in METHODS.items():
+        model.reduction = create(name, **settings)
+        keep_asked(model)
+        model.zero_grad()
+        for number in samples:
+            batch = trainer.data_collator([trainer.train_dataset[number]])
+            (model(**batch).loss / share).backward()
+        yield {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
+
+
+def shared_out(folder: str, argv: list[str]) -> None:
+    """The gradients of a device's own sample, the mean over devices, written by the first one."""
+    trainer = make_trainer(parse(argv))
+    model = trainer.llava
     if not dist.is_initialized():
         dist.init_process_group("gloo")
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
-    for layer in model.model.layers:
-        fully_shard(layer, mesh=mesh)
+    for module in reversed(list(model.modules())):
+        if type(module).__name__ in model._no_split_modules:
+            fully_shard(module, mesh=mesh)
     fully_shard(model, mesh=mesh)
-    own = trainer.data_collator([trainer.train_dataset[dist.get_rank()]])
-    model(**own).loss.backward()
-    whole = {
-        name: parameter.grad.full_tensor() for name, parameter in model.named_parameters() if parameter.grad is not None
-    }
-    if dist.get_rank() == 0:
-        save_file(whole, Path(folder) / "gradients.safetensors")
+    for name, own in zip(METHODS, gradients(trainer, [dist.get_rank()])):
+        whole = {key: gradient.full_tensor() for key, gradient in own.items()}
+        if dist.get_rank() == 0:
+            save_file(whole, Path(folder) / f"{name}.safetensors")
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

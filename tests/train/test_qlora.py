@@ -1,6 +1,7 @@
 """QLoRA: an adapter on a base of 8 or 4 bits, which bitsandbytes also computes on a CPU."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,17 @@ SHAPES = Path(__file__).parents[2] / "playground/shapes/llava-shapes"
 @pytest.mark.parametrize("bits", ["4", "8"])
 def test_an_adapter_of_a_quantised_base(bits: str, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
-    more = ("--bits", bits, "--lora_enable", "True", "--lora_r", "4", "--mm_projector_lr", "2e-5")
+    more: tuple[str, ...] = ("--save_strategy", "steps", "--save_steps", "1")
+    more += ("--bits", bits, "--lora_enable", "True", "--lora_r", "4", "--mm_projector_lr", "2e-5")
     given = flags(tmp_path, *more, data=write_data(tmp_path), model=SHAPES)
     given[given.index("--vision_tower") + 1] = json.loads((SHAPES / "config.json").read_text())["mm_vision_tower"]
     trainer = train(given).trainer
+    if bits == "4":  # started again from its first step, it ends the same
+        shutil.rmtree(tmp_path / "out/checkpoint-2")
+        again = train(given).trainer
+        trained = {name: p for name, p in trainer.model.named_parameters() if p.requires_grad}
+        assert len(trained) > 20
+        assert all(torch.equal(p, again.model.get_parameter(name)) for name, p in trained.items())
     layer = trainer.llava.get_model().layers[0].self_attn.q_proj.base_layer
     assert layer.weight.dtype in (torch.uint8, torch.int8)
     assert trainer.llava.get_model().mm_projector[0].weight.dtype == torch.float32

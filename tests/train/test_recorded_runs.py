@@ -1,13 +1,14 @@
 """Whole runs against LLaVA's own training function: order of samples, losses, rates, groups and weights."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_runs import TRAINING, recorded_flags
+from training_runs import TRAINING, flags, recorded_flags
 
 from llava.errors import InputError
 from llava.train.flags import parse
@@ -17,7 +18,10 @@ from llava.train.train import finish, make_trainer
 
 CASES = {case["name"]: case for case in json.loads((TRAINING / "train_cases.json").read_text())}
 GROUPS = {name: case for name, case in json.loads((TRAINING / "optimizer_groups.json").read_text()).items()}
-WHOLE = ("train_finetune_large_lr_decay", "train_finetune_accumulation", "train_pretrain", "train_lora")
+# Other recordings are tried with TRAINING_RECORDINGS=FOLDER, as in test_recorded_batches.
+FOLDER = Path(os.environ.get("TRAINING_RECORDINGS", TRAINING))
+RUNS = {case["name"]: case for case in json.loads((FOLDER / "train_cases.json").read_text())}
+WHOLE = [name for name in RUNS if (FOLDER / f"{name}.safetensors").exists()]
 SAMPLES = CASES["train_finetune"]["samples"]
 
 
@@ -43,7 +47,7 @@ def seen(trainer: LLaVATrainer) -> list[int]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_run_ends_with_the_weights_of_llava(name: str, tmp_path: Path) -> None:
-    case, wanted = CASES[name], load_file(TRAINING / f"{name}.safetensors")
+    case, wanted = RUNS[name], load_file(FOLDER / f"{name}.safetensors")
     trainer = make_trainer(parse(recorded_flags(case["argv"], tmp_path, case["samples"])))
     parameters = dict(trainer.model.named_parameters())
     with torch.no_grad():
@@ -85,6 +89,36 @@ def test_groups_of_parameters(name: str, tmp_path: Path) -> None:
     assert [[group[key] for key in kept] for group in made] == [
         [group[key] for key in kept] for group in case["groups"]
     ]
+
+
+TOWERS = json.loads((TRAINING / "optimizer_groups_vision_tower.json").read_text())
+TOWER_FLAGS = {
+    "next_unfrozen_vit_lr": ("--unfreeze_mm_vision_tower", "True", "--mm_vision_tower_lr", "2e-6"),
+    "next_unfrozen_no_vit_lr": ("--unfreeze_mm_vision_tower", "True"),
+    "next_frozen": (),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TOWERS)
+def test_groups_of_parameters_with_a_tower(name: str, tmp_path: Path) -> None:
+    """PyramidDrop's LLaVA-NeXT training: a tower of its own rate, and its projector's groups whenever it is trained."""
+    more = ("--learning_rate", "2e-5", "--weight_decay", "0.1", "--image_aspect_ratio", "anyres")
+    merge = ("--mm_patch_merge_type", "spatial_unpad")
+    model = TRAINING.parent / "llava-tiny-next"
+    trainer = make_trainer(parse(flags(tmp_path, *more, *merge, *TOWER_FLAGS[name], model=model)))
+    names = {id(parameter): name for name, parameter in trainer.model.named_parameters()}
+    made = trainer.create_optimizer().param_groups
+    own = [[recorded_name(names[id(p)]) for p in group["params"]] for group in made]
+    assert [sorted(group) for group in own] == [sorted(group["names"]) for group in TOWERS[name]]
+    assert [(group["weight_decay"], group["lr"]) for group in made] == [
+        (group["weight_decay"], group["lr"]) for group in TOWERS[name]
+    ]
+
+
+def recorded_name(name: str) -> str:
+    """CLIP's modules are one level deeper on transformers 4."""
+    return name.replace("vision_tower.vision_tower.", "vision_tower.vision_tower.vision_model.")
 
 
 def test_nothing_to_train_is_refused(tmp_path: Path) -> None:

@@ -1,24 +1,28 @@
 """A run that is killed and started again ends with the weights of one that was not, whatever it trains."""
 
+import copy
+import json
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
-from training_runs import TALKS, flags, projector_file, write_data
+from processes import start
+from safetensors.torch import load_file
+from training_runs import TALKS, TINY, flags, projector_file, write_data
 from transformers import TrainerCallback
 
 from llava.model.builder import load_pretrained_model
 from llava.train.flags import parse
 from llava.train.llava_trainer import LLaVATrainer
 from llava.train.saving import last_checkpoint
-from llava.train.train import finish, make_trainer, train
+from llava.train.train import make_trainer, train
 
+MODEL = TINY.parent / "llava-tiny-12l"
 MODES = {
     "full": (),
     "lora": ("--lora_enable", "True", "--lora_r", "4", "--lora_alpha", "8", "--mm_projector_lr", "2e-5"),
@@ -50,76 +54,129 @@ class KillAt(TrainerCallback):
 def settings(folder: Path, mode: str) -> list[str]:
     """Two epochs of two steps each, with a checkpoint after every step."""
     more = ("--num_train_epochs", "2", "--save_strategy", "steps", "--save_steps", "1", "--save_total_limit", "2")
-    return flags(folder, *more, *MODES[mode], data=write_data(folder))
+    own = ("--vision_tower", str(MODEL / "vision_tower"), *MODES[mode])
+    return flags(folder, *more, *own, data=write_data(folder), model=MODEL)
 
 
 def weights(trainer: LLaVATrainer) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in trainer.model.named_parameters() if p.requires_grad}
 
 
+Whole = Callable[[str], tuple[LLaVATrainer, Path]]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """A run of a mode that nothing interrupted, and its folder; made once."""
+
+    @cache
+    def made(mode: str) -> tuple[LLaVATrainer, Path]:
+        folder = tmp_path_factory.mktemp(mode)
+        return train(settings(folder, mode)).trainer, folder / "out"
+
+    return made
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
-def test_resumed_runs_end_with_the_same_weights(mode: str, tmp_path: Path) -> None:
-    for name in ("whole", "torn"):
-        (tmp_path / name).mkdir()
-    wanted = weights(train(settings(tmp_path / "whole", mode)).trainer)
-    torn = settings(tmp_path / "torn", mode)
+def test_resumed_runs_end_with_the_same_weights(mode: str, whole: Whole, tmp_path: Path) -> None:
+    wanted, torn = weights(whole(mode)[0]), settings(tmp_path, mode)
     for step, saved in ((1, True), (3, False)):
         trainer = make_trainer(parse(torn))
         trainer.add_callback(KillAt(step, saved))
         with pytest.raises(Killed):
-            trainer.train(resume_from_checkpoint=last_checkpoint(str(tmp_path / "torn/out")))
+            trainer.train(resume_from_checkpoint=last_checkpoint(str(tmp_path / "out")))
     # What a kill leaves that comes while a checkpoint is written.
-    half = tmp_path / "torn/out/checkpoint-3"
+    half = tmp_path / "out/checkpoint-3"
     half.mkdir(exist_ok=True)
     (half / "trainer_state.json").write_text('{"global_step": ')
     got = weights(train(torn).trainer)
     assert wanted.keys() == got.keys() and wanted
     assert all(torch.equal(wanted[name], got[name]) for name in wanted)
-    kept = sorted(path.name for path in (tmp_path / "torn/out").glob("checkpoint-*"))
+    kept = sorted(path.name for path in (tmp_path / "out").glob("checkpoint-*"))
     assert len(kept) <= 3 and "checkpoint-4" in kept  # the torn one was never the trainer's
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
-def test_what_is_saved_loads(mode: str, tmp_path: Path) -> None:
-    trainer = train(settings(tmp_path, mode)).trainer
-    base = None if mode == "full" else str(parse(settings(tmp_path, mode)).model.model_name_or_path)
-    name = "llava-lora" if mode == "lora" else "llava"
-    merged = trainer.model.merge_and_unload() if mode == "lora" else trainer.llava
+def test_what_is_saved_loads_and_lies_as_llavas_does(mode: str, whole: Whole) -> None:
+    trainer, out = whole(mode)
+    base = None if mode == "full" else str(MODEL)
+    merged = copy.deepcopy(trainer.model).merge_and_unload() if mode == "lora" else trainer.llava
     own = merged.state_dict()
-    for part in ("", "checkpoint-4"):
-        saved = str(tmp_path / "out" / part)
-        _, model, _, _ = load_pretrained_model(saved, base, name, device="cpu", torch_dtype=torch.float32)
+    assert _checkpoints(out) == {"checkpoint-3", "checkpoint-4"}  # save_total_limit
+    for folder in (out, out / "checkpoint-3", out / "checkpoint-4"):
+        assert tensor_names(folder) == NAMES[mode]
+        config = json.loads((folder / "config.json").read_text())
+        assert set(FIELDS) <= config.keys() and config["model_type"] in ("llava", "llava_llama")
+        kind = "llava-lora" if mode == "lora" else "llava"
+        _, model, _, _ = load_pretrained_model(str(folder), base, kind, device="cpu", torch_dtype=torch.float32)
         for key, tensor in model.state_dict().items():
-            torch.testing.assert_close(tensor, own[key], atol=1e-6 if mode == "lora" else 0, rtol=0)
+            if folder.name != "checkpoint-3":
+                torch.testing.assert_close(tensor, own[key], atol=1e-6 if mode == "lora" else 0, rtol=0)
+
+
+# Of config.json, whatever was trained.
+FIELDS = (
+    *("mm_vision_tower", "use_mm_proj", "mm_projector_type", "mm_hidden_size", "mm_vision_select_layer"),
+    *("mm_vision_select_feature", "mm_patch_merge_type", "image_aspect_ratio", "tokenizer_padding_side"),
+    *("tokenizer_model_max_length", "tune_mm_mlp_adapter", "freeze_mm_mlp_adapter", "mm_use_im_start_end"),
+    *("mm_projector_lr", "mm_use_im_patch_token"),
+)
+PROJECTOR = {f"model.mm_projector.{layer}.{part}" for layer in (0, 2) for part in ("weight", "bias")}
+PARTS = {part: "mlp" for part in ("gate_proj", "up_proj", "down_proj")}
+PARTS |= {f"{letter}_proj": "self_attn" for letter in "qkvo"}
+ADAPTER = {
+    f"base_model.model.model.layers.{layer}.{room}.{part}.lora_{side}.weight"
+    for layer in range(12)
+    for part, room in PARTS.items()
+    for side in "AB"
+}
+NAMES = {
+    "full": set(load_file(MODEL / "model.safetensors"))
+    | {f"model.vision_tower.vision_tower.{name}" for name in load_file(MODEL / "vision_tower/model.safetensors")},
+    "lora": ADAPTER | {f"base_model.model.{name}" for name in PROJECTOR},
+    "projector": PROJECTOR,
+}
+
+
+def tensor_names(folder: Path) -> set[str]:
+    """What the weights in a folder are called, an adapter's and what lies beside it together."""
+    names: set[str] = set()
+    for path in folder.iterdir():
+        if path.name in ("mm_projector.bin", "non_lora_trainables.bin"):
+            names |= set(torch.load(path))
+        elif path.name in ("model.safetensors", "adapter_model.safetensors"):
+            names |= set(load_file(path))
+    return names
 
 
 @pytest.mark.slow
-def test_kills_at_any_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", MODES if "TRAINING_KILLS" in os.environ else ["lora"])
+def test_kills_at_any_time(mode: str, tmp_path: Path) -> None:
+    """SIGKILL at a random moment of a random step, as often as asked for, of runs with so many epochs."""
     for name in ("whole", "torn"):
         (tmp_path / name).mkdir()
-    mode = "lora"
-    trainer = train(settings(tmp_path / "whole", mode)).trainer
-    wanted = weights(trainer)
-    command = [sys.executable, "-m", "llava.train.train", *settings(tmp_path / "torn", mode)]
-    # Sums of as many parts as in this process.
-    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    out, draw, done = tmp_path / "torn/out", random.Random(0), False
+    epochs = ("--num_train_epochs", str(KILLS))
+    wanted = weights(train([*settings(tmp_path / "whole", mode), *epochs]).trainer)
+    torn, out = [*settings(tmp_path / "torn", mode), *epochs], tmp_path / "torn/out"
+    draw, killed = random.Random(KILLS), 0
     for _ in range(KILLS):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
-        started = {path.name for path in out.glob("checkpoint-*")}
-        while process.poll() is None and {path.name for path in out.glob("checkpoint-*")} == started:
-            time.sleep(0.05)  # as a rule it is saving now
-        time.sleep(draw.random() * 0.5)
-        process.send_signal(signal.SIGKILL)
-        done = process.wait() == 0
-        if done:
-            break
-    last = make_trainer(parse(settings(tmp_path / "torn", mode)))
-    last.train(resume_from_checkpoint=last_checkpoint(str(out)))
-    finish(last)
-    assert all(torch.equal(wanted[name], tensor) for name, tensor in weights(last).items())
+        process = start(train, torn)
+        found, more = _checkpoints(out), draw.choice((1, 1, 1, 2))
+        while process.is_alive() and len(_checkpoints(out) - found) < more:
+            time.sleep(0.01)  # as a rule it is saving now
+        time.sleep(draw.random() * 0.3)
+        process.kill()
+        process.join()
+        killed += process.exitcode != 0
+    assert killed >= min(KILLS, 2) - 1
+    got = weights(train(torn).trainer)
+    assert wanted.keys() == got.keys() and all(torch.equal(wanted[name], got[name]) for name in wanted)
+
+
+def _checkpoints(out: Path) -> set[str]:
+    return {path.name for path in out.glob("checkpoint-*")}
 
 
 def test_a_second_pretraining_goes_on(tmp_path: Path) -> None:

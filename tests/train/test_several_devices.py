@@ -1,57 +1,88 @@
-"""Two processes that train together end where one does that takes their batches in turn."""
+"""Devices that train together end where one does that takes their batches in turn; none waits for another for ever."""
 
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from processes import together
 from safetensors.torch import load_file
-from training_runs import flags, write_data
+from sharded_step import METHODS, gradients, shared_out
+from training_runs import TALKS, TINY, flags, write_data
 
 from llava.errors import InputError
+from llava.reduction import create
 from llava.train.flags import parse
-from llava.train.train import make_trainer
+from llava.train.train import make_trainer, train
 
-PAIR = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-METHODS = {"none": (), "visionzip": ("--method", "visionzip", "--retain", "64")}
-
-
-def run(command: list[str]) -> None:
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert ended.returncode == 0, ended.stderr[-3000:]
+TEXT = TALKS[1]
+SEEN = [{"image": "2.png", "conversations": TALKS[at]["conversations"][:2]} for at in (0, 2, 3)]
 
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    """Three pictures and three texts: in the last step, one device has a picture and the other a text.
+
+    Everything of a LLaVA-NeXT is trained, the tower and the newline token too, of which a text has nothing.
+    """
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    data = write_data(tmp_path)
-    both = ("--per_device_train_batch_size", "1", "--max_grad_norm", "0")
-    alone = flags(tmp_path / "one", *both, "--gradient_accumulation_steps", "2", data=data)
-    run([sys.executable, "-m", "llava.train.train", *alone])
-    run([*PAIR, "-m", "llava.train.train", *flags(tmp_path / "two", *both, "--ddp_backend", "gloo", data=data)])
+    more = (
+        *("--per_device_train_batch_size", "1", "--max_grad_norm", "0", "--optim", "sgd", "--learning_rate", "1e-2"),
+        *("--group_by_modality_length", "True", "--gradient_checkpointing", "True", "--image_aspect_ratio", "anyres"),
+        *("--unfreeze_mm_vision_tower", "True", "--mm_patch_merge_type", "spatial_unpad"),
+    )
+    data = write_data(tmp_path, [SEEN[0], TEXT, SEEN[1], TEXT, TEXT, SEEN[2]])
+    model = TINY.parent / "llava-tiny-next"
+
+    def given(name: str, *own: str) -> list[str]:
+        return flags(tmp_path / name, *more, *own, data=data, model=model)
+
+    train(given("one", "--gradient_accumulation_steps", "2"))
+    together(train, given("two", "--ddp_backend", "gloo"))
     one, two = (load_file(tmp_path / name / "out/model.safetensors") for name in ("one", "two"))
+    before = load_file(model / "model.safetensors")
     assert one.keys() == two.keys()
+    assert not torch.equal(one["model.image_newline"], before["model.image_newline"])
     for name in one:
         torch.testing.assert_close(one[name], two[name], atol=2e-6, rtol=0)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
-def test_shared_out_weights_have_the_same_gradients(method: str, tmp_path: Path) -> None:
-    given = flags(tmp_path, *METHODS[method], data=write_data(tmp_path))
-    step = Path(__file__).with_name("sharded_step.py")
-    run([*PAIR, str(step), str(tmp_path), *given, "--ddp_backend", "gloo"])
-    shared = load_file(tmp_path / "gradients.safetensors")
-    trainer = make_trainer(parse(given))
+def test_shared_out_weights_have_the_same_gradients(tmp_path: Path) -> None:
+    """One process has a picture and the other a text, with each method in turn."""
+    given = flags(tmp_path, data=write_data(tmp_path))
+    together(shared_out, str(tmp_path), [*given, "--ddp_backend", "gloo"])
+    # The mean over processes is that of their means.
+    for name, own in zip(METHODS, gradients(make_trainer(parse(given)), [0, 1], share=2)):
+        shared = load_file(tmp_path / f"{name}.safetensors")
+        assert own.keys() == shared.keys() and len(own) > 200
+        for key, gradient in own.items():
+            torch.testing.assert_close(shared[key], gradient, atol=2e-5 * float(gradient.abs().max()), rtol=0)
+
+
+def test_every_batch_calls_the_same_modules_where_weights_are_gathered_by_call(tmp_path: Path) -> None:
+    """DeepSpeed's ZeRO-3: a module that one device calls and another does not is waited for without end."""
+    trainer = make_trainer(parse(flags(tmp_path, "--gradient_checkpointing", "True")))
     model = trainer.llava.train()
-    for sample in (0, 1):  # the mean over processes is that of their means
-        (model(**trainer.data_collator([trainer.train_dataset[sample]])).loss / 2).backward()
-    own = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
-    assert own.keys() == shared.keys() and len(own) > 200
-    for name, gradient in own.items():
-        torch.testing.assert_close(shared[name], gradient, atol=2e-5 * float(gradient.abs().max()), rtol=0)
+    for parameter in model.parameters():
+        parameter.ds_id = 0  # what DeepSpeed writes on the parameters that it shares out
+    called: list[str] = []
+
+    def note(name: str) -> Any:
+        return lambda *_: called.append(name)
+
+    for name, module in model.named_modules():
+        if any(True for _ in module.parameters(recurse=False)):
+            module.register_forward_pre_hook(note(name))
+    for name, settings in METHODS.items():
+        model.reduction = create(name, **settings)
+        orders = []
+        for sample in (0, 1, 2):  # a picture, a text, a picture with two questions
+            called.clear()
+            model(**trainer.data_collator([trainer.train_dataset[sample]])).loss.backward()
+            orders.append(list(called))
+        assert orders[0] == orders[1] == orders[2] and len(orders[0]) > 400, name
 
 
 def test_sharding_on_a_cpu_is_refused(tmp_path: Path) -> None:
@@ -60,8 +91,20 @@ def test_sharding_on_a_cpu_is_refused(tmp_path: Path) -> None:
         parse(flags(tmp_path, "--fsdp", "full_shard"))
 
 
-def test_layers_whose_weights_are_shared_out_cannot_be_asked(tmp_path: Path) -> None:
-    """Processes whose batches hold no picture would not gather them, and all would wait for ever."""
-    more = ("--use_cpu", "False", "--method", "visiondrop", "--retain", "64")
-    with pytest.raises(InputError, match="train with DDP or DeepSpeed"):
-        parse(flags(tmp_path, *more, "--fsdp", "full_shard"))
+def test_layers_that_are_packed_away_cannot_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", "1")
+    asks = ("--method", "visiondrop", "--retain", "64")
+    with pytest.raises(InputError, match="say version 2"):
+        parse(flags(tmp_path, *asks))
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    parse(flags(tmp_path, *asks))
+
+
+def test_a_question_in_the_encoder_does_not_go_with_zero_3(tmp_path: Path) -> None:
+    zero3 = str(Path(__file__).parents[2] / "scripts/zero3.json")
+    for words in (("--deepspeed", zero3), (f"--deepspeed={zero3}",)):
+        with pytest.raises(InputError, match="train with scripts/zero2.json or --fsdp"):
+            parse(flags(tmp_path, "--method", "cdpruner", "--retain", "64", *words))
+        with pytest.raises(InputError, match="deepspeed"):
+            parse(flags(tmp_path, *words))

@@ -141,7 +141,7 @@ def _excluded(adapter: Adapter) -> dict[str, str]:
     own = adapter.settings.get("exclude_modules")
     patterns = [own] if isinstance(own, str) else [rf"(.*\.)?{re.escape(name)}" for name in own or []]
     for part in ("vision_tower", "mm_projector"):
-        if not any(f".{part}." in name for name in adapter.tensors):
+        if not any(f".{part}." in name and ".lora_" in name for name in adapter.tensors):  # biases lie there too
             patterns.append(rf".*\.{part}\..*")
     return {"exclude_modules": "|".join(f"(?:{pattern})" for pattern in patterns)} if patterns else {}
 

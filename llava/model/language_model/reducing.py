@@ -1,5 +1,6 @@
 """What happens between two layers where a method drops image tokens, or only looks away from them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from llava.model.devices import device_of
 from llava.model.evidence.decoding import DecodingEvidence
 from llava.model.evidence.llama import Around, LlamaEvidence
 from llava.model.layout import Layout
+from llava.model.sharded import ask_nothing, gather
 from llava.model.splicing import spliced_positions, splicing
 from llava.model.targets import asking_columns, follow, join_spans, split_spans
 from llava.model.trace import StageTrace, Trace
@@ -44,10 +46,13 @@ class Reducing:
         decoder: the layers and the norm after them.
         flow: what enters the LLM.
         trace: filled in where given.
+        idle: see `StagedDecoder.forward`.
     """
 
-    def __init__(self, decoder: Any, method: Reduction, flow: Flow, trace: Trace | None) -> None:
-        self._decoder, self._method, self._entered, self._trace = decoder, method, flow, trace
+    def __init__(
+        self, decoder: Any, method: Reduction, flow: Flow, trace: Trace | None, idle: Sequence[int] | None = None
+    ) -> None:
+        self._decoder, self._method, self._entered, self._trace, self._idle = decoder, method, flow, trace, idle
         self._first_asking = self._asking(flow.labels)
 
     def _asking(self, labels: torch.Tensor | None) -> list[list[int]] | None:
@@ -78,7 +83,10 @@ class Reducing:
         asked, others = split_spans(flow.layout, asking)
         asked = self.spans(asked)
         if not asked.spans:
+            if self._idle is not None:
+                ask_nothing(self._decoder, self._method, stage, first, self._idle[stage])
             return flow
+        gather(self._decoder.layers[first])
         # The layer asked may lie on another device than those before it.
         device = device_of(self._decoder.layers[first])
         hidden, cos, sin, entered_before = (states.to(device) for states in (flow.hidden, *rotary, entered_before))

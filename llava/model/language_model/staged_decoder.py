@@ -4,6 +4,7 @@ The host's own layers, norm, rotary embedding and mask functions do the computin
 each layer sees. With nothing to drop it is bit-equal to the host.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,6 +49,7 @@ class StagedDecoder:
         reduction: Reduction | None = None,
         trace: Trace | None = None,
         labels: torch.Tensor | None = None,
+        idle: Sequence[int] | None = None,
         **kwargs: Any,
     ) -> StagedOutput:
         """Run the layers over new tokens, dropping image tokens where the method says.
@@ -62,6 +64,8 @@ class StagedDecoder:
             reduction: the method; None keeps everything.
             trace: filled in where given.
             labels: (B, T) int64, in training; a method that reads the question reads those of the answers by them.
+            idle: for each stage how many tokens of zeros the method is asked about where the batch has no image, so
+                that every device calls the same modules; None: nothing is asked there.
 
         Returns:
             last_hidden_state (B, T', D) of the last stage's tokens, the last column being the last token; their labels;
@@ -72,7 +76,7 @@ class StagedDecoder:
         assert layout.width == hidden.shape[1], f"layout of {layout.width} columns for {hidden.shape[1]}"
         if past_key_values is None and use_cache:
             past_key_values = StagedCache(self.config)
-        method = reduction if reduction is not None and layout.spans else Unreduced()
+        method = reduction if reduction is not None and (layout.spans or idle) else Unreduced()
         if labels is not None and method.layers and method.reads_question:
             labels = labels.cpu()  # once, instead of asking the device at every stage
         assert not method.masks or method.positions == KEEP, "what is only masked stays where it is"
@@ -88,7 +92,7 @@ class StagedDecoder:
         given = None if own_positions else position_ids
 
         flow = Flow(hidden, layout, labels)
-        reducing = Reducing(self, method, flow, trace)
+        reducing = Reducing(self, method, flow, trace, idle)
         before: Any = None  # what entered the layer that ran last
         rotary: Any = None
         for number, (first, stop) in enumerate(bounds):

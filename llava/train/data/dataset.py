@@ -50,8 +50,8 @@ class LazySupervisedDataset(Dataset):
 
     @property
     def modality_lengths(self) -> list[int]:
-        """Words of each sample, negative where it has no picture."""
-        return [sample.words if sample.images else -sample.words for sample in self.samples.kept]
+        """Words of each sample, negative where it has no picture; one without a word counts as one."""
+        return [max(sample.words, 1) * (1 if sample.images else -1) for sample in self.samples.kept]
 
     def __getitem__(self, i: int) -> dict[str, Any]:
         """One sample.

@@ -46,6 +46,13 @@ class Encoder:
     start_end: bool = False
     official: bool = False
 
+    def __post_init__(self) -> None:
+        if self.official and rule_of(self.conv) not in ("plain", "v0", *official_masking.RULES):
+            raise InputError(
+                f"--official_masking needs a template that LLaVA trains with: version {self.conv.version!r} has no "
+                f"rule there; leave the flag out"
+            )
+
     def __call__(self, messages: list[Message], has_image: bool) -> Encoded:
         """Ids and targets of one conversation.
 
@@ -96,11 +103,6 @@ class Encoder:
         if rule == "v0":
             cut = None if has_image else longest
             return official_masking.v0(ids, rendered, lambda text: len(self._ids(text, has_image)[:cut]))
-        if rule not in official_masking.RULES:
-            raise InputError(
-                f"--official_masking needs a template that LLaVA trains with: version {self.conv.version!r} has no "
-                f"rule there; leave the flag out"
-            )
         masking = official_masking.RULES[rule]
         legacy = bool(getattr(self.tokenizer, "legacy", rule != "mpt"))
         labels, counted = masking(ids, rendered, self.conv, lambda text: len(self._ids(text, has_image)), legacy)

@@ -32,6 +32,8 @@ def rule_of(conv: Conversation) -> Rule:
         return "llama_2"
     if conv.version.startswith("v1"):
         return "v1"
+    if conv.sep_style is SeparatorStyle.LLAMA_3:
+        return "other"  # the rule of that version was written for another form, which counts its roles as written
     if re.match("llama_?(v)?3", conv.version):
         return "llama_3"
     if conv.sep_style is SeparatorStyle.SINGLE:
