@@ -11,6 +11,7 @@ from llava.hf.cache import PromptCache
 from llava.hf.plan import Plan
 from llava.hf.seeing import PIXELS
 from llava.reduction.base import name_of
+from llava.reduction.sent import sent
 
 OF_TOKENS = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")
 
@@ -69,11 +70,11 @@ def asked(model: Any, prefix: ImagePrefix, questions: Sequence[Any], kwargs: dic
     device, width = prefix.ids.device, max(map(len, rows))
     config = kwargs.get("generation_config") or model.generation_config
     filler = config.pad_token_id if config.pad_token_id is not None else 0
-    ids = torch.tensor([[*start, *[filler] * (width - len(row)), *row] for row in rows], device=device)
+    ids = sent([[*start, *[filler] * (width - len(row)), *row] for row in rows], device)
     real = [[1] * len(start) + [0] * (width - len(row)) + [1] * len(row) for row in rows]
     copies = max(int(kwargs.get(name, getattr(config, name)) or 1) for name in ("num_beams", "num_return_sequences"))
     room = width + int(kwargs.get("max_new_tokens") or 0)
-    given = {"input_ids": ids, "attention_mask": torch.tensor(real, device=device)}
+    given = {"input_ids": ids, "attention_mask": sent(real, device)}
     made = model.generate(**given, past_key_values=_spread(prefix.cache, len(rows), copies, room), **kwargs)
     if isinstance(made, torch.Tensor):
         return made[:, ids.shape[1] :]

@@ -16,6 +16,7 @@ from llava.hf.seeing import Seeing
 from llava.hf.spans import runs
 from llava.hf.tile_evidence import TileEvidence
 from llava.reduction.base import Geometry
+from llava.reduction.sent import sent
 
 
 def tile_geometry(model: Any) -> Geometry:
@@ -135,7 +136,7 @@ class _Tiles:
         """That of all tiles of some pictures."""
         count = self._tiles[numbers[0]]
         rows = [row for number in numbers for row in range(self._firsts[number], self._firsts[number] + count)]
-        index = torch.tensor(rows, device=self._values.device)
+        index = sent(rows, self._values.device)
         seen = {
             place: Watched(one.block, one.hidden[index.to(one.hidden.device)], None)
             for place, one in self._seen.items()

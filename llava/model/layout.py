@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from llava.errors import InputError
+from llava.reduction.sent import sent
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,13 @@ class Layout:
 
     def padding(self, device: torch.device) -> torch.Tensor:
         """(B, 1) int64: filler columns at the left of each row."""
-        return torch.tensor([[self.width - length] for length in self.lengths], device=device)
+        return sent([[self.width - length] for length in self.lengths], device)
 
     def columns(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Rows (I,), columns (I, n) and validity (I, n) of the image tokens; columns past an image's end repeat 0."""
-        rows = torch.tensor([span.row for span in self.spans], device=device)
-        first = torch.tensor([[self.width - self.lengths[span.row] + span.start] for span in self.spans], device=device)
-        length = torch.tensor([[span.length] for span in self.spans], device=device)
+        rows = sent([span.row for span in self.spans], device)
+        first = sent([[self.width - self.lengths[span.row] + span.start] for span in self.spans], device)
+        length = sent([[span.length] for span in self.spans], device)
         offset = torch.arange(max(span.length for span in self.spans), device=device)
         valid = offset < length
         return rows, torch.where(valid, first + offset, 0), valid

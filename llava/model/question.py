@@ -12,6 +12,7 @@ from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
 from llava.conversation_templates import TEMPLATES
 from llava.errors import InputError
 from llava.model.tokenizers.loading import load_tokenizer
+from llava.reduction.sent import sent
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Asked:
         widest = max(map(len, rows))
         ids = torch.tensor([row + [0] * (widest - len(row)) for row in rows])
         embeds = self.embed(ids)
-        real = torch.tensor([[True] * len(row) + [False] * (widest - len(row)) for row in rows], device=embeds.device)
-        chosen = torch.tensor([different.index(text) for text in texts], device=embeds.device)
+        real = sent([[True] * len(row) + [False] * (widest - len(row)) for row in rows], embeds.device)
+        chosen = sent([different.index(text) for text in texts], embeds.device)
         return embeds[chosen], real[chosen]
 
     def _text(self, row: int) -> str:

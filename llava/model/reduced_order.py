@@ -12,6 +12,7 @@ import torch
 
 from llava.model.forms import Form, Rules
 from llava.reduction.selection import Selection
+from llava.reduction.sent import sent
 
 
 def reduced_tokens(
@@ -36,7 +37,7 @@ def reduced_tokens(
         else:
             pieces[number] = torch.arange(first * per_view, (first + form.views) * per_view, device=kept.device)
     for (rows, cols), numbers in alike.items():
-        chosen = torch.tensor([firsts[number] for number in numbers], device=kept.device)
+        chosen = sent([firsts[number] for number in numbers], kept.device)
         members = chosen[:, None] + torch.arange(1 + rows * cols, device=kept.device)
         order = reduced_order(kept[members], selection.keeps_cls, contextual, rows, cols, rules.side)
         order = order[:, per_view:] if rules.merge.nobase else order

@@ -6,6 +6,7 @@ import torch
 
 from llava.model.layout import Layout
 from llava.reduction.selection import Selection, membership
+from llava.reduction.sent import sent
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,10 @@ def splicing(layout: Layout, selection: Selection, device: torch.device) -> Spli
     if merged is not None and max(merged.counts):
         slots = merged.values.shape[1]
         slot = torch.arange(slots, device=device)
-        ordinal = torch.tensor(_ordinals(layout), device=device)
+        ordinal = sent(_ordinals(layout), device)
         places, room = ordinal[:, None] * slots + slot, (max(_ordinals(layout)) + 1) * slots
         after_image = 2 * columns.amax(dim=1, keepdim=True) + 1
-        present = slot < torch.tensor(merged.counts, device=device)[:, None]
+        present = slot < sent(merged.counts, device)[:, None]
         extra_key = key.new_full((batch, room), -1)
         extra_key[rows[:, None], places] = torch.where(present, after_image, -1)
         key = torch.cat([key, extra_key], dim=1)

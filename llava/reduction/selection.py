@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from llava.reduction.merging import Merged
+from llava.reduction.sent import sent
 
 # How what was kept of a LLaVA-NeXT image's views becomes one row of tokens. PICTURE is VisionZip's: the base view, then
 # the tiles' patches row by row over the whole picture, then what was merged; no newlines. NEWLINES: the patches where
@@ -92,7 +93,7 @@ def select_top(scores: torch.Tensor, counts: tuple[int, ...]) -> torch.Tensor:
     widest = max(counts)
     best = scores.sort(dim=-1, descending=True, stable=True).indices[:, :widest]
     if min(counts) < widest:
-        limit = torch.tensor(counts, device=scores.device)[:, None]
+        limit = sent(counts, scores.device)[:, None]
         best = best.masked_fill(torch.arange(widest, device=scores.device) >= limit, scores.shape[-1])
     return best.sort(dim=-1).values
 

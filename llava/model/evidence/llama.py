@@ -13,6 +13,7 @@ from llava.model.layer_parts import normed, only_looked_at, projected, rotated
 from llava.model.layout import Layout
 from llava.reduction.precision import without_autocast
 from llava.reduction.scoring import attention_rows
+from llava.reduction.sent import sent
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ class LlamaEvidence(LayoutTokens):
             return torch.full((len(self._hidden), 1), last, device=device), None
         most = max(map(len, self._asking))
         columns = [[*row, *[last] * (most - len(row))] for row in self._asking]
-        return torch.tensor(columns, device=device), torch.tensor([len(row) for row in self._asking], device=device)
+        return sent(columns, device), sent([len(row) for row in self._asking], device)
 
     @only_looked_at
     def attention_from_text(self) -> torch.Tensor:

@@ -9,6 +9,7 @@ from llava.errors import InputError
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.image_inputs import images_per_row, one_for_each, sort_images
 from llava.reduction import Reduction
+from llava.reduction.sent import sent
 
 
 def unseen_tokens(input_ids: torch.Tensor, attention_mask: torch.Tensor | None, cache: StagedCache) -> torch.Tensor:
@@ -63,5 +64,5 @@ def unseen_images(
 
 def finished(sequences: torch.Tensor, end_tokens: list[int]) -> torch.Tensor:
     """(B, new) bool: positions after a row's first end token, which transformers fills with padding."""
-    ended = torch.isin(sequences, torch.tensor(end_tokens, dtype=sequences.dtype, device=sequences.device)).long()
+    ended = torch.isin(sequences, sent(end_tokens, sequences.device, sequences.dtype)).long()
     return ended.cumsum(dim=1) - ended > 0

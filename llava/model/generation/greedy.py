@@ -13,6 +13,7 @@ import torch
 from transformers import GenerationConfig
 
 from llava.model.generation.stops import SpeltMarks
+from llava.reduction.sent import sent
 
 # Generation settings that plain greedy decoding obeys or may ignore; any other setting goes to transformers.
 _PLAIN = {
@@ -67,7 +68,7 @@ def greedy_tokens(
         (B, new) int64, as many columns as the longest answer has; and (B,) bool, True for rows that ended because their
         logits were not finite, whose tokens mean nothing.
     """
-    ends = torch.tensor(settings.end, dtype=torch.long, device=logits.device)
+    ends = sent(settings.end, logits.device, torch.long)
     ended = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
     check_every = 1 if logits.device.type == "cpu" else CHECK_EVERY
     tokens: list[torch.Tensor] = []

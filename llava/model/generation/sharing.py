@@ -23,6 +23,7 @@ from llava.model.layout import Layout
 from llava.model.trace import Trace
 from llava.reduction import Reduction, name_of
 from llava.reduction.positions import KEEP
+from llava.reduction.sent import sent
 
 
 class LlavaSharing(PrefixEncoding):
@@ -66,7 +67,7 @@ class LlavaSharing(PrefixEncoding):
             if decoder is not None:
                 decoder.decline("the method keeps no cache" if again else "only greedy decoding is compiled")
             embeds, layout, cache, method = self._start(prefixes, asked, 0)
-            last = torch.tensor([question[-1:] for question in asked], device=embeds.device)
+            last = sent([question[-1:] for question in asked], embeds.device)
             kwargs = guided(kwargs, self.generation_config, last)
             if trace is not None:
                 trace.layout = layout
@@ -79,7 +80,7 @@ class LlavaSharing(PrefixEncoding):
         if trace is not None:
             trace.layout, trace.rows = start[1], rows
         tokens, bad = self._greedy(*start, settings, decoder, trace)
-        back = torch.tensor(sorted(range(len(asked)), key=lambda place: order[place]), device=tokens.device)
+        back = sent(sorted(range(len(asked)), key=lambda place: order[place]), tokens.device)
         refuse_nonfinite(bad[back].nonzero().flatten().tolist(), self.dtype)
         return tokens[back]
 

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from transformers import StoppingCriteria
 
+from llava.reduction.sent import sent
+
 LOOKED_AT = 16  # tokens before the newest that may hold the rest of a mark, besides one for each of its bytes
 
 
@@ -67,4 +69,4 @@ class SpeltMarks(StoppingCriteria):
         tails = self._tokenizer.batch_decode(input_ids[:, -self.reach :].tolist(), skip_special_tokens=True)
         # White space before the first word ends nothing; after it, a word stands among so many tokens.
         ended = [any(mark in tail.lstrip() for mark in self._marks) for tail in tails]
-        return torch.tensor(ended, device=input_ids.device)  # type: ignore[return-value]
+        return sent(ended, input_ids.device)  # type: ignore[return-value]

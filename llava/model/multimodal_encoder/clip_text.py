@@ -21,6 +21,7 @@ from llava.model.checkpoint.tensors import read_weights
 from llava.model.loading.names import compare
 from llava.model.multimodal_encoder.tower_configs import has_cls
 from llava.reduction.precision import without_autocast
+from llava.reduction.sent import sent
 
 GEOMETRY: dict[str, Rule] = {
     "vocab_size": whole(1, 2**20),
@@ -76,9 +77,9 @@ class ClipHalf:
         counts = [owners.count(owner) for owner in range(len(different))]
         most = max(counts)
         place = [[min(sum(counts[:n]) + at, len(rows) - 1) for at in range(most)] for n in range(len(different))]
-        chosen = torch.tensor([different.index(text) for text in texts], device=device)
-        there = torch.arange(most, device=device) < torch.tensor(counts, device=device)[:, None]
-        return embeds[torch.tensor(place, device=device)][chosen], there[chosen]
+        chosen = sent([different.index(text) for text in texts], device)
+        there = torch.arange(most, device=device) < sent(counts, device)[:, None]
+        return embeds[sent(place, device)][chosen], there[chosen]
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         level = logging.get_verbosity()

@@ -15,8 +15,6 @@ fixed share the released "+" may list a patch twice; here it never does (that wa
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
-import torch
-
 from llava.errors import InputError, shown
 from llava.reduction.base import Geometry, Reduction
 from llava.reduction.checks import check_cls, checked_number, switch
@@ -27,6 +25,7 @@ from llava.reduction.published import published_setting
 from llava.reduction.rules.prumerge import merge_neighbours, prumerge_order, prumerge_scores
 from llava.reduction.schedule import per_view_beside_one
 from llava.reduction.selection import VIEWS, Selection
+from llava.reduction.sent import sent
 
 VARIANTS = ("prumerge", "prumerge+")
 LAST_LAYER = -1
@@ -67,7 +66,7 @@ class PruMerge(Reduction):
         groups = evidence.views if self.published else None
         order, counts = prumerge_order(scores, share, self.variant == "prumerge+", self.published, groups)
         built = merge_neighbours(evidence.values, scores, keys[:, 1:], order, counts)
-        last = torch.tensor(counts, device=built.device)[:, None, None]
+        last = sent(counts, built.device)[:, None, None]
         rest = summary(built.take_along_dim(last, dim=1), order, scores.shape[1])
         return Selection(order, counts, scores, rest, values=built[:, :-1], arrangement=VIEWS)
 

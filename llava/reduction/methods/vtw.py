@@ -20,6 +20,7 @@ from llava.reduction.checks import positive, whole_number
 from llava.reduction.layer_evidence import LayerEvidence
 from llava.reduction.positions import KEEP, position_policy
 from llava.reduction.selection import Selection
+from llava.reduction.sent import sent
 from llava.reduction.stages import own_counts
 
 
@@ -66,5 +67,5 @@ class VTW(Reduction):
 def evenly_spread(valid: torch.Tensor, counts: tuple[int, ...]) -> torch.Tensor:
     """Tokens 0, n / k, 2 n / k, ... of each image: (I, n) bool and k of each -> (I, max(counts)) int64, as `kept`."""
     number = torch.arange(max(counts), device=valid.device)
-    wanted = torch.tensor(counts, device=valid.device)[:, None]
+    wanted = sent(counts, valid.device)[:, None]
     return torch.where(number < wanted, number * valid.sum(dim=1, keepdim=True) // wanted.clamp(min=1), valid.shape[1])

@@ -6,6 +6,8 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
+from llava.reduction.sent import sent
+
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
@@ -27,7 +29,7 @@ def choice(rule: Callable[Given, Result]) -> Callable[Given, Result]:
 
 def places(lengths: tuple[int, ...], length: int, device: torch.device) -> torch.Tensor:
     """(I, length) bool, True where an image of that many tokens has one."""
-    return torch.arange(length, device=device) < torch.tensor(lengths, device=device)[:, None]
+    return torch.arange(length, device=device) < sent(lengths, device)[:, None]
 
 
 def unit(tokens: torch.Tensor) -> torch.Tensor:

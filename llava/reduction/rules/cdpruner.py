@@ -8,6 +8,7 @@ that grows a column a step.
 import torch
 
 from llava.reduction.rules.basics import choice, cosines, cut, unit
+from llava.reduction.sent import sent
 
 EXHAUSTED = 1e-5  # of the largest diagonal entry: rounding leaves up to 2e-6 of it where there is nothing
 
@@ -38,7 +39,7 @@ def question_relevance(
     least = relevance.masked_fill(~valid, torch.inf).amin(dim=1)
     most = relevance.masked_fill(~valid, -torch.inf).amax(dim=1)
     if groups is not None:
-        counts = torch.tensor(groups, device=valid.device)
+        counts = sent(groups, valid.device)
         group = torch.arange(len(groups), device=valid.device).repeat_interleave(counts, output_size=len(valid))
         least = least.new_full((len(groups),), torch.inf).scatter_reduce(0, group, least, "amin")[group]
         most = most.new_full((len(groups),), -torch.inf).scatter_reduce(0, group, most, "amax")[group]

@@ -8,6 +8,7 @@ make the choice depend on the question, mildly.
 import torch
 
 from llava.reduction.rules.basics import ascending, choice, places, ranked, unit
+from llava.reduction.sent import sent
 
 PIVOTS = 4
 Shares = tuple[tuple[int, ...], ...]  # of each image, what its pivots take in their turns
@@ -64,7 +65,7 @@ def dart_kept(
     turns = [[*range(one), *(length + at for at in range(other))] for one, other in zip(first, second)]
     most = max(map(len, turns))
     order = torch.cat([by_norm, length + text_by_norm], dim=1)
-    table = torch.tensor([row + [0] * (most - len(row)) for row in turns], device=device)
+    table = sent([row + [0] * (most - len(row)) for row in turns], device)
     pivots = order.gather(1, table)
     if starts is not None:
         pivots = _as_sets(pivots, tuple(map(len, turns)), starts, length, image_lengths)
@@ -73,7 +74,7 @@ def dart_kept(
     directions = unit(image)
     of_pivots = torch.cat([directions, unit(text)], dim=1).take_along_dim(pivots[..., None], dim=1)
     likeness = directions @ of_pivots.transpose(1, 2)
-    shares = torch.tensor([[*row[:most], *[0] * (most - len(row))] for row in per_pivot], device=device)
+    shares = sent([[*row[:most], *[0] * (most - len(row))] for row in per_pivot], device)
     for turn in range(most):
         free = image_valid & ~chosen
         widest = max((row[turn] for row in per_pivot if turn < len(row)), default=0)
@@ -99,4 +100,4 @@ def _as_sets(
         place_of = {start + (at if at < length else own + at - length): at for at in row[:count]}
         in_turn = [place_of[place] for place in set(list(place_of))]  # as a set of a list grows
         rows.append(in_turn + row[count:])
-    return torch.tensor(rows, device=pivots.device)
+    return sent(rows, pivots.device)

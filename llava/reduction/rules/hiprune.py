@@ -9,6 +9,7 @@ import torch
 
 from llava.reduction.rules.basics import choice, ranked
 from llava.reduction.selection import membership
+from llava.reduction.sent import sent
 
 
 @choice
@@ -29,7 +30,7 @@ def hiprune_kept(
     """
     length = middle.shape[1]
     anchors = ranked(middle)[:, : round(count * alpha / 5)]
-    steps = torch.tensor([-1, 1, -side, side], device=middle.device)
+    steps = sent([-1, 1, -side, side], middle.device)
     around = (anchors[..., None] + steps).clamp(0, length - 1).flatten(1)
     is_anchor, is_near = membership(anchors, length), membership(around, length)
     # Anchors first, then neighbours, then by the late layer: attention is a share, so two and one more are above all.

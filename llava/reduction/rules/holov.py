@@ -8,6 +8,7 @@ its attention and, at a hundredth of that or so, how unevenly it resembles the r
 import torch
 
 from llava.reduction.rules.basics import choice
+from llava.reduction.sent import sent
 
 ATTENTION_SCALE = 1000.0
 EPSILON = 1e-6
@@ -56,7 +57,7 @@ def run_places(lengths: tuple[int, ...], runs: int, device: torch.device) -> tup
         (I, runs, m) int64, the tokens of each run, filled up with max(lengths); and (I, runs) int64, how many.
     """
     number = torch.arange(runs, device=device)
-    totals = torch.tensor(lengths, device=device)[:, None]
+    totals = sent(lengths, device)[:, None]
     sizes = totals // runs + (number < totals % runs)
     within = torch.arange(-(-max(lengths) // runs), device=device)
     places = (sizes.cumsum(dim=1) - sizes)[..., None] + within
@@ -100,7 +101,7 @@ def quotas(weights: torch.Tensor, sizes: torch.Tensor, counts: tuple[int, ...], 
     Returns:
         (I, runs) int64, no more than the run has; they add up to `counts[i]`, or as published to less.
     """
-    total = torch.tensor(counts, device=weights.device)[:, None]
+    total = sent(counts, weights.device)[:, None]
     every = torch.ones_like(sizes, dtype=torch.bool)
     given = _rounded(weights * total, weights, total, every)
     if published:

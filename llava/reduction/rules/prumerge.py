@@ -11,6 +11,7 @@ from llava.errors import InputError
 from llava.reduction.rules.basics import choice, cut, unit
 from llava.reduction.rules.outliers import count_outliers
 from llava.reduction.selection import membership
+from llava.reduction.sent import sent
 
 NEIGHBOURS = 32
 
@@ -65,10 +66,10 @@ def prumerge_order(
     if not plus:
         return cut(order, best, length), best
 
-    steps = torch.tensor([_step(part, published) for part in shares], device=scores.device)[:, None]
+    steps = sent([_step(part, published) for part in shares], scores.device)[:, None]
     place = torch.arange(length, device=scores.device)
     rank = torch.empty_like(order).scatter(1, order, place.expand_as(order))
-    is_best = rank < torch.tensor(best, device=scores.device)[:, None]
+    is_best = rank < sent(best, scores.device)[:, None]
     # The last patch is never a step: the released code's range ends before it.
     even = (place % steps == 0) & (place < length - 1) & ~is_best
     key = torch.where(is_best, rank, torch.where(even, length + place, 2 * length))
@@ -111,7 +112,7 @@ def merge_neighbours(
         shares = torch.zeros_like(likeness).scatter(2, nearest, 1.0) * scores[:, None]
         shares = shares.scatter(2, at[..., None], 1.0)  # its own place was not among the neighbours
         number = torch.arange(order.shape[1] + 1, device=order.device)
-        real = torch.tensor(counts, device=order.device)[:, None]
+        real = sent(counts, order.device)[:, None]
         rest = scores.masked_fill(membership(order, length), 0)[:, None]
         shares = torch.cat([shares, torch.zeros_like(rest)], dim=1) * (number < real)[..., None]
         shares = torch.where((number == real)[..., None], rest, shares)

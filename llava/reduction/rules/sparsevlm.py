@@ -7,6 +7,7 @@ embeddings; at each stage the best tokens stay and of the others a good third is
 import torch
 
 from llava.reduction.rules.basics import choice, cut, places, ranked
+from llava.reduction.sent import sent
 
 RECYCLED = 0.3  # of the dropped tokens, the share that is clustered
 TOKENS_A_CLUSTER = 10
@@ -91,7 +92,7 @@ def kept_and_recycled(
     length = scores.shape[1]
     best = ranked(scores, places(lengths, length, scores.device))
     taken = tuple(recycled_counts(n - kept)[0] for n, kept in zip(lengths, counts))
-    first = torch.tensor(counts, device=scores.device)[:, None]
+    first = sent(counts, scores.device)[:, None]
     at = first + torch.arange(max(taken), device=scores.device)
     others = best.gather(1, at.clamp(max=length - 1))
     return cut(best, counts, length).sort(dim=-1).values, cut(others, taken, length)
@@ -118,7 +119,7 @@ def density_peaks(
     size, device = tokens.shape[1], tokens.device
     number = torch.arange(size, device=device)
     valid = places(lengths, size, device)
-    wanted = torch.tensor(clusters, device=device)[:, None]
+    wanted = sent(clusters, device)[:, None]
     apart = torch.cdist(tokens.float(), tokens.float(), compute_mode="donot_use_mm_for_euclid_dist")
     apart = (apart / tokens.shape[-1] ** 0.5).masked_fill(~valid[:, None], torch.inf)
     nearest = apart.sort(dim=-1).values.square().masked_fill(number >= wanted[..., None], 0).sum(dim=-1)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from llava.model.cache.staged_cache import StagedCache
+from llava.reduction.sent import sent
 from llava.serve.engine.request import End, Piece, Request
 from llava.serve.engine.rows import Lengths, Slots, joined, packed
 from llava.serve.engine.sampling import Drawn, draw
@@ -53,7 +54,7 @@ class Batch:
             return
         everyone = [*self.rows, *(rows[at] for at in staying)]
         slots = joined(self._slots, cache, staying, [row.cached for row in everyone])
-        new = drawn.tokens[torch.tensor(staying, device=drawn.tokens.device)]
+        new = drawn.tokens[sent(staying, drawn.tokens.device)]
         self._newest = new if self._newest is None else torch.cat([self._newest, new])
         self.rows, self._slots = everyone, slots  # from here on; what fails before leaves those who were here
 
@@ -96,7 +97,7 @@ class Batch:
         assert self._slots is not None and self._newest is not None
         order = self._slots.keep(staying)
         self.rows = [self.rows[at] for at in order]
-        self._newest = self._newest[torch.tensor(order, device=self._newest.device)]
+        self._newest = self._newest[sent(order, self._newest.device)]
 
     def _say(self, rows: list[Row], logits: torch.Tensor) -> Drawn:
         """Draw the next token of each row and tell who waits for it."""

@@ -11,6 +11,7 @@ import torch
 
 from llava.model.cache.growing_layer import GrowingLayer
 from llava.model.cache.staged_cache import StagedCache
+from llava.reduction.sent import sent
 
 Lengths = tuple[int, ...]  # cached tokens of a row in each stage
 
@@ -62,7 +63,7 @@ class Slots:
         everyone = list(rows) == list(range(len(source.layers[0].keys)))
         for number, (stage, edge) in enumerate(zip(self.cache.stages, edges)):
             filler = source.known_filler(number)
-            index = None if everyone else torch.tensor(list(rows), device=filler.device)
+            index = None if everyone else sent(list(rows), filler.device)
             filler, columns = filler if index is None else filler[index], None
             if lengths is not None:
                 width = max(own[number] for own in lengths)
@@ -96,7 +97,7 @@ class Slots:
         if moves:
             for number, (stage, edge) in enumerate(zip(self.cache.stages, edges)):
                 filler = self._fillers[number]
-                to, row = torch.tensor(moves, device=filler.device).T
+                to, row = sent(moves, filler.device).T
                 filler[to] = filler[row]
                 for layer in range(stage.first, stage.stop):
                     for buffer in self._buffers[layer]:

@@ -6,6 +6,7 @@ from random import Random
 
 import torch
 
+from llava.reduction.sent import sent
 from llava.serve.engine.request import Sampling
 
 
@@ -44,8 +45,8 @@ def draw(logits: torch.Tensor, settings: Sequence[Sampling], sources: Sequence[R
     if any(warm):
         chance = [source.random() if hot else 0.0 for source, hot in zip(sources, warm)]
         columns = ([one.temperature or 1.0 for one in settings], [one.top_p for one in settings], chance)
-        heat, top_p, point = torch.tensor(columns, dtype=torch.float32, device=scores.device)[..., None]
-        hot_rows = torch.tensor(warm, device=scores.device)
+        heat, top_p, point = sent(columns, scores.device, torch.float32)[..., None]
+        hot_rows = sent(warm, scores.device)
         tokens = torch.where(hot_rows, _fallen(scores / heat, top_p, point), tokens)
     finite = scores.isfinite().all(dim=-1)
     packed = torch.stack([tokens, finite.long()]).tolist()
