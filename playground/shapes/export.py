@@ -10,12 +10,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
-from transformers.trainer_utils import get_last_checkpoint
+from safetensors.torch import save_file
 
 from llava.errors import InputError
 from llava.eval.runs.command import Parser, run
 from llava.model import LlavaLlamaForCausalLM
+from llava.train.saving import last_checkpoint, load_weights
 from playground.shapes.data import MEAN, STD
 from playground.shapes.models import ROPE_THETA, build_llava
 from playground.shapes.tower import TowerWithTeacher
@@ -103,12 +103,11 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 def read_unfinished(folder: Path) -> LlavaLlamaForCausalLM:
     """The model of a run's stage of questions as its newest checkpoint has it."""
     last = folder / "questions"
-    checkpoint = get_last_checkpoint(str(last)) if last.is_dir() else None
+    checkpoint = last_checkpoint(str(last))
     if checkpoint is None:
         raise InputError(f"a run must have reached its stage of questions: '{last}' has no checkpoint; train on")
     model = build_llava(TowerWithTeacher().clip.config.vision_config)
-    weights = load_file(Path(checkpoint) / "model.safetensors")
-    model.load_state_dict({name[6:]: weight for name, weight in weights.items() if name.startswith("llava.")})
+    load_weights(model, model, "full", checkpoint)
     return model
 
 

@@ -1,4 +1,4 @@
-"""LLaVA around the tower: its random beginning, and what the second and third stage train of it."""
+"""LLaVA around the tower: its random beginning, and what aligning trains of it."""
 
 from typing import Any
 
@@ -21,6 +21,9 @@ NOTHING = 3
 
 class Aligned(nn.Module):
     """The projector alone learns to turn a patch into the sum of the words for what it shows, or to `NOTHING`.
+
+    No loss of LLaVA's, so llava.train does not do it: captions teach a projector through a language model that speaks,
+    and this one is random.
 
     Patches that show nothing say nothing of their place either. While they did, "the shape at the top left" matched
     bare ground better than the shape there, and after 300 steps of questions 41 % of colors at a place were right.
@@ -66,24 +69,6 @@ def _place_words(start: int, none: int) -> list[list[int]]:
     names = WORDS[start:]
     split = [place.split() for place in PLACES]
     return [[start + names.index(word) for word in words] + [none] * (2 - len(words)) for words in split]
-
-
-class Answering(nn.Module):
-    """LLaVA as the last stages train it.
-
-    Texts are padded at the right, where no token looks, and padding has no label: so no mask is given, and attention
-    takes its faster causal path.
-    """
-
-    def __init__(self, llava: LlavaLlamaForCausalLM) -> None:
-        super().__init__()
-        self.llava = llava
-
-    def forward(
-        self, input_ids: torch.Tensor, labels: torch.Tensor, images: torch.Tensor, **_: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        """The loss over labels (B, L) int64 other than -100."""
-        return {"loss": self.llava(input_ids=input_ids, labels=labels, images=images, use_cache=False).loss}
 
 
 def build_llava(vision: CLIPVisionConfig, width: int = 192, layers: int = 8) -> LlavaLlamaForCausalLM:

@@ -12,13 +12,12 @@ from pathlib import Path
 import torch
 
 from llava.constants import DEFAULT_IMAGE_TOKEN
-from llava.conversation import get_conv_template
 from llava.eval.files import read_jsonl
 from llava.eval.runs.command import Parser, run
 from llava.mm_utils import open_image, process_images
 from llava.model.builder import load_pretrained_model
 from playground.shapes.check import Held, accuracy
-from playground.shapes.text import encode_conversation
+from playground.shapes.text import encode
 
 
 def read_split(folder: Path, tokenizer: object, processor: object, config: object) -> Held:
@@ -31,11 +30,9 @@ def read_split(folder: Path, tokenizer: object, processor: object, config: objec
         name = question["image"]
         if name not in pictures:
             pictures[name] = process_images([open_image(folder / "images" / name)], processor, config)[0]
-        talk = get_conv_template("vicuna_v1")
-        talk.append_message(talk.roles[0], f"{DEFAULT_IMAGE_TOKEN}\n{question['text']}")
-        talk.append_message(talk.roles[1], truth["answer"])
-        ids, labels = encode_conversation(talk.get_prompt(), tokenizer)
-        held.append((question["category"], {"images": pictures[name], "input_ids": ids, "labels": labels}))
+        asked = {"from": "human", "value": f"{DEFAULT_IMAGE_TOKEN}\n{question['text']}"}
+        answered = {"from": "gpt", "value": truth["answer"]}
+        held.append((question["category"], {"image": pictures[name]} | encode([asked, answered], tokenizer)))
     return held
 
 

@@ -11,12 +11,12 @@ from llava.constants import IGNORE_INDEX
 from llava.model import LlavaLlamaForCausalLM
 from llava.model.tokenizer import LlamaTokenizer
 from playground.shapes import train
-from playground.shapes.data import Samples, collate
+from playground.shapes.data import Samples
 from playground.shapes.export import export
 from playground.shapes.questions import SHORT, ask
 from playground.shapes.scene import make_scene, random_source
-from playground.shapes.single_turn import AskedAlone, asked_alone, visible
-from playground.shapes.text import conversation, encode_conversation
+from playground.shapes.single_turn import AskedAlone, AskedCollator, asked_alone, visible
+from playground.shapes.text import conversation, encode, prompt
 
 
 def test_a_token_sees_what_is_shared_and_its_own_question() -> None:
@@ -37,15 +37,15 @@ def test_each_question_is_answered_as_in_a_prompt_of_its_own(
 ) -> None:
     model = llava
     samples = Samples(asked_alone, tokenizer, length=3)
-    batch = collate([samples[number] for number in range(3)])
+    batch = AskedCollator(tokenizer)([samples[number] for number in range(3)])
     assert len(set(batch["asked"].amax(dim=1).tolist())) > 1 or (batch["asked"] == -1).any()
     wanted, losses = [], []
     for number, pixels in enumerate(batch["images"]):
         scene, source = make_scene(0, "train", number), random_source(0, 200, number)
         for question in ask(scene, source, per_kind=2):
-            text = conversation([question])
-            assert text.count(SHORT) == 1
-            ids, labels = encode_conversation(text, tokenizer)
+            talk = conversation([question])
+            assert prompt(talk).count(SHORT) == 1
+            ids, labels = encode(talk, tokenizer).values()
             outputs = model(input_ids=ids[None], labels=labels[None], images=pixels[None])
             told = int((labels != IGNORE_INDEX).sum())
             wanted.append(outputs.logits[0, -told - 1 : -1])
