@@ -20,6 +20,7 @@ from llava.train.llava_trainer import LLaVATrainer
 from llava.train.modules import choose_trained
 from llava.train.saving import last_checkpoint, mode_of
 from playground.shapes.data import collate
+from playground.shapes.models import Unmasked
 
 WEIGHT_DECAY, BETAS = 0.05, (0.9, 0.98)
 
@@ -128,7 +129,7 @@ def run_llava_stage(
 
     Args:
         samples: with `input_ids`, `labels`, `image` and `image_size`, as those of llava.train's own dataset.
-        model: what is called in the LLaVA's place; None: the LLaVA itself.
+        model: what is called in the LLaVA's place; None: `Unmasked`.
         collator: what makes a batch.
 
     Returns:
@@ -143,7 +144,7 @@ def run_llava_stage(
     llava.config.use_cache = False
     choose_trained(llava.requires_grad_(True), arguments, training)
     trainer = LLaVATrainer(
-        model=llava if model is None else model,
+        model=Unmasked(llava) if model is None else model,
         llava=llava,
         mode=mode_of(arguments, training),
         args=training,

@@ -96,7 +96,7 @@ def train_llava(
     model.model.vision_tower.vision_tower.load_state_dict(vision.state_dict())
     align(stages[0], model, folder, tokenizer, seed)
     held, last = held_out(tokenizer, pictures=60), stages[-1].name
-    report = Report(folder / f"{last}.held_out.jsonl", lambda llava: accuracy(llava, held))
+    report = Report(folder / f"{last}.held_out.jsonl", lambda called: accuracy(called.llava, held))
     for number, (stage, make) in enumerate(zip(stages[1:], (described, questioned)), start=1):
         samples = stage_samples(stage, make, tokenizer, seed, number)
         # No answer was taught before the questions, so there is nothing to judge.
@@ -127,7 +127,7 @@ def answer_alone(
     set_seed(seed + 3)
     round_weights(model)
     held = held_out(tokenizer, pictures=60)
-    report = Report(folder / f"{stage.name}.held_out.jsonl", lambda asked: accuracy(asked.llava, held))
+    report = Report(folder / f"{stage.name}.held_out.jsonl", lambda called: accuracy(called.llava, held))
     samples = stage_samples(stage, asked_alone, tokenizer, seed, number=5)
     place = folder / stage.name
     alone = {"model": AskedAlone(model), "collator": AskedCollator}
