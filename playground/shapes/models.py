@@ -5,8 +5,10 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import CLIPVisionConfig
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from llava.model import LlavaConfig, LlavaLlamaForCausalLM
+from playground.shapes.data import MEAN, STD
 from playground.shapes.scene import COLORS, PLACES, SHAPES, SIZES
 from playground.shapes.text import VOCABULARY
 from playground.shapes.tower import SELECT_LAYER, WEIGHT_OF_NOTHING
@@ -112,6 +114,8 @@ def build_llava(vision: CLIPVisionConfig, width: int = 192, layers: int = 8) -> 
     )
     model = LlavaLlamaForCausalLM(config)
     begin_by_likeness(model)
+    # A checkpoint of training says with it how pictures become pixels.
+    model.get_vision_tower().image_processor = CLIPImageProcessorPil(**preprocessor_config(vision.image_size))
     return model
 
 
@@ -146,6 +150,20 @@ def fit_projector(model: LlavaLlamaForCausalLM, images: torch.Tensor) -> None:
     """
     features = model.get_vision_tower().encode(images).features
     model.get_model().mm_projector[0].weight.div_(features.pow(2).mean().sqrt())
+
+
+def preprocessor_config(side: int) -> dict[str, Any]:
+    """The image processor's settings, for pictures of `side` x `side` pixels."""
+    steps = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
+    return dict.fromkeys(steps, True) | {
+        "image_processor_type": "CLIPImageProcessor",
+        "size": {"shortest_edge": side},
+        "crop_size": {"height": side, "width": side},
+        "resample": 3,
+        "rescale_factor": 1 / 255,
+        "image_mean": [MEAN] * 3,
+        "image_std": [STD] * 3,
+    }
 
 
 def llava_keys(vision: CLIPVisionConfig) -> dict[str, Any]:
