@@ -8,17 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from llava.model import LlavaLlamaForCausalLM
 from llava.model.builder import load_pretrained_model
 from llava.model.tokenizer import LlamaTokenizer
 from llava.train.data.samples import read_samples
 from llava.train.train import train
 from playground.shapes import lora
 from playground.shapes.export import export
+from playground.shapes.models import build_llava
 from playground.shapes.own_data import FIRST_SCENE, held_out_data, training_data, write_data
 from playground.shapes.questions import SHORT
 from playground.shapes.scene import PLACES, Scene, make_scene
 from playground.shapes.split import PICTURES
+from playground.shapes.tower import TowerWithTeacher
 
 IMAGES = Path(__file__).parents[2] / "playground/shapes/images"
 
@@ -57,13 +58,11 @@ def test_the_data_can_be_trained_on(tmp_path: Path) -> None:
 
 
 def test_the_whole_road(
-    tokenizer: LlamaTokenizer,
-    llava: LlavaLlamaForCausalLM,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
+    tokenizer: LlamaTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     """Data, scores, two steps by training's own function, the adapter loaded on its base, scores again."""
+    # As many layers as VisionDrop has stages.
+    llava = build_llava(TowerWithTeacher(width=64, layers=2).clip.config.vision_config, width=32, layers=4)
     export(llava, Path(tokenizer.vocab_file), tmp_path / "base")
     commands = []
 
