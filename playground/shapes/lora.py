@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--output", default="playground/shapes/run-lora", help="folder to write to")
     parser.add_argument("--base", default=TRAINED, help="the model that is trained on")
     parser.add_argument("--images", default="playground/shapes/images", help="pictures of the test split")
-    parser.add_argument("--pictures", type=at_least(1), default=2000, help="conversations to train on")
+    parser.add_argument("--pictures", type=at_least(1), default=800, help="conversations to train on")
     parser.add_argument("--held-out", type=at_least(1, PICTURES), default=PICTURES, help="questions to test with")
     parser.add_argument("--retain", type=at_least(1), default=28, help="image tokens under VisionDrop, on average")
     args = parser.parse_args()

@@ -2,9 +2,9 @@
 
     python -m playground.shapes.own_data --output playground/shapes/run-lora/data
 
-"What is at the top left?" wants size, color and shape at once, "large red ring". The shipped model was asked for colors
-and shapes at places one by one and never for a size. Written are conversations about new pictures in LLaVA's JSON, and
-one question about each picture of the test split, in the form that the shapes benchmark takes.
+"What is at the top left?" wants color and shape at once, "red ring". The shipped model was asked for one of them at a
+time and answers so. Written are conversations about new pictures in LLaVA's JSON, and one question about each picture of
+the test split, in the form that the shapes benchmark takes.
 """
 
 import json
@@ -30,7 +30,7 @@ Record = dict[str, Any]
 
 def question_of(thing: Thing) -> tuple[str, str]:
     """Text and answer of the question that asks for a thing by its place."""
-    return f"What is at the {PLACES[thing.place]}?", f"{thing.size} {thing.name}"
+    return f"What is at the {PLACES[thing.place]}?", thing.name
 
 
 def talk_about(scene: Scene, source: np.random.RandomState) -> list[dict[str, str]]:
@@ -79,7 +79,7 @@ def main() -> None:
     """The command."""
     parser = Parser(prog="python -m playground.shapes.own_data", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--output", default="playground/shapes/run-lora/data", help="folder to write to")
-    parser.add_argument("--pictures", type=at_least(1), default=2000, help="conversations to train on")
+    parser.add_argument("--pictures", type=at_least(1), default=800, help="conversations to train on")
     parser.add_argument("--held-out", type=at_least(1, PICTURES), default=PICTURES, help="questions to test with")
     parser.add_argument("--seed", type=at_least(0), default=0, help="of the data")
     args = parser.parse_args()

@@ -28,7 +28,7 @@ def at(scene: Scene, text: str) -> str:
     """The right answer, found by pixels' thirds and not by the generator's own number of a place."""
     [place] = [name for name in PLACES if text.removesuffix(SHORT) == f"What is at the {name}?"]
     [thing] = [one for one in scene.things if PLACES[int(3 * one.y / 128) * 3 + int(3 * one.x / 128)] == place]
-    return f"{'large' if thing.radius > 14 else 'small'} {thing.color} {thing.shape}"
+    return f"{thing.color} {thing.shape}"
 
 
 def test_every_thing_is_asked_for_and_every_answer_is_right() -> None:
