@@ -3,7 +3,7 @@
     python -m playground.shapes.own_data --output playground/shapes/run-lora/data
 
 "What is at the top left?" wants color and shape at once, "red ring". The shipped model was asked for one of them at a
-time and answers so. Written are conversations about new pictures in LLaVA's JSON, and one question about each picture of
+time and answers so. Written are conversations about new pictures in LLaVA's JSON, and a question about each picture of
 the test split, in the form that the shapes benchmark takes.
 """
 
