@@ -20,7 +20,7 @@ from playground.shapes.pictures import draw
 from playground.shapes.questions import SHORT, ask
 from playground.shapes.scene import COLORS, PLACES, make_scene, random_source
 from playground.shapes.stages import Stage, run_llava_stage, run_stage
-from playground.shapes.text import conversation, encode, prompt, train_tokenizer
+from playground.shapes.text import conversation, encode, prompt
 from playground.shapes.tower import TowerWithTeacher
 
 
@@ -29,12 +29,6 @@ def miniature() -> LlavaLlamaForCausalLM:
     torch.manual_seed(0)
     tower = TowerWithTeacher(width=32, layers=2)
     return build_llava(tower.clip.config.vision_config, width=32, layers=2)
-
-
-def test_the_same_vocabulary_is_made_again(vocabulary: Path, tmp_path: Path) -> None:
-    train_tokenizer(tmp_path)
-
-    assert (tmp_path / "tokenizer.model").read_bytes() == (vocabulary / "tokenizer.model").read_bytes()
 
 
 def test_only_answers_and_their_ends_are_learned(tokenizer: LlamaTokenizer) -> None:
