@@ -13,7 +13,8 @@ BENCHMARK := scripts/v1_5/visiondrop_eval/shapes.sh
 PICTURE := $(SHAPES)/images/00000.png
 QUESTION := 'Where is the white ring?'
 
-.PHONY: demo gpu curve figures shapes web web-test test fuzz check test-lowest test-ray test-vllm install clean
+.PHONY: demo gpu curve figures shapes shapes-lora web web-test test fuzz check test-lowest test-ray test-vllm test-harness
+.PHONY: install clean
 
 install: $(VENV)/installed
 
@@ -68,6 +69,11 @@ shapes: install
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m playground.shapes.train --output $(SHAPES)/run
 	$(BIN)/python -m playground.shapes.curve --run $(SHAPES)/run --output $(SHAPES)/run
 	$(BIN)/python -m playground.shapes.score --checkpoint $(SHAPES)/run/llava-shapes
+
+# The shipped model learns a new kind of question from data of one's own (docs/training.md), in minutes: accuracy before
+# and after, with all image tokens and with a ninth.
+shapes-lora: install
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m playground.shapes.lora --output $(SHAPES)/run-lora
 
 test: install
 	$(BIN)/python -m pytest -n auto

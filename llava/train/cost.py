@@ -2,9 +2,10 @@
 
     python -m llava.train.cost --retain 64
 
-Every row is a process of its own, so that its peak memory is its own. A step is a forward and a backward pass over a
-batch of pictures with an answer, and the optimiser's step. Ratios are to `none` in the same run; operations are counted
-for the language model's layers, forward and backward alike.
+A step is a forward and a backward pass over a batch of pictures with an answer, and the optimiser's step. One process
+for each thing that is trained steps with every method in turn, so that all meet the machine in the same state and
+ratios hold on one in use; a method's time is its median. Peak memory comes from a process for each row. Ratios are to
+`none`; operations are counted for the language model's layers, forward and backward alike.
 """
 
 import dataclasses
@@ -21,13 +22,14 @@ from torch.utils.data import default_collate
 
 from llava.constants import IGNORE_INDEX
 from llava.errors import InputError
+from llava.eval.benchmark import shape_from
 from llava.eval.method_cost import at_budget
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.options import DTYPES, device_from
 from llava.eval.speed.flops import count
-from llava.eval.speed.random_model import PRESETS, machine, prompt_ids, random_model
+from llava.eval.speed.random_model import PRESETS, Shape, machine, prompt_ids, random_model
 from llava.files.reading import parse_json
-from llava.reduction import available
+from llava.reduction import Reduction, available
 from llava.train.modules import with_lora
 
 MODES = ("full", "lora", "projector")
@@ -47,22 +49,41 @@ def build_parser() -> Parser:
     parser.add_argument("--text-tokens", type=at_least(ANSWER + 2), default=80, help="prompt tokens beside the image")
     parser.add_argument("--steps", type=at_least(1), default=3, help="steps a median is taken of, after one more")
     parser.add_argument("--preset", default="small", choices=tuple(PRESETS), help="model size")
-    for size in ("layers", "width", "intermediate", "heads"):
-        parser.add_argument(f"--{size}", type=at_least(1), help="of the language model, over the preset")
-    parser.add_argument("--json", action="store_true", help="print one row as JSON (what the table is made of)")
+    for size in dataclasses.fields(Shape):
+        parser.add_argument(f"--{size.name.replace('_', '-')}", type=at_least(1), help="of the model, over the preset")
+    parser.add_argument("--json", choices=("seconds", "bytes"), help="measure one thing and print JSON (for the table)")
     return parser
 
 
-def measure(args: Any, mode: str, name: str) -> dict[str, Any]:
-    """One row: median seconds of a step and peak bytes of this process, or of the device."""
-    device = device_from(args)
-    sizes = {key: getattr(args, key) for key in ("layers", "width", "intermediate", "heads") if getattr(args, key)}
-    shape = dataclasses.replace(PRESETS[args.preset], **sizes)
-    llava = random_model(shape, device, DTYPES[args.dtype] or torch.float32).train()
-    methods, unreached = at_budget([name], args.retain, llava.geometry)
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A model of a mode with its optimiser, its batch and the methods that take turns."""
+
+    llava: Any
+    model: Any
+    optimizer: torch.optim.Optimizer
+    batch: dict[str, Any]
+    methods: list[Reduction]
+
+    def step(self, method: Reduction) -> float:
+        """Seconds of one step under a method."""
+        self.llava.reduction = method
+        began = time.perf_counter()
+        self.model(**self.batch).loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.llava.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+
+def prepare(args: Any, mode: str) -> Prepared:
+    """The random model that the options ask for, with what `mode` trains of it."""
+    device, dtype = device_from(args), DTYPES[args.dtype] or torch.float32
+    llava = random_model(shape_from(args), device, dtype).train()
+    methods, unreached = at_budget(args.methods, args.retain, llava.geometry)
     if unreached:
         raise InputError(unreached[0])
-    [llava.reduction] = methods
     model: Any = llava
     llava.get_vision_tower().requires_grad_(False)
     if mode == "lora":
@@ -72,21 +93,27 @@ def measure(args: Any, mode: str, name: str) -> dict[str, Any]:
         llava.requires_grad_(False)
         llava.get_model().mm_projector.requires_grad_(True)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
-    batch = _batch(args, shape, device)
-    seconds = []
-    for _ in range(1 + args.steps):
-        began = time.perf_counter()
-        model(**batch).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if device == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    if device == "cuda":
-        peak = torch.cuda.max_memory_allocated()
-    flops = count(llava, llava.reduction, args.text_tokens, 0, 1).prefix  # no question, nothing decoded
-    return {"seconds": statistics.median(seconds[1:]), "bytes": peak, "flops": flops, "machine": machine(device)}
+    return Prepared(llava, model, optimizer, _batch(args, shape_from(args), device), methods)
+
+
+def measure_seconds(args: Any, mode: str) -> dict[str, Any]:
+    """The machine, and of every method the median seconds of a step and the operations that are counted."""
+    prepared = prepare(args, mode)
+    seconds = [[prepared.step(method) for method in prepared.methods] for _ in range(1 + args.steps)][1:]
+    # No question and nothing decoded: the prompt's layers alone.
+    flops = [count(prepared.llava, method, args.text_tokens, 0, 1).prefix for method in prepared.methods]
+    medians = [statistics.median(column) for column in zip(*seconds)]
+    return {"machine": machine(str(prepared.llava.device)), "seconds": medians, "flops": flops}
+
+
+def measure_bytes(args: Any, mode: str) -> int:
+    """Peak bytes of this process, or of its device, over two steps under one method."""
+    prepared = prepare(args, mode)
+    for _ in range(2):
+        prepared.step(prepared.methods[0])
+    if prepared.llava.device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class _Lora:
@@ -95,7 +122,7 @@ class _Lora:
     lora_r, lora_alpha, lora_dropout, lora_bias, lora_qv_proj_only = 128, 256, 0.05, "none", False
 
 
-def _batch(args: Any, shape: Any, device: str) -> dict[str, Any]:
+def _batch(args: Any, shape: Shape, device: str) -> dict[str, Any]:
     ids = prompt_ids(args.text_tokens, shape.vocabulary, device)
     labels = torch.full_like(ids, IGNORE_INDEX)
     labels[:, -ANSWER:] = ids[:, -ANSWER:]
@@ -106,31 +133,47 @@ def _batch(args: Any, shape: Any, device: str) -> dict[str, Any]:
 
 
 def table(rows: dict[tuple[str, str], dict[str, Any]]) -> str:
-    """Markdown: every row beside `none` of its mode, or the first method of it."""
-    lines = ["| trained | method | steps per second | LLM operations | peak memory |", "|---|---|--:|--:|--:|"]
+    """Markdown: every row by itself and beside `none` of its mode, or the first method of it."""
+    head = ["trained", "method", "steps per second", "faster", "LLM operations", "peak memory", "of it"]
+    lines = ["| " + " | ".join(head) + " |", "|---|---|--:|--:|--:|--:|--:|"]
     for (mode, name), row in rows.items():
         base = rows.get((mode, "none")) or next(other for (own, _), other in rows.items() if own == mode)
-        cells = f"{base['seconds'] / row['seconds']:.2f}x | {row['flops'] / base['flops']:.2f}x"
-        lines.append(f"| {mode} | {name} | {cells} | {row['bytes'] / base['bytes']:.2f}x |")
+        faster, memory = base["seconds"] / row["seconds"], row["bytes"] / base["bytes"]
+        fewer = row["flops"] / base["flops"]
+        lines.append(
+            f"| {mode} | {name} | {1 / row['seconds']:.3g} | {faster:.2f}x | {fewer:.2f}x | "
+            f"{row['bytes'] / 2**30:.2f} GiB | {memory:.2f}x |"
+        )
     return "\n".join(lines)
+
+
+def _in_a_process(what: str, mode: str, methods: list[str]) -> Any:
+    one = [sys.executable, "-m", "llava.train.cost", *sys.argv[1:], "--json", what, "--modes", mode]
+    ended = subprocess.run([*one, "--methods", *methods], capture_output=True, text=True)
+    if ended.returncode:
+        said = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
+        raise InputError(f"{mode} with {', '.join(methods)} ended early: {said[-1]}")
+    return parse_json(ended.stdout.strip().splitlines()[-1], "a measurement", "the command's own output")
 
 
 def main() -> None:
     """The command."""
     args = build_parser().parse_args()
     if args.json:
-        print(json.dumps(measure(args, args.modes[0], args.methods[0])))
+        [mode] = args.modes
+        print(json.dumps(measure_seconds(args, mode) if args.json == "seconds" else measure_bytes(args, mode)))
         return
-    rows = {}
+    rows, about = {}, ""
     for mode in args.modes:
-        for name in args.methods:
-            one = [sys.executable, "-m", "llava.train.cost", *sys.argv[1:], "--json", "--modes", mode]
-            ended = subprocess.run([*one, "--methods", name], capture_output=True, text=True)
-            if ended.returncode:
-                raise InputError(f"{mode} with {name} ended early: {ended.stderr.strip().splitlines()[-1]}")
-            rows[mode, name] = parse_json(ended.stdout.strip().splitlines()[-1], "a row", "the command's own output")
-    print(next(iter(rows.values()))["machine"])
-    print(f"\n{table(rows)}")
+        timed = _in_a_process("seconds", mode, args.methods)
+        about = timed["machine"]
+        for name, seconds, flops in zip(args.methods, timed["seconds"], timed["flops"], strict=True):
+            peak = _in_a_process("bytes", mode, [name])
+            rows[mode, name] = {"seconds": seconds, "flops": flops, "bytes": peak}
+    shape = shape_from(args)
+    about += f"; {args.dtype}, LLM {shape.layers} layers x {shape.width}, CLIP {shape.vision_layers} layers x "
+    about += f"{shape.vision_width}, {args.batch} pictures and {args.text_tokens} text tokens each, random weights"
+    print(f"{about}\n\n{table(rows)}")
 
 
 if __name__ == "__main__":

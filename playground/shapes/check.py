@@ -8,11 +8,10 @@ from llava.model import LlavaLlamaForCausalLM
 from llava.model.evidence.clip import ClipEvidence
 from llava.model.tokenizer import LlamaTokenizer
 from playground.shapes.cls_attention import Gathering
-from playground.shapes.data import MEAN, STD, Sample, collate
-from playground.shapes.pictures import draw
+from playground.shapes.data import Sample, collate, pixels_of
 from playground.shapes.questions import ask
 from playground.shapes.scene import make_scene, random_source
-from playground.shapes.text import conversation, encode_conversation
+from playground.shapes.text import conversation, encode
 
 Held = list[tuple[str, Sample]]
 
@@ -22,10 +21,9 @@ def held_out(tokenizer: LlamaTokenizer, pictures: int, seed: int = 0, split: str
     held = []
     for number in range(pictures):
         scene, source = make_scene(seed, split, number), random_source(seed, 300, number)
-        pixels = torch.from_numpy(draw(scene)).permute(2, 0, 1).float()
+        pixels = pixels_of(scene)
         for question in ask(scene, source):
-            ids, labels = encode_conversation(conversation([question]), tokenizer)
-            held.append((question.kind, {"images": (pixels / 255 - MEAN) / STD, "input_ids": ids, "labels": labels}))
+            held.append((question.kind, pixels | encode(conversation([question]), tokenizer)))
     return held
 
 

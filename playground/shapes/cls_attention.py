@@ -23,6 +23,8 @@ _CHOICES = (1 + len(COLORS), 1 + len(SHAPES))
 class Gathering(nn.Module):
     """The layer that LLaVA takes features from, learning; all else of the tower is frozen.
 
+    No language model and no text take part, so llava.train has no place for it.
+
     Args:
         llava: its weights are rounded first, see `round_weights`.
     """

@@ -13,16 +13,14 @@ from playground.shapes.captions import caption
 from playground.shapes.pictures import covered, draw
 from playground.shapes.questions import ask
 from playground.shapes.scene import CELL, COLORS, SHAPES, SIDE, SIZES, Scene, make_scene, random_source
-from playground.shapes.text import VOCABULARY, conversation, encode_caption, encode_conversation
+from playground.shapes.text import VOCABULARY, captioned, conversation, encode
 
 MEAN, STD = 0.5, 0.25
 PATCH = 8
 # A caption's end for the text tower. Were it LLaMA's 2, transformers' CLIP would read the caption's feature at the
 # caption's highest id instead, which is somewhere in the middle.
 CAPTION_END = VOCABULARY
-# The number of a question that padding belongs to; see `single_turn.py`.
-OTHER = -1
-Sample = dict[str, torch.Tensor]
+Sample = dict[str, Any]
 Maker = Callable[[Scene, np.random.RandomState, LlamaTokenizer], Sample]
 # Numbers of scenes: every stage sees scenes of its own.
 _STRIDE = 10_000_000
@@ -30,6 +28,8 @@ _STRIDE = 10_000_000
 
 class Samples(Dataset):
     """`length` samples of a stage, in which the first `easy` differ in how many things there are.
+
+    Each has `image` (3, 128, 128) and `image_size`, as in llava.train's own dataset, and what `make` makes.
 
     Args:
         make: scene, random numbers and tokenizer to what the stage learns.
@@ -60,20 +60,23 @@ class Samples(Dataset):
         fewest, most = self.easy_things if number < self.easy else self.things
         scene = make_scene(self.seed, self.split, place, fewest, most)
         source = random_source(self.seed, 200 + self.stage, number)
-        pixels = torch.from_numpy(draw(scene)).permute(2, 0, 1).float()
-        return {"images": (pixels / 255 - MEAN) / STD} | self.make(scene, source, self.tokenizer)
+        return pixels_of(scene) | self.make(scene, source, self.tokenizer)
+
+
+def pixels_of(scene: Scene) -> Sample:
+    """A scene's picture as its model's image processor would give it."""
+    pixels = torch.from_numpy(draw(scene)).permute(2, 0, 1).float()
+    return {"image": (pixels / 255 - MEAN) / STD, "image_size": (SIDE, SIDE)}
 
 
 def described(scene: Scene, source: np.random.RandomState, tokenizer: LlamaTokenizer) -> Sample:
     """A caption to be written."""
-    ids, labels = encode_caption(caption(scene, source), tokenizer)
-    return {"input_ids": ids, "labels": labels}
+    return encode(captioned(caption(scene, source)), tokenizer, "plain")
 
 
 def questioned(scene: Scene, source: np.random.RandomState, tokenizer: LlamaTokenizer) -> Sample:
     """A conversation of two questions of each kind, as far as the scene has them."""
-    ids, labels = encode_conversation(conversation(ask(scene, source, per_kind=2), source), tokenizer)
-    return {"input_ids": ids, "labels": labels}
+    return encode(conversation(ask(scene, source, per_kind=2), source), tokenizer)
 
 
 def matched(scene: Scene, source: np.random.RandomState, tokenizer: LlamaTokenizer) -> Sample:
@@ -102,10 +105,10 @@ def patch_targets(scene: Scene) -> torch.Tensor:
 
 
 def collate(samples: list[Sample]) -> dict[str, Any]:
-    """One batch, texts padded at the right."""
-    batch: dict[str, Any] = {"images": torch.stack([sample["images"] for sample in samples])}
+    """One batch for what llava.train has no collator for: `patches` to learn from, held-out questions to judge by."""
+    batch: dict[str, Any] = {"images": torch.stack([sample["image"] for sample in samples])}
     lengths = torch.tensor([len(sample["input_ids"]) for sample in samples])
-    for key, filler in (("input_ids", 0), ("labels", IGNORE_INDEX), ("asked", OTHER)):
+    for key, filler in (("input_ids", 0), ("labels", IGNORE_INDEX)):
         if key in samples[0]:
             texts = [sample[key] for sample in samples]
             batch[key] = torch.nn.utils.rnn.pad_sequence(texts, batch_first=True, padding_value=filler)

@@ -10,14 +10,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
-from transformers.trainer_utils import get_last_checkpoint
+from safetensors.torch import save_file
 
 from llava.errors import InputError
 from llava.eval.runs.command import Parser, run
 from llava.model import LlavaLlamaForCausalLM
-from playground.shapes.data import MEAN, STD
-from playground.shapes.models import ROPE_THETA, build_llava
+from llava.train.saving import last_checkpoint, load_weights
+from playground.shapes.models import ROPE_THETA, build_llava, preprocessor_config
 from playground.shapes.tower import TowerWithTeacher
 
 _TOWER = "model.vision_tower.vision_tower."
@@ -34,7 +33,7 @@ def export(model: LlavaLlamaForCausalLM, vocabulary: Path, folder: Path) -> None
     save_file(tower, folder / "vision_tower/model.safetensors", metadata={"format": "pt"})
     _write(folder / "config.json", language_config(model))
     _write(folder / "vision_tower/config.json", vision_config(model))
-    _write(folder / "vision_tower/preprocessor_config.json", preprocessor_config(model))
+    _write(folder / "vision_tower/preprocessor_config.json", preprocessor_config(model.get_vision_tower().image_size))
     _write(folder / "generation_config.json", {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0})
     _write(folder / "special_tokens_map.json", _SPECIAL)
     _write(folder / "tokenizer_config.json", tokenizer_config())
@@ -67,21 +66,6 @@ def vision_config(model: LlavaLlamaForCausalLM) -> dict[str, Any]:
     return head | {key: getattr(config, key) for key in wanted}
 
 
-def preprocessor_config(model: LlavaLlamaForCausalLM) -> dict[str, Any]:
-    """The image processor's settings."""
-    side = model.get_vision_tower().config.image_size
-    steps = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
-    return dict.fromkeys(steps, True) | {
-        "image_processor_type": "CLIPImageProcessor",
-        "size": {"shortest_edge": side},
-        "crop_size": {"height": side, "width": side},
-        "resample": 3,
-        "rescale_factor": 1 / 255,
-        "image_mean": [MEAN] * 3,
-        "image_std": [STD] * 3,
-    }
-
-
 def tokenizer_config() -> dict[str, Any]:
     """As the published LLaVA-1.5 checkpoints have it."""
     return _SPECIAL | {
@@ -103,12 +87,11 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 def read_unfinished(folder: Path) -> LlavaLlamaForCausalLM:
     """The model of a run's stage of questions as its newest checkpoint has it."""
     last = folder / "questions"
-    checkpoint = get_last_checkpoint(str(last)) if last.is_dir() else None
+    checkpoint = last_checkpoint(str(last))
     if checkpoint is None:
         raise InputError(f"a run must have reached its stage of questions: '{last}' has no checkpoint; train on")
     model = build_llava(TowerWithTeacher().clip.config.vision_config)
-    weights = load_file(Path(checkpoint) / "model.safetensors")
-    model.load_state_dict({name[6:]: weight for name, weight in weights.items() if name.startswith("llava.")})
+    load_weights(model, model, "full", checkpoint)
     return model
 
 

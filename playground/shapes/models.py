@@ -1,12 +1,14 @@
-"""LLaVA around the tower: its random beginning, and what the second and third stage train of it."""
+"""LLaVA around the tower: its random beginning, what aligning trains of it, and how the last stages call it."""
 
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import CLIPVisionConfig
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from llava.model import LlavaConfig, LlavaLlamaForCausalLM
+from playground.shapes.data import MEAN, STD
 from playground.shapes.scene import COLORS, PLACES, SHAPES, SIZES
 from playground.shapes.text import VOCABULARY
 from playground.shapes.tower import SELECT_LAYER, WEIGHT_OF_NOTHING
@@ -21,6 +23,9 @@ NOTHING = 3
 
 class Aligned(nn.Module):
     """The projector alone learns to turn a patch into the sum of the words for what it shows, or to `NOTHING`.
+
+    No loss of LLaVA's, so llava.train does not do it: captions teach a projector through a language model that speaks,
+    and this one is random.
 
     Patches that show nothing say nothing of their place either. While they did, "the shape at the top left" matched
     bare ground better than the shape there, and after 300 steps of questions 41 % of colors at a place were right.
@@ -68,22 +73,20 @@ def _place_words(start: int, none: int) -> list[list[int]]:
     return [[start + names.index(word) for word in words] + [none] * (2 - len(words)) for words in split]
 
 
-class Answering(nn.Module):
-    """LLaVA as the last stages train it.
+class Unmasked(nn.Module):
+    """LLaVA without its batch's mask, which its last stages need not.
 
-    Texts are padded at the right, where no token looks, and padding has no label: so no mask is given, and attention
-    takes its faster causal path.
+    Texts are padded at the right, where no token looks, and padding has no label; attention then takes its faster
+    causal path, and a step 13 % less time.
     """
 
     def __init__(self, llava: LlavaLlamaForCausalLM) -> None:
         super().__init__()
         self.llava = llava
 
-    def forward(
-        self, input_ids: torch.Tensor, labels: torch.Tensor, images: torch.Tensor, **_: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        """The loss over labels (B, L) int64 other than -100."""
-        return {"loss": self.llava(input_ids=input_ids, labels=labels, images=images, use_cache=False).loss}
+    def forward(self, attention_mask: torch.Tensor, **inputs: Any) -> Any:
+        """As the LLaVA's."""
+        return self.llava(**inputs)
 
 
 def build_llava(vision: CLIPVisionConfig, width: int = 192, layers: int = 8) -> LlavaLlamaForCausalLM:
@@ -111,6 +114,8 @@ def build_llava(vision: CLIPVisionConfig, width: int = 192, layers: int = 8) -> 
     )
     model = LlavaLlamaForCausalLM(config)
     begin_by_likeness(model)
+    # A checkpoint of training says with it how pictures become pixels.
+    model.get_vision_tower().image_processor = CLIPImageProcessorPil(**preprocessor_config(vision.image_size))
     return model
 
 
@@ -145,6 +150,20 @@ def fit_projector(model: LlavaLlamaForCausalLM, images: torch.Tensor) -> None:
     """
     features = model.get_vision_tower().encode(images).features
     model.get_model().mm_projector[0].weight.div_(features.pow(2).mean().sqrt())
+
+
+def preprocessor_config(side: int) -> dict[str, Any]:
+    """The image processor's settings, for pictures of `side` x `side` pixels."""
+    steps = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
+    return dict.fromkeys(steps, True) | {
+        "image_processor_type": "CLIPImageProcessor",
+        "size": {"shortest_edge": side},
+        "crop_size": {"height": side, "width": side},
+        "resample": 3,
+        "rescale_factor": 1 / 255,
+        "image_mean": [MEAN] * 3,
+        "image_std": [STD] * 3,
+    }
 
 
 def llava_keys(vision: CLIPVisionConfig) -> dict[str, Any]:

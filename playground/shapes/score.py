@@ -8,21 +8,22 @@ whether each token of the right answer, and the end after it, is the likeliest, 
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from llava.constants import DEFAULT_IMAGE_TOKEN
-from llava.conversation import get_conv_template
 from llava.eval.files import read_jsonl
 from llava.eval.runs.command import Parser, run
 from llava.mm_utils import open_image, process_images
 from llava.model.builder import load_pretrained_model
 from playground.shapes.check import Held, accuracy
-from playground.shapes.text import encode_conversation
+from playground.shapes.text import encode
 
 
-def read_split(folder: Path, tokenizer: object, processor: object, config: object) -> Held:
-    """Questions, answers and pixels of a split's files."""
+def read_split(folder: Path, tokenizer: Any, processor: object, config: object, images: Path | None = None) -> Held:
+    """Questions, answers and pixels of a split's files; its pictures are in `images`, by default in the same folder."""
+    images = folder / "images" if images is None else images
     questions = [record for _, record in read_jsonl(str(folder / "questions.jsonl"), ("text",), "questions")]
     answers = [record for _, record in read_jsonl(str(folder / "answers.jsonl"), ("answer",), "answers")]
     pictures: dict[str, torch.Tensor] = {}
@@ -30,12 +31,10 @@ def read_split(folder: Path, tokenizer: object, processor: object, config: objec
     for question, truth in zip(questions, answers, strict=True):
         name = question["image"]
         if name not in pictures:
-            pictures[name] = process_images([open_image(folder / "images" / name)], processor, config)[0]
-        talk = get_conv_template("vicuna_v1")
-        talk.append_message(talk.roles[0], f"{DEFAULT_IMAGE_TOKEN}\n{question['text']}")
-        talk.append_message(talk.roles[1], truth["answer"])
-        ids, labels = encode_conversation(talk.get_prompt(), tokenizer)
-        held.append((question["category"], {"images": pictures[name], "input_ids": ids, "labels": labels}))
+            pictures[name] = process_images([open_image(images / name)], processor, config)[0]
+        asked = {"from": "human", "value": f"{DEFAULT_IMAGE_TOKEN}\n{question['text']}"}
+        answered = {"from": "gpt", "value": truth["answer"]}
+        held.append((question["category"], {"image": pictures[name]} | encode([asked, answered], tokenizer)))
     return held
 
 

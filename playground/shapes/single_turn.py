@@ -2,7 +2,14 @@
 
 In a conversation an earlier question and its answer often tell what a later one asks: a little can be read instead of
 seen, and only the first question of each picture looks as the benchmark's do.
+
+Trained by llava.train's trainer as the other LLaVA stages. What is special is the forward pass: a mask under which the
+prompts of a picture share its tokens. LLaVA's training takes them one by one, and would compute twelve pictures where
+this computes one.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +20,14 @@ from llava.constants import IGNORE_INDEX
 from llava.model import LlavaLlamaForCausalLM
 from llava.model.fusion import fuse_labels
 from llava.model.tokenizer import LlamaTokenizer
+from llava.train.data.dataset import DataCollatorForSupervisedDataset
 from playground.shapes.data import Sample
 from playground.shapes.questions import ask
 from playground.shapes.scene import Scene
-from playground.shapes.text import conversation, encode_conversation
+from playground.shapes.text import conversation, encode
+
+# The number of a question that padding belongs to.
+OTHER = -1
 
 
 def asked_alone(scene: Scene, source: np.random.RandomState, tokenizer: LlamaTokenizer) -> Sample:
@@ -25,16 +36,25 @@ def asked_alone(scene: Scene, source: np.random.RandomState, tokenizer: LlamaTok
     Returns:
         `input_ids` and `labels`, (L,) int64; `asked`, (L,) int64: 0 for what all share, n for the nth question.
     """
-    prompts = [encode_conversation(conversation([question]), tokenizer) for question in ask(scene, source, per_kind=2)]
-    rest = 1 + int((prompts[0][0] < 0).nonzero()[0])
-    ids, labels = ([prompt[part][rest:] for prompt in prompts] for part in (0, 1))
-    asked = [torch.full_like(own, number) for number, own in enumerate(ids, start=1)]
-    shared = prompts[0][0][:rest]
-    return {
-        "input_ids": torch.cat([shared, *ids]),
-        "labels": torch.cat([prompts[0][1][:rest], *labels]),
-        "asked": torch.cat([torch.zeros_like(shared), *asked]),
-    }
+    prompts = [encode(conversation([question]), tokenizer) for question in ask(scene, source, per_kind=2)]
+    rest = 1 + int((prompts[0]["input_ids"] < 0).nonzero()[0])
+    shared = {name: part[:rest] for name, part in prompts[0].items()} | {"asked": torch.zeros(rest, dtype=torch.long)}
+    own = [
+        {name: part[rest:] for name, part in prompt.items()}
+        | {"asked": torch.full_like(prompt["labels"][rest:], number)}
+        for number, prompt in enumerate(prompts, start=1)
+    ]
+    return {name: torch.cat([shared[name], *(part[name] for part in own)]) for name in shared}
+
+
+class AskedCollator(DataCollatorForSupervisedDataset):
+    """llava.train's collator, with `asked` (B, L) int64 beside the ids."""
+
+    def __call__(self, instances: list[Mapping[str, Any]]) -> dict[str, Any]:
+        """A batch."""
+        asked = [item["asked"] for item in instances]
+        padded = torch.nn.utils.rnn.pad_sequence(asked, batch_first=True, padding_value=OTHER)
+        return super().__call__(instances) | {"asked": padded}
 
 
 def visible(asked: torch.Tensor) -> torch.Tensor:

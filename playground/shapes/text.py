@@ -1,4 +1,4 @@
-"""The vocabulary, and texts as LLaVA's stages write them: captions alone, or conversations under `vicuna_v1`."""
+"""The vocabulary, and what LLaVA's stages are told: captions alone (`plain`), or conversations under `vicuna_v1`."""
 
 import io
 from pathlib import Path
@@ -7,10 +7,12 @@ import numpy as np
 import sentencepiece
 import torch
 
-from llava.constants import DEFAULT_IMAGE_TOKEN, IGNORE_INDEX
+from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.conversation import get_conv_template
-from llava.mm_utils import tokenizer_image_token
 from llava.model.tokenizer import LlamaTokenizer
+from llava.train.data.encoding import Encoder
+from llava.train.data.placing import Message
+from llava.train.data.template import training_template
 from playground.shapes.captions import caption
 from playground.shapes.questions import SHORT, Question, ask
 from playground.shapes.scene import make_scene, random_source
@@ -25,7 +27,7 @@ def train_tokenizer(folder: Path, seed: int = 0, scenes: int = 3000) -> None:
     lines = []
     for number in range(scenes):
         scene, source = make_scene(seed, "train", number), random_source(seed, 100, number)
-        lines += [caption(scene, source), conversation(ask(scene, source, per_kind=2), source)]
+        lines += [caption(scene, source), prompt(conversation(ask(scene, source, per_kind=2), source))]
     corpus = (line.replace(DEFAULT_IMAGE_TOKEN, "").replace("</s>", "\n") for line in lines)
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -56,36 +58,38 @@ def read_tokenizer(folder: Path) -> LlamaTokenizer:
     )  # fmt: skip
 
 
-def conversation(questions: list[Question], source: np.random.RandomState | None = None) -> str:
+def conversation(questions: list[Question], source: np.random.RandomState | None = None) -> list[Message]:
     """All questions of a picture as one conversation; the first asks for a short answer, the others sometimes do.
 
     Args:
         source: None: every question asks for it, as in the question files.
     """
-    talk = get_conv_template("vicuna_v1")
+    messages = []
     for number, question in enumerate(questions):
         asks = source is None or number == 0 or source.rand() < _REPEATED
         image = f"{DEFAULT_IMAGE_TOKEN}\n" if number == 0 else ""
-        talk.append_message(talk.roles[0], image + question.text + (SHORT if asks else ""))
-        talk.append_message(talk.roles[1], question.answer)
+        messages.append({"from": "human", "value": image + question.text + (SHORT if asks else "")})
+        messages.append({"from": "gpt", "value": question.answer})
+    return messages
+
+
+def captioned(text: str) -> list[Message]:
+    """A picture and its caption, as LLaVA's first stage has them."""
+    return [{"from": "human", "value": DEFAULT_IMAGE_TOKEN}, {"from": "gpt", "value": text}]
+
+
+def prompt(messages: list[Message]) -> str:
+    """A conversation as one text under `vicuna_v1`."""
+    talk = get_conv_template("vicuna_v1")
+    for message in messages:
+        talk.append_message(talk.roles[message["from"] == "gpt"], message["value"])
     return talk.get_prompt()
 
 
-def encode_conversation(text: str, tokenizer: LlamaTokenizer) -> tuple[torch.Tensor, torch.Tensor]:
-    """(L,) int64 ids, -200 for the picture, and labels: the answers with their `</s>`, -100 elsewhere."""
-    ids = tokenizer_image_token(text, tokenizer, return_tensors="pt")
-    marker = torch.tensor(tokenizer(" ASSISTANT:", add_special_tokens=False).input_ids[-2:])
-    follows_marker = torch.zeros(len(ids), dtype=torch.bool)
-    follows_marker[2:] = (ids[:-2] == marker[0]) & (ids[1:-1] == marker[1])
-    ends = ids == tokenizer.eos_token_id
-    # Between a marker and the next end: more markers than ends have been seen before this token.
-    inside = follows_marker.cumsum(0) > ends.cumsum(0) - ends.long()
-    return ids, torch.where(inside, ids, IGNORE_INDEX)
+def encode(messages: list[Message], tokenizer: LlamaTokenizer, version: str = "vicuna_v1") -> dict[str, torch.Tensor]:
+    """`input_ids` (L,) int64, -200 for the picture, and `labels`: the answers with their ends, -100 elsewhere.
 
-
-def encode_caption(text: str, tokenizer: LlamaTokenizer) -> tuple[torch.Tensor, torch.Tensor]:
-    """LLaVA's first stage: the picture and the caption, nothing else; the caption is learned."""
-    ids = tokenizer_image_token(f"{DEFAULT_IMAGE_TOKEN}\n {text}", tokenizer, return_tensors="pt")
-    ids = torch.cat([ids, torch.tensor([tokenizer.eos_token_id])])
-    start = 1 + int((ids < 0).nonzero()[0])
-    return ids, torch.where(torch.arange(len(ids)) > start, ids, IGNORE_INDEX)
+    By `llava.train`, as its own dataset does it.
+    """
+    encoded = Encoder(training_template(version), tokenizer)(messages, has_image=True)
+    return {"input_ids": torch.tensor(encoded.input_ids), "labels": torch.tensor(encoded.labels)}

@@ -19,6 +19,8 @@ _CHOICES = (1 + len(COLORS), 1 + len(SHAPES), 1 + len(SIZES), 2, len(PLACES))
 class TowerWithTeacher(nn.Module):
     """CLIP, and a linear layer that reads off each patch's features what the patch shows.
 
+    A tower from nothing is CLIP's matter and not LLaVA's, so llava.train has no place for it.
+
     The contrastive loss is CLIP's, on [CLS] and captions. The second loss is not: it makes the features that LLaVA
     takes (of the layer before the last) say what is where, which contrast alone teaches after far more pictures.
     """

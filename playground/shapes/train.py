@@ -1,5 +1,8 @@
 """Train the small LLaVA from nothing, in five stages; started again, it goes on where it was stopped.
 
+Captions, questions and questions alone are LLaVA's training, done by llava.train; the tower, the projector's alignment
+and [CLS] are the recipe's own.
+
 python -m playground.shapes.train --output playground/shapes/run
 """
 
@@ -21,9 +24,9 @@ from playground.shapes.check import accuracy, gathered_accuracy, held_out, tower
 from playground.shapes.cls_attention import Gathering
 from playground.shapes.data import Maker, Samples, collate, described, matched, questioned
 from playground.shapes.export import export
-from playground.shapes.models import WORDS, Aligned, Answering, build_llava, fit_projector, round_weights
-from playground.shapes.single_turn import AskedAlone, asked_alone
-from playground.shapes.stages import STAGES, Stage, run_stage
+from playground.shapes.models import WORDS, Aligned, build_llava, fit_projector, round_weights
+from playground.shapes.single_turn import AskedAlone, AskedCollator, asked_alone
+from playground.shapes.stages import STAGES, Stage, run_llava_stage, run_stage
 from playground.shapes.text import read_tokenizer, train_tokenizer
 from playground.shapes.tower import TowerWithTeacher
 
@@ -80,7 +83,6 @@ def align(stage: Stage, model: LlavaLlamaForCausalLM, folder: Path, tokenizer: L
     samples = stage_samples(stage, matched, tokenizer, seed, number=3)
     fit_projector(model, collate([samples[number] for number in range(stage.batch)])["images"])
     log = run_stage(stage, Aligned(model, [ids[0] for ids in words]), samples, folder / stage.name, [])
-    model.requires_grad_(True)
     (folder / f"{stage.name}.json").write_text(json.dumps(log))
 
 
@@ -94,14 +96,12 @@ def train_llava(
     model.model.vision_tower.vision_tower.load_state_dict(vision.state_dict())
     align(stages[0], model, folder, tokenizer, seed)
     held, last = held_out(tokenizer, pictures=60), stages[-1].name
-    report = Report(folder / f"{last}.held_out.jsonl", lambda answering: accuracy(answering.llava, held))
+    report = Report(folder / f"{last}.held_out.jsonl", lambda called: accuracy(called.llava, held))
     for number, (stage, make) in enumerate(zip(stages[1:], (described, questioned)), start=1):
-        model.model.vision_tower.requires_grad_(False)
-        model.model.mm_projector.requires_grad_(stage.slower > 0)
         samples = stage_samples(stage, make, tokenizer, seed, number)
         # No answer was taught before the questions, so there is nothing to judge.
         judged = [report] if make is questioned else []
-        log = run_stage(stage, Answering(model), samples, folder / stage.name, judged)
+        log = run_llava_stage(stage, model, samples, folder / stage.name, judged, tokenizer)
         (folder / f"{stage.name}.json").write_text(json.dumps(log))
     return model
 
@@ -125,12 +125,13 @@ def answer_alone(
 ) -> LlavaLlamaForCausalLM:
     """Stage 5: questions again, each alone."""
     set_seed(seed + 3)
-    round_weights(model).requires_grad_(True)
-    model.get_vision_tower().requires_grad_(False)
+    round_weights(model)
     held = held_out(tokenizer, pictures=60)
-    report = Report(folder / f"{stage.name}.held_out.jsonl", lambda asked: accuracy(asked.llava, held))
+    report = Report(folder / f"{stage.name}.held_out.jsonl", lambda called: accuracy(called.llava, held))
     samples = stage_samples(stage, asked_alone, tokenizer, seed, number=5)
-    log = run_stage(stage, AskedAlone(model), samples, folder / stage.name, [report])
+    place = folder / stage.name
+    alone = {"model": AskedAlone(model), "collator": AskedCollator}
+    log = run_llava_stage(stage, model, samples, place, [report], tokenizer, **alone)
     (folder / f"{stage.name}.json").write_text(json.dumps(log))
     return model
 

@@ -10,6 +10,7 @@ from llava.conversation import get_conv_template
 from llava.eval.runs.loading import TRAINED
 from llava.mm_utils import tokenizer_image_token
 from llava.model.tokenizer import load_tokenizer
+from playground.shapes.text import train_tokenizer
 
 ROOT = Path(__file__).parents[2]
 # Of the ids of all 2,119 prompts, as the tokenizer gave them that the weights were trained with (commit 9f7e749).
@@ -24,9 +25,11 @@ def read(folder: Path) -> tuple[list[tuple[str, float, int]], tuple[str, bool, b
     return [(piece.piece, piece.score, piece.type) for piece in model.pieces], settings
 
 
-def test_the_shipped_vocabulary_is_the_recipes(vocabulary: Path) -> None:
+def test_the_recipe_makes_the_shipped_vocabulary(tmp_path: Path) -> None:
+    train_tokenizer(tmp_path)
     shipped = read(ROOT / TRAINED)
-    assert shipped == read(vocabulary)
+    assert shipped == read(tmp_path)
+    assert (tmp_path / "tokenizer.model").read_bytes() == (ROOT / TRAINED / "tokenizer.model").read_bytes()
     assert shipped[1] == read(ROOT / "tests/parity/tokenizers/mistral")[1]  # a text as it is, as LLaMA's vocabularies
 
 
