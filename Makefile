@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 WEB := .venv-web
+LMMS := .venv-lmms
 SHAPES := playground/shapes
 SCORES := playground/data/demo
 MODEL := $(if $(CKPT),--model-path $(CKPT))
@@ -11,7 +12,7 @@ BENCHMARK := scripts/v1_5/visiondrop_eval/shapes.sh
 PICTURE := $(SHAPES)/images/00000.png
 QUESTION := 'Where is the white ring?'
 
-.PHONY: demo curve figures shapes web web-test test fuzz check test-lowest install clean
+.PHONY: demo curve figures shapes web web-test test-harness test fuzz check test-lowest install clean
 
 install: $(VENV)/installed
 
@@ -83,5 +84,14 @@ $(LOWEST)/installed: pyproject.toml constraints-lowest.txt
 	$(LOWEST)/bin/pip install --quiet --constraint constraints-lowest.txt --editable '.[dev]'
 	touch $@
 
+# lmms-eval's own command line and classes, in an environment of their own.
+test-harness: $(LMMS)/installed
+	$(LMMS)/bin/python -m pytest -rs tests/eval/harness
+
+$(LMMS)/installed: pyproject.toml constraints-lmms.txt
+	$(PYTHON) -m venv $(LMMS)
+	$(LMMS)/bin/pip install --quiet --constraint constraints-lmms.txt --editable '.[lmms]' pytest
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(LOWEST) $(WEB) $(SCORES)
+	rm -rf $(VENV) $(LOWEST) $(WEB) $(LMMS) $(SCORES)
