@@ -85,6 +85,7 @@ $(LOWEST)/installed: pyproject.toml constraints-lowest.txt
 	touch $@
 
 # lmms-eval's own command line and classes, in an environment of their own.
+test-harness: export PYTHONPATH = tests/eval/harness/site
 test-harness: $(LMMS)/installed
 	$(LMMS)/bin/python -m pytest -rs tests/eval/harness
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from llava.conversation import get_conv_template
 from llava.conversation_choice import AUTO
 from llava.eval.harness.likelihood import Likelihoods
+from llava.eval.harness.ratings import as_ratings
 from llava.eval.harness.requests import PicturedRequests, Request, digest_of
 from llava.eval.harness.words import read_words
 from llava.eval.runs.answering import Answering, Item
@@ -52,7 +53,7 @@ class VisionDrop(Llava):
             texts |= zip(left, super().generate_until([requests[number] for number in left]))
         return [texts[number] for number in range(len(requests))]
 
-    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
+    def loglikelihood(self, requests: list[Any]) -> list[Any]:
         """The mean loss of each answer, as lmms-eval's `llava` has it, and whether it is what the model would say."""
         asked = [Request.of(instance, self.task_dict) for instance in requests]
         store = PrefixStore(free_bytes(self.model.device) // 4)
@@ -62,7 +63,7 @@ class VisionDrop(Llava):
             for first in range(0, len(asked), self.batch_size):
                 found += scores.of(asked[first : first + self.batch_size])
                 progress.update(len(found) - progress.n)
-        return found
+        return as_ratings(found)
 
     def _answers(self, instances: list[Any]) -> Iterator[dict[int, str]]:
         """Answers to requests with the same generation arguments, by number, batch by batch."""

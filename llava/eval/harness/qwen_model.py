@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 import llava.hf
 from llava.eval.harness.likelihood import score_of
+from llava.eval.harness.ratings import as_ratings
 from llava.eval.harness.requests import Request
 from llava.eval.harness.words import read_words
 
@@ -24,10 +25,10 @@ class Reducing:
         self._model = llava.hf.reduce(self.model, choice.method, choice.retain, **choice.settings)
         logger.info(f"reduced by {self._model.reduction}")
 
-    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
+    def loglikelihood(self, requests: list[Any]) -> list[Any]:
         """The mean loss of each answer, as lmms-eval's `llava` has it, and whether it is what the model would say."""
         asked = [Request.of(instance, self.task_dict) for instance in requests]
-        return [self._rate(one) for one in tqdm(asked, disable=self.rank != 0, desc="Model Responding")]
+        return as_ratings([self._rate(one) for one in tqdm(asked, disable=self.rank != 0, desc="Model Responding")])
 
     def _rate(self, request: Request) -> tuple[float, bool]:
         context = request.context[0] if isinstance(request.context, list) else request.context
