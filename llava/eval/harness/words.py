@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llava.errors import InputError, shown
-from llava.hf.plan import plan_of
+from llava.hf.plan import COUNTS, plan_of
 from llava.reduction import Geometry, Reduction
 from llava.reduction.registry import available, method_class
 from llava.reduction.schedule import parse_setting
@@ -56,7 +56,7 @@ def read_words(given: dict[str, Any], adapter: type) -> tuple[dict[str, Any], Ch
     for name in words:
         if name not in fields and name not in BUDGETS:
             raise InputError(_unknown(name, method, [*fields], own))
-    budget = _budget(words.pop("retain", None))
+    budget = _share("retain", words.pop("retain", None))
     settings = {name: value if name in BUDGETS else _setting(fields[name], value) for name, value in words.items()}
     return {name: value for name, value in given.items() if name in own}, Choice(method, budget, settings)
 
@@ -68,8 +68,8 @@ def _unknown(name: str, method: str, settings: list[str], own: list[str]) -> str
     return f"model_args must be known words: got {shown(name)} with method {method}{belongs}, expected one of {known}"
 
 
-def _budget(value: Any) -> Any:
-    """`retain`: a whole number, or a share written as a fraction or in per cent; `plan_of` checks the number."""
+def _share(name: str, value: Any) -> Any:
+    """A number of tokens, or a share of them that is written as a fraction or in per cent; `plan_of` checks it."""
     if not isinstance(value, str) or not value.endswith("%"):
         return value
     try:
@@ -77,12 +77,16 @@ def _budget(value: Any) -> Any:
     except ValueError:
         share = float("nan")
     if not 0 < share <= 1:
-        raise InputError(f"retain in per cent must be above 0 and at most 100: got {shown(value)}; write it like 11.1%")
+        raise InputError(f"{name} in per cent must be above 0 and at most 100: got {shown(value)}; write it like 11.1%")
     return share
 
 
 def _setting(setting: dataclasses.Field, value: Any) -> Any:
     """A setting as its field wants it; a number where the field wants a word is the word that was written."""
+    if setting.name in COUNTS:
+        value = _share(setting.name, value)
+        if isinstance(value, float):
+            return value  # a share, which is for pictures of any size
     if isinstance(value, str):
         return parse_setting(setting.name, setting.type, value)
     if isinstance(value, float) and value.is_integer() and setting.type is not float:

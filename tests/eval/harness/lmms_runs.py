@@ -48,6 +48,7 @@ def lmms_eval(model: str, words: str, tasks: Path, output: Path, *more: object, 
     for results in output.rglob("*_results.json"):
         found = json.loads(results.read_text())["results"][task]
         scores = {name: value for name, value in found.items() if isinstance(value, float)}
+    assert answers and scores, said
     return Run(answers, scores, said)
 
 
