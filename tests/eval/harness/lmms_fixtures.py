@@ -35,12 +35,12 @@ def ask(model: Any, asked: list[tuple[str, list[Any]]], second: Any, method: str
     """What one of lmms-eval's models makes of its requests: texts and the pictures that they are about."""
     from lmms_eval.api.instance import Instance
 
-    named = {"task": "t", "repeats": 1}
+    about = {"task": "t", "repeats": 1}
     model.task_dict = {"t": {"test": [{"pictures": pictures} for _, pictures in asked]}}
-    requests = [
-        Instance(
-            method, (text, second, lambda doc: doc["pictures"], number, "t", "test"), 0, named | {"doc_id": number}
-        )
-        for number, (text, _) in enumerate(asked)
-    ]
+
+    def made(number: int, text: str) -> Any:
+        arguments = (text, second, lambda doc: doc["pictures"], number, "t", "test")
+        return Instance(method, arguments, 0, about | {"doc_id": number})
+
+    requests = [made(number, text) for number, (text, _) in enumerate(asked)]
     return getattr(model, method)(requests)

@@ -88,6 +88,8 @@ def test_a_preset() -> None:
         ({"method": "visionzip", "layer_list": "[8]"}, "layer_list' with method visionzip, which belongs to"),
         ({"method": "visoindrop"}, "visoindrop"),
         ({"retain": "0%"}, "0%"),
+        ({"dominant": "0.2", "contextual": "6", "method": "visionzip"}, "0.2"),
+        ({"dominant": "200%", "contextual": "6", "method": "visionzip"}, "200%"),
         ({"retain": "120%"}, "120%"),
         ({"retain": "many%"}, "many%"),
         ({"retain": "32.5"}, "32.5"),
@@ -102,6 +104,11 @@ def test_what_is_no_word_is_named_in_one_line(written: dict[str, str], named: st
     with pytest.raises(InputError) as refused:
         method_of(**written)
     assert named in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_counts_may_be_shares_where_pictures_are_of_any_size() -> None:
+    _, choice = read_words({"method": "visionzip", "dominant": 0.65, "contextual": "5%"}, Adapter)
+    assert choice.settings == {"dominant": 0.65, "contextual": 0.05}
 
 
 def test_no_setting_is_named_as_a_budget() -> None:
