@@ -4,6 +4,7 @@ lmms-eval itself is run by `tests/eval/harness`.
 """
 
 import copy
+import functools
 import importlib
 import importlib.util
 import json
@@ -23,6 +24,7 @@ from llava.errors import InputError
 from llava.eval.run_llava import load_images
 from llava.mm_utils import KeywordsStoppingCriteria, get_model_name_from_path, process_images, tokenizer_image_token
 from llava.model.builder import load_pretrained_model
+from llava.reduction import create
 
 
 def test_the_entry_point_names_what_is_there() -> None:
@@ -31,10 +33,8 @@ def test_the_entry_point_names_what_is_there() -> None:
     module, function = project["entry-points"]["lmms_eval.models"]["visiondrop"].split(":")
     entry = importlib.import_module(module)
     assert callable(getattr(entry, function))
-    for forms in entry.MODELS.values():
-        assert all(
-            form is None or importlib.util.find_spec(f"{entry.__package__}.{form.split('.')[0]}") for form in forms
-        )
+    classes = [form for forms in entry.MODELS.values() for form in forms if form is not None]
+    assert all(importlib.util.find_spec(f"{entry.__package__}.{form.split('.')[0]}") for form in classes)
 
 
 def test_an_evaluation_harness_loads() -> None:
@@ -98,6 +98,15 @@ def test_an_evaluation_harness_rates_an_answer(load: Load) -> None:
     assert torch.allclose(outputs["loss"], loss, atol=1e-5)
 
 
+@functools.cache
+def evalkits_model(model_path: str) -> tuple[Any, ...]:
+    """Loaded as VLMEvalKit does."""
+    name = get_model_name_from_path(model_path)
+    return load_pretrained_model(
+        model_path=model_path, model_base=None, model_name=name, device="cpu", device_map="cpu"
+    )
+
+
 class EvalKit:
     """VLMEvalKit's LLaVA: what its JSON configuration says beside the class goes to `generate` with every question."""
 
@@ -107,10 +116,7 @@ class EvalKit:
     )
 
     def __init__(self, model_path: str, **kwargs: Any) -> None:
-        name = get_model_name_from_path(model_path)
-        where = {"device": "cpu", "device_map": "cpu"}
-        made = load_pretrained_model(model_path=model_path, model_base=None, model_name=name, **where)
-        self.tokenizer, self.model, self.image_processor, _ = made
+        self.tokenizer, self.model, self.image_processor, _ = evalkits_model(model_path)
         greedy = {"do_sample": False, "temperature": 0, "max_new_tokens": 6, "top_p": None, "num_beams": 1}
         self.kwargs = {**greedy, "use_cache": True, **kwargs}
 
@@ -143,12 +149,13 @@ MESSAGE = [{"type": "image", "value": PICTURE}, {"type": "text", "value": QUESTI
 
 @pytest.mark.parametrize("reduction", [{"method": "visiondrop", "retain": 64}, "visionzip", {"method": "none"}])
 def test_vlmevalkits_configuration_names_a_method(reduction: Any) -> None:
-    named, assigned = evalkit(reduction=reduction), evalkit()
-    plain = assigned.answer(MESSAGE)
-    assigned.model.reduction = reduction
-    assert named.answer(MESSAGE) == assigned.answer(MESSAGE)
-    assert (named.answer(MESSAGE) == plain) == (reduction == {"method": "none"})
-    assert named.model.reduction == evalkit().model.reduction  # a call's method is the call's
+    plain, named = evalkit().answer(MESSAGE), evalkit(reduction=reduction).answer(MESSAGE)
+    model = evalkit().model
+    assert model.reduction == create("none")  # a call's method is the call's
+    model.reduction = reduction
+    assigned = evalkit().answer(MESSAGE)
+    model.reduction = None
+    assert named == assigned and (named == plain) == (reduction == {"method": "none"})
 
 
 def test_vlmevalkits_configuration_with_a_word_that_is_none() -> None:
