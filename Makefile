@@ -87,11 +87,11 @@ $(LOWEST)/installed: pyproject.toml constraints-lowest.txt
 # lmms-eval's own command line and classes, in an environment of their own.
 test-harness: export PYTHONPATH = tests/eval/harness/site
 test-harness: $(LMMS)/installed
-	$(LMMS)/bin/python -m pytest -rs tests/eval/harness
+	$(LMMS)/bin/python -m pytest -n auto -rs tests/eval/harness
 
 $(LMMS)/installed: pyproject.toml constraints-lmms.txt
 	$(PYTHON) -m venv $(LMMS)
-	$(LMMS)/bin/pip install --quiet --constraint constraints-lmms.txt --editable '.[lmms]' pytest
+	$(LMMS)/bin/pip install --quiet --constraint constraints-lmms.txt --editable '.[lmms]' pytest pytest-xdist
 	touch $@
 
 clean:
