@@ -74,7 +74,8 @@ class VisionDrop(Llava):
         generation = _generation(asked[0].detail) | {"pad_token_id": self._padding, "use_cache": True}
         stops = stops_of(get_conv_template(self.conv_template).end_mark, self.tokenizer, self.model.generation_config)
         store = PrefixStore(free_bytes(self.model.device) // 4)
-        answering = Answering(self.model, data, data.keys, generation, stops, None, store, self.batch_size)
+        prepared: Any = data  # what Answering asks of a run's questions
+        answering = Answering(self.model, prepared, data.keys, generation, stops, None, store, self.batch_size)
         for batch in _batches(data, self.batch_size):
             for texts in answering.answer([number for number, _ in batch], [item for _, item in batch]):
                 for number, text in texts.items():

@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from llava.errors import InputError
-from llava.eval.runs.inputs import modality_of
+from llava.eval.runs.inputs import PreparedQuestions, modality_of
 from llava.eval.runs.memory import is_out_of_memory
 from llava.model.generation.prefix import ImagePrefix, split_prompt
 from llava.model.generation.prefix_store import PrefixStore
@@ -20,18 +20,6 @@ from llava.reduction import Reduction
 from llava.reduction.schedule import layers_per_stage
 
 Item = tuple[torch.Tensor, torch.Tensor | None, Any]
-
-
-class Prepared(Protocol):
-    """Questions as inputs by their number, as `llava.eval.runs.inputs.PreparedQuestions` has them."""
-
-    tokenizer: Any
-
-    def modality(self, number: int) -> str:
-        """`video` or `image`."""
-
-    def __getitem__(self, number: int, /) -> Item | InputError:
-        """The inputs, or why there are none."""
 
 
 @dataclass
@@ -52,7 +40,7 @@ class Answering:
     """
 
     model: Any
-    data: Prepared
+    data: PreparedQuestions
     keys: list[Hashable]
     generation: dict[str, Any]
     stops: Stops
