@@ -6,6 +6,7 @@ LOWEST := .venv-lowest
 WEB := .venv-web
 RAY := .venv-ray
 VLLM := .venv-vllm
+LMMS := .venv-lmms
 SHAPES := playground/shapes
 SCORES := playground/data/demo
 MODEL := $(if $(CKPT),--model-path $(CKPT))
@@ -116,5 +117,15 @@ $(VLLM)/installed: pyproject.toml constraints-vllm.txt
 	$(VLLM)/bin/python scripts/torchvision_without_cuda.py
 	touch $@
 
+# lmms-eval's own command line and classes, in an environment of their own.
+test-harness: export PYTHONPATH = tests/eval/harness/site
+test-harness: $(LMMS)/installed
+	$(LMMS)/bin/python -m pytest -n auto -rs tests/eval/harness
+
+$(LMMS)/installed: pyproject.toml constraints-lmms.txt
+	$(PYTHON) -m venv $(LMMS)
+	$(LMMS)/bin/pip install --quiet --constraint constraints-lmms.txt --editable '.[lmms]' pytest pytest-xdist
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(LOWEST) $(WEB) $(RAY) $(VLLM) $(SCORES)
+	rm -rf $(VENV) $(LOWEST) $(WEB) $(RAY) $(VLLM) $(LMMS) $(SCORES)

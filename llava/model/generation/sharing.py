@@ -86,16 +86,18 @@ class LlavaSharing(PrefixEncoding):
 
     @torch.no_grad()
     def prefill(
-        self, prefix: Sequence[ImagePrefix | None], questions: Sequence[Ids], reduction: Reduction
+        self, prefix: Sequence[ImagePrefix | None], questions: Sequence[Ids], reduction: Reduction, keep: int = 1
     ) -> tuple[StagedCache, torch.Tensor, list[tuple[int, ...]]]:
         """The first half of `ask`, for a loop that decodes by itself.
 
         Args:
             prefix, questions: as in `ask`, one prefix for each question.
             reduction: the method of the prefixes; also of rows without one, so that all have its stages.
+            keep: tokens at each row's end whose logits are wanted.
 
         Returns:
-            the cache, the logits (B, V) of the last tokens, and per row its cached tokens in each stage.
+            the cache, the logits (B, V) of the last tokens, or (B, keep, V) of more than one, and per row its cached
+            tokens in each stage.
         """
         if reduction.chooses_again:
             raise InputError(
@@ -108,8 +110,9 @@ class LlavaSharing(PrefixEncoding):
             cache.open(stage_bounds(reduction.layers, len(self.get_model().layers)), reduction.positions == KEEP)
         before = [own.lengths if own is not None and own.blocks else () for own in prefix]
         trace = Trace()
-        arguments = {"past_key_values": cache, "use_cache": True, "reduction": reduction, "logits_to_keep": 1}
-        logits = self.forward(inputs_embeds=embeds, layout=layout.to_tensor(), trace=trace, **arguments).logits[:, -1]
+        arguments = {"past_key_values": cache, "use_cache": True, "reduction": reduction, "logits_to_keep": keep}
+        logits = self.forward(inputs_embeds=embeds, layout=layout.to_tensor(), trace=trace, **arguments).logits
+        logits = logits[:, -1] if keep == 1 else logits
         after = [layout, *(stage.after for stage in trace.stages)]
         after += [after[-1]] * (len(cache.stages) - len(after))
         lengths = [
