@@ -133,6 +133,26 @@ async def _passed_on(replicas: Replicas) -> tuple[int, list[tuple[bytes, bytes]]
     return response.status_code, response.raw_headers, content
 
 
+def test_a_stream_whose_client_goes_is_closed() -> None:
+    seen = []
+
+    async def replica() -> AsyncIterator[Any]:
+        try:
+            yield Head(200, (STREAM,))
+            while True:
+                yield b"data: 1\n\n"
+        finally:
+            seen.append("closed")
+
+    async def leave() -> None:
+        pieces = (await relay(replica)).body_iterator  # type: ignore[attr-defined, arg-type]
+        assert await anext(pieces) == b"data: 1\n\n"
+        await pieces.aclose()
+        assert seen == ["closed"]
+
+    asyncio.run(leave())
+
+
 def test_a_replica_lost_before_its_answer_is_replaced() -> None:
     whole = [Head(400, ((b"content-type", b"application/json"), (b"content-length", b"99"))), b'{"a"', b":1}"]
     lost = [[Lost()], [whole[0], whole[1], Lost()]]  # before the answer, and in the middle of one that is not streamed

@@ -2,7 +2,7 @@
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastapi import Request, Response
@@ -52,10 +52,11 @@ class Front:
         headers = tuple(request.headers.raw)
         return Call(request.method, path, request.url.query.encode(), headers, body, slot)
 
-    async def _ask(self, call: Call) -> AsyncIterator[Head | bytes]:
+    async def _ask(self, call: Call) -> AsyncGenerator[Head | bytes, None]:
         replicas = self._replicas.options(multiplexed_model_id=call.slot) if call.slot else self._replicas
+        answer = replicas.remote(call)
         try:
-            async for part in replicas.remote(call):
+            async for part in answer:
                 yield part
         except RayActorError as error:
             raise Lost from error
@@ -66,3 +67,5 @@ class Front:
         except RayError as error:  # of the replica's own code
             traceback.print_exception(error)
             raise Refusal(500, "the server failed to answer; its log says why") from None
+        finally:
+            answer.cancel()  # of one that has ended it is nothing

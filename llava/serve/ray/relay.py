@@ -4,7 +4,8 @@ Nothing here imports Ray: a replica is whatever makes an iterator of a `Head` an
 """
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 
 from fastapi import Response
 from fastapi.responses import StreamingResponse
@@ -12,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from llava.serve.api.errors import Refusal
 from llava.serve.ray.call import Head
 
-Parts = AsyncIterator[Head | bytes]
+Parts = AsyncGenerator[Head | bytes, None]
 ATTEMPTS = 4
 # They are of one connection; the server that answers the client writes its own.
 HOP_BY_HOP = frozenset({b"connection", b"content-length", b"keep-alive", b"transfer-encoding"})
@@ -48,9 +49,10 @@ async def relay(ask: Callable[[], Parts]) -> Response:
 async def _to_the_end(parts: Parts) -> AsyncIterator[bytes]:
     """A stream; where it cannot be finished it ends with an error as OpenAI's clients know it."""
     try:
-        async for part in parts:
-            assert isinstance(part, bytes)
-            yield part
+        async with aclosing(parts):  # where the client goes, so that the replica hears of it
+            async for part in parts:
+                assert isinstance(part, bytes)
+                yield part
     except Lost:
         yield _event(Refusal(503, "the replica that wrote this answer was lost; ask again"))
     except Refusal as refusal:

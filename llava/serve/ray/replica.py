@@ -28,11 +28,14 @@ class Replica:
         self._name = serve.get_replica_context().replica_id.unique_id.encode()
 
     async def answer(self, call: Call) -> AsyncIterator[Head | bytes]:
-        """The answer to a request, its head first; a header says which replica it was."""
+        """The answer to a request, its head first; headers say which replica it is, and how much it has to do."""
         if call.slot:
             await self.hold(call.slot)
         async for part in respond(self._app, call):
-            yield Head(part.status, (*part.headers, (b"x-replica", self._name))) if isinstance(part, Head) else part
+            if isinstance(part, Head):
+                busy = str(self._engine.running + self._engine.waiting).encode()
+                part = Head(part.status, (*part.headers, (b"x-replica", self._name), (b"x-replica-busy", busy)))
+            yield part
 
     @serve.multiplexed(max_num_models_per_replica=SLOTS)
     async def hold(self, slot: str) -> str:
