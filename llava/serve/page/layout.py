@@ -40,7 +40,7 @@ def build_page(server: Server, model: dict[str, Any], examples: str) -> gr.Block
                 with gr.Row():
                     ask = gr.Button("Ask", variant="primary", min_width=90)
                     stop = gr.Button("Stop", min_width=90)
-                    anew = gr.Button("New conversation", min_width=90)
+                    anew = gr.Button("New conversation", min_width=200)
                 _examples(examples, [picture, question])
             with gr.Column(scale=3, min_width=NARROW):
                 talk, earlier = gr.State(Talk()), gr.HTML(elem_id="earlier")

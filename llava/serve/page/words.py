@@ -66,7 +66,9 @@ def body_of(
 def transcript(earlier: Sequence[Turn]) -> str:
     """Earlier questions and answers as HTML; nothing where there are none."""
     turns = "".join(
-        f"<dt>{html.escape(question)}</dt><dd>{html.escape(answer) or '(nothing)'}</dd>" for question, answer in earlier
+        f'<dt style="font-weight: 600">{html.escape(question)}</dt><dd style="margin: 0 0 0.5em 1em">'
+        f"{html.escape(answer) or '(nothing)'}</dd>"
+        for question, answer in earlier
     )
     return f'<section aria-label="Earlier in this conversation"><dl>{turns}</dl></section>' if turns else ""
 
