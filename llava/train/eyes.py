@@ -21,9 +21,10 @@ def check_eyes(arguments: Any, config: Any, width: int) -> None:
     Raises:
         InputError: naming the setting, or the tensors of the file.
     """
-    scales = {key: getattr(config, key, None) for key in ("s2", "s2_scales")}
+    beside = {key: getattr(config, key, None) for key in ("s2", "s2_scales")}
+    beside["name_or_path"] = str(arguments.model_name_or_path)  # the tower may lie in the checkpoint's folder
     with torch.device("meta"):
-        build_vision_tower(SimpleNamespace(**vars(arguments), **scales, name_or_path=config.name_or_path), True)
+        build_vision_tower(SimpleNamespace(**vars(arguments), **beside), delay_load=True)
         projector = build_vision_projector(SimpleNamespace(**config.to_dict() | {"mm_hidden_size": width}))
     if arguments.pretrain_mm_mlp_adapter is not None:
         check_pretrained(projector, str(arguments.pretrain_mm_mlp_adapter))

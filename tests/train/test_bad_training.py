@@ -15,8 +15,9 @@ from llava.errors import InputError
 from llava.reduction import available, method_class
 from llava.train.arguments import DataArguments, ModelArguments, TrainingArguments
 from llava.train.flags import modern, parse
-from llava.train.train import train
+from llava.train.train import data_arguments, train
 
+SHAPES = Path(__file__).parents[2] / "playground/shapes/llava-shapes"
 WHOLE = str(TINY / "model.safetensors")
 
 
@@ -131,6 +132,13 @@ def test_settings_are_refused_before_weights_are_read(
     assert said in str(refused.value) and "\n" not in str(refused.value) and not (tmp_path / "out").exists()
     with pytest.raises(Reached):
         train(flags(tmp_path))
+
+
+def test_a_tower_in_the_checkpoints_folder_is_found(tmp_path: Path) -> None:
+    inside = json.loads((SHAPES / "config.json").read_text())["mm_vision_tower"]
+    assert not Path(inside).is_absolute()
+    made = data_arguments(parse(flags(tmp_path, "--vision_tower", inside, model=SHAPES)))
+    assert made.image_processor is not None
 
 
 def test_a_checkpoint_that_is_named_must_be_whole(tmp_path: Path) -> None:
