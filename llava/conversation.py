@@ -111,8 +111,13 @@ class Conversation:
         return {name: getattr(self, name) for name in kept} | {"messages": texts}
 
 
-def get_conv_template(name: str) -> Conversation:
-    """Return a fresh copy of the template of that name; InputError naming the known ones when there is none."""
+def get_conv_template(name: str | Conversation) -> Conversation:
+    """Return a fresh copy of the template of that name; InputError naming the known ones when there is none.
+
+    Of a conversation itself, such as one that a checkpoint's chat template writes, a copy.
+    """
+    if isinstance(name, Conversation):
+        return name.copy()
     if name not in conv_templates:
         known = ", ".join(sorted(conv_templates))
         raise InputError(

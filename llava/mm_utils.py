@@ -69,8 +69,17 @@ def process_images(
         InputError: there is no image or one too large, `image_aspect_ratio` is not known, or pinpoints are missing or
             unusable.
     """
+    _refuse_whole_prompts(image_processor)
     mode, pinpoints = aspect_ratio(model_cfg), getattr(model_cfg, "image_grid_pinpoints", None)
     return _processed(images, image_processor, mode, pinpoints)
+
+
+def _refuse_whole_prompts(processor: Any) -> None:
+    if getattr(processor, "whole_prompts", False):
+        raise InputError(
+            "this model takes a prompt and its pictures together: got the pictures alone; call "
+            "model.generate(**processor(text=prompt, images=pictures)), with <image> in the prompt for each"
+        )
 
 
 def process_prompt_images(
@@ -98,6 +107,7 @@ def process_picture(
     Raises:
         InputError: as `process_images`.
     """
+    _refuse_whole_prompts(image_processor)
     mode, pinpoints = aspect_ratio(model_cfg), getattr(model_cfg, "image_grid_pinpoints", None)
     if beside_others and most_tiles(model_cfg) is not None:
         mode = "pad"
@@ -178,6 +188,10 @@ def tokenizer_image_token(
         raise InputError(f"a prompt must be a text: got {shown(prompt)}; tokenise prompts one by one")
     if return_tensors not in (None, "pt"):
         raise InputError(f"return_tensors must be None (a list) or 'pt' (a torch tensor): got {return_tensors!r}")
+    mark = getattr(tokenizer, "picture_token_id", None)
+    if mark is not None:  # of a checkpoint in transformers' layout, whose tokenizer cuts at the picture's own token
+        ids = [image_token_index if token == mark else token for token in tokenizer(prompt).input_ids]
+        return ids if return_tensors is None else torch.tensor(ids, dtype=torch.long)
     pieces = [list(tokenizer(text).input_ids) for text in prompt.split(DEFAULT_IMAGE_TOKEN)]
     bos = [tokenizer.bos_token_id]
     ids = pieces[0]

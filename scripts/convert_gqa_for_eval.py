@@ -9,6 +9,7 @@ A prediction is the answer without full stops at its end, in lower case. Ids are
 import json
 
 from llava.eval.benchmarks.answers import repeated, warn
+from llava.eval.benchmarks.gqa import prediction_of
 from llava.eval.files import read_answer_lines
 from llava.eval.runs.command import Parser, run
 from llava.files.writing import write_text
@@ -23,7 +24,7 @@ def main() -> None:
 
     answers = [(str(record["question_id"]), record["text"]) for _, record in read_answer_lines(args.src)]
     warn("questions have several answers, all are written", repeated(name for name, _ in answers))
-    predictions = [{"questionId": name, "prediction": text.rstrip(".").lower()} for name, text in answers]
+    predictions = [{"questionId": name, "prediction": prediction_of(text)} for name, text in answers]
     write_text(args.dst, json.dumps(predictions))
 
 

@@ -12,22 +12,19 @@
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from typing import Any
 
 from llava.errors import InputError
-from llava.eval.curve import add_benchmark_options, read_benchmark
 from llava.eval.curves.ablations import PARTS, plan_variants
-from llava.eval.curves.points import mean_and_margin, points_of
+from llava.eval.curves.asking import ask, judged
+from llava.eval.curves.points import Point, mean_and_margin
 from llava.eval.curves.report import ABSENT, header, row, with_margin
-from llava.eval.curves.runs import Run, answer_all, runnable
-from llava.eval.eval_shapes import is_right
+from llava.eval.curves.runs import Run
+from llava.eval.judging.opening import add_benchmark_options, open_one
 from llava.eval.runs.command import Parser, at_least, run
-from llava.eval.runs.loading import check_trained, load_model
-from llava.eval.runs.options import conversation_from
 from llava.files.writing import write_text
-from llava.mm_utils import get_model_name_from_path
+from llava.reduction import Geometry
 from llava.reduction.schedule import describe
 
 
@@ -35,26 +32,26 @@ def build_parser() -> Parser:
     """The command's options."""
     parser = Parser(prog="python -m llava.eval.ablation", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("part", choices=tuple(PARTS), help="what is changed")
-    add_benchmark_options(parser)
+    add_benchmark_options(parser, None)
     parser.add_argument("--retain", type=at_least(1), help="tokens per LLM layer; unset: a ninth of all tokens")
-    parser.set_defaults(output=None)
     return parser
 
 
-def records_of(runs: list[Run], right: list[list[bool]], truth: list[dict], geometry: Any) -> list[dict[str, Any]]:
+def records_of(
+    runs: list[Run], scores: list[list[float]], points: list[Point], images: list[str], geometry: Geometry
+) -> list[dict[str, Any]]:
     """A record for every variant: its settings, its accuracy, and how far it is from the first, with margins."""
-    images = [one["image"] for one in truth]
     found = []
-    for variant, point, answers in zip(runs, points_of(runs, right, truth), right):
-        difference = [float(hit) - float(whole) for hit, whole in zip(answers, right[0])]
+    for variant, point, own in zip(runs, points, scores):
+        difference = [score - whole for score, whole in zip(own, scores[0])]
         settings = {"settings": describe(variant.reduction, geometry), "shared": not variant.reduction.reads_question}
         found.append(asdict(point) | settings | {"difference": mean_and_margin(difference, images)})
     return found
 
 
-def as_lines(found: list[dict[str, Any]]) -> list[str]:
+def as_lines(found: list[dict[str, Any]], metric: str) -> list[str]:
     """The records as a table, and each schedule in a line below."""
-    lines = header(["variant", "tokens", "right answers, %", "against the first"])
+    lines = header(["variant", "tokens", metric, "against the first"])
     for number, one in enumerate(found):
         away = with_margin(*one["difference"], sign="+") if number else ABSENT
         lines.append(row([one["name"], f"{one['tokens']:.1f}", with_margin(one["accuracy"], one["margin"]), away]))
@@ -63,24 +60,18 @@ def as_lines(found: list[dict[str, Any]]) -> list[str]:
 
 def measure(args: argparse.Namespace) -> None:
     """Run the variants and write them down."""
-    check_trained(args.model_path)
-    conv_mode = conversation_from(args)
-    questions, truth = read_benchmark(args)
-    loaded = load_model(args)
-    print(loaded.about(args), file=sys.stderr)
-    geometry = loaded.model.geometry
+    opened, benchmark = open_one(args, picture=False)
+    geometry = opened.loaded.model.geometry
     runs, unreached = plan_variants(args.part, args.retain or max(1, geometry.most_tokens // 9), geometry)
-    data = loaded.prepare(questions, conv_mode)
-    runs, impossible = runnable(loaded, data, runs)
+    runs, scores, impossible = ask(opened, benchmark, runs, args.batch_size)
     if not runs:
         raise InputError((unreached + impossible)[0].reason)
-    texts = answer_all(loaded, data, runs, args.batch_size, args.max_new_tokens)
-    right = [[is_right(text, one["answer"]) for text, one in zip(answers, truth)] for answers in texts]
-    found = records_of(runs, right, truth, geometry)
-    lines = as_lines(found)
+    images = [item.image for item in benchmark.items]
+    found = records_of(runs, scores, judged(benchmark, runs, scores), images, geometry)
+    lines = as_lines(found, benchmark.kind.metric)
     lines += [f"{one.name} at {one.retain} is not there: {one.reason}" for one in unreached + impossible]
     output = args.output or f"figures/ablation_{args.part}"
-    about = {"model": get_model_name_from_path(args.model_path), "part": args.part, "questions": len(questions)}
+    about = opened.about | {"part": args.part, "questions": len(benchmark.items), "metric": benchmark.kind.metric}
     whole = about | {"variants": found, "unreached": list(map(asdict, unreached + impossible))}
     write_text(f"{output}.json", json.dumps(whole, indent=1) + "\n")
     write_text(f"{output}.md", "\n".join(lines) + "\n")

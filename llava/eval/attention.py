@@ -14,29 +14,25 @@ for a moment, and means over the rows that look are all that is kept.
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from math import isqrt
-from typing import Any
 
 import torch
 
 from llava.errors import InputError
-from llava.eval.curve import add_benchmark_options, read_benchmark
-from llava.eval.curves.points import Point, mean_and_margin, points_of
+from llava.eval.curves.asking import ask, judged
+from llava.eval.curves.points import Point, mean_and_margin
 from llava.eval.curves.report import header, row, with_margin
-from llava.eval.curves.runs import Run, answer_all
-from llava.eval.eval_shapes import is_right
+from llava.eval.curves.runs import Run
+from llava.eval.judging.opening import Benchmark, Opened, add_benchmark_options, open_one
 from llava.eval.misalignment.numbers import Layer
 from llava.eval.misalignment.probe import Probe, Rows
 from llava.eval.misalignment.report import as_table, draw
-from llava.eval.requirements import require
 from llava.eval.runs.command import Parser, at_least, between, run
 from llava.eval.runs.inputs import PreparedQuestions, batches, collate
-from llava.eval.runs.loading import Loaded, check_trained, load_model
-from llava.eval.runs.options import MOST_ROWS, conversation_from
+from llava.eval.runs.loading import Loaded
+from llava.eval.runs.options import MOST_ROWS
 from llava.files.writing import write_text
-from llava.mm_utils import get_model_name_from_path
 from llava.reduction import Geometry, resolve
 from llava.reduction.ranking import TEXT, VISUAL
 from llava.reduction.schedule import average_tokens
@@ -47,13 +43,12 @@ MAPS = 6  # layers of which maps are drawn
 def build_parser() -> Parser:
     """The command's options."""
     parser = Parser(prog="python -m llava.eval.attention", description=(__doc__ or "").split("\n")[0])
-    add_benchmark_options(parser)
+    add_benchmark_options(parser, "figures/attention")
     parser.add_argument("--bins", type=at_least(4, 1024), default=16, help="parts of the row of image tokens")
     parser.add_argument("--top", type=between(1e-6, 1), default=1 / 9, help="share of the image tokens that is the top")
     parser.add_argument("--look-batch", type=at_least(1, MOST_ROWS), default=8, help="questions looked at together")
     parser.add_argument("--retain", type=at_least(1), help="of the pair; unset: all tokens / 3")
     parser.add_argument("--pair", action=argparse.BooleanOptionalAction, default=True, help="run the controlled pair")
-    parser.set_defaults(output="figures/attention")
     return parser
 
 
@@ -96,19 +91,21 @@ def pair_of(geometry: Geometry, retain: int) -> list[Run]:
 
 
 def compare(
-    loaded: Loaded, data: PreparedQuestions, records: list[dict[str, Any]], runs: list[Run], args: argparse.Namespace
+    opened: Opened, benchmark: Benchmark, runs: list[Run], args: argparse.Namespace
 ) -> tuple[list[Point], tuple[float, float]]:
     """The pair's points, and by how much `visual` is above `text`, question by question, with half of its interval."""
-    texts = answer_all(loaded, data, runs, args.batch_size, args.max_new_tokens)
-    right = [[is_right(text, record["answer"]) for text, record in zip(answers, records)] for answers in texts]
-    by_text, by_image = right
-    difference = [float(image) - float(text) for image, text in zip(by_image, by_text)]
-    return points_of(runs, right, records), mean_and_margin(difference, [record["image"] for record in records])
+    runs, scores, impossible = ask(opened, benchmark, runs, args.batch_size)
+    if impossible:
+        raise InputError(impossible[0].reason)
+    by_text, by_image = scores
+    difference = [image - text for image, text in zip(by_image, by_text)]
+    images = [item.image for item in benchmark.items]
+    return judged(benchmark, runs, scores), mean_and_margin(difference, images)
 
 
-def pair_lines(points: list[Point], difference: tuple[float, float]) -> list[str]:
+def pair_lines(points: list[Point], difference: tuple[float, float], metric: str) -> list[str]:
     """The pair as a table."""
-    lines = header(["method", "tokens", "right answers, %"])
+    lines = header(["method", "tokens", metric])
     lines += [row([one.name, f"{one.tokens:.1f}", with_margin(one.accuracy, one.margin)]) for one in points]
     return [*lines, "", f"Ranked by image tokens, of the same questions: {with_margin(*difference, sign='+')}"]
 
@@ -116,31 +113,24 @@ def pair_lines(points: list[Point], difference: tuple[float, float]) -> list[str
 def main() -> None:
     """The command."""
     args = build_parser().parse_args()
-    require("matplotlib", "the picture")
-    check_trained(args.model_path)
-    conv_mode = conversation_from(args)
-    questions, records = read_benchmark(args)
-    loaded = load_model(args)
-    print(loaded.about(args), file=sys.stderr)
-    geometry = loaded.model.geometry
+    opened, benchmark = open_one(args)
+    geometry, asked = opened.loaded.model.geometry, len(benchmark.items)
     pair = pair_of(geometry, args.retain or max(1, geometry.most_tokens // 3)) if args.pair else []
-    data = loaded.prepare(questions, conv_mode)
-    sums, first = look(loaded, data, args.look_batch, args.bins, args.top)
+    sums, first = look(opened.loaded, opened.prepared(benchmark), args.look_batch, args.bins, args.top)
     layers = [layer.as_record() for layer in sums]
-    name = get_model_name_from_path(args.model_path)
-    about = {"model": name, "questions": len(questions), "top": args.top, "layers": layers}
-    lines = [f"{name}, {len(questions)} questions; top: {100 * args.top:.1f} % of the image tokens", ""]
+    about = opened.about | {"questions": asked, "top": args.top, "layers": layers}
+    lines = [f"{opened.name}, {asked} questions; top: {100 * args.top:.1f} % of the image tokens", ""]
     lines += as_table(layers)
     if pair:
-        points, difference = compare(loaded, data, records, pair, args)
+        points, difference = compare(opened, benchmark, pair, args)
         about |= {"pair": list(map(asdict, points)), "visual_above_text": difference}
-        lines += ["", *pair_lines(points, difference)]
+        lines += ["", *pair_lines(points, difference, benchmark.kind.metric)]
     write_text(f"{args.output}.json", json.dumps(about, indent=1) + "\n")
     write_text(f"{args.output}.md", "\n".join(lines) + "\n")
     tokens = first[0].lengths[0]
     side = isqrt(tokens) if isqrt(tokens) ** 2 == tokens else None
     step = max(1, -(-len(first) // MAPS))
-    draw(layers, first[step // 2 :: step], side, f"{args.output}.png", f"{name}, {len(questions)} questions")
+    draw(layers, first[step // 2 :: step], side, f"{args.output}.png", f"{opened.name}, {asked} questions")
     print("\n".join([*lines, "", f"written to {args.output}.md, .json and .png"]))
 
 

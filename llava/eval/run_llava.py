@@ -17,13 +17,16 @@ import torch
 from PIL import Image
 
 from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_TOKEN, IMAGE_PLACEHOLDER
-from llava.conversation import get_conv_template
+from llava.conversation import Conversation, get_conv_template
 from llava.conversation_choice import AUTO
 from llava.errors import InputError, shown
 from llava.eval.runs.command import Parser, run
-from llava.eval.runs.conv_mode import add_conv_mode, infer_conv_mode
+from llava.eval.runs.conv_mode import Usual, add_conv_mode, infer_conv_mode
+from llava.eval.runs.hf_asking import ask_host
+from llava.eval.runs.hf_run import check_host
 from llava.eval.runs.loading import load_model
 from llava.eval.runs.options import (
+    MethodChoice,
     add_method_options,
     add_model_options,
     add_sampling_options,
@@ -37,9 +40,11 @@ from llava.eval.runs.video_options import add_frame_options, change_config
 from llava.files.fetching import fetch_picture, is_address
 from llava.files.pictures import image_from_bytes, open_image
 from llava.files.videos import open_video
+from llava.hf.loading import is_host
 from llava.mm_utils import get_model_name_from_path, process_prompt_images, tokenizer_image_token
 from llava.model.builder import prepare_tower
 from llava.model.checkpoint import read_config
+from llava.model.checkpoint.folder import Folder
 from llava.video_pixels import process_video
 
 
@@ -114,8 +119,11 @@ def eval_model(args: Any) -> str:
     inferred = infer_conv_mode(get_model_name_from_path(args.model_path))
     if args.conv_mode not in (None, AUTO, inferred):
         print(f"conversation mode {args.conv_mode} as asked for; the model's name suggests {inferred}", file=sys.stderr)
-    args.conv_mode = conversation_from(argparse.Namespace(**vars(args) | {"conv_mode": args.conv_mode or inferred}))
+    named = {"conv_mode": args.conv_mode or Usual(inferred)}
+    args.conv_mode = conversation_from(argparse.Namespace(**vars(args) | named))
     conversation = get_conv_template(args.conv_mode)
+    if is_host(Folder(str(args.model_path))):
+        return _eval_host(args, choice, sampling, conversation)
     seen = shown_to(args)
     config = read_config(args.model_path)
     change_config(config, args)
@@ -137,6 +145,19 @@ def eval_model(args: Any) -> str:
     inputs = inputs_of(args, seen, loaded.processor, model.config)
     output = model.generate(ids, **inputs, **sampling, **stops.arguments(tokenizer))
     answer = stops.cut(tokenizer.batch_decode(output, skip_special_tokens=True)[0])
+    print(answer)
+    return answer
+
+
+def _eval_host(args: Any, choice: MethodChoice, sampling: dict[str, Any], conversation: Conversation) -> str:
+    """The same of a model of transformers' own."""
+    check_host(args, choice)
+    if args.video_file is not None:
+        raise InputError("a model of transformers' own is asked about pictures: got --video-file; give --image-file")
+    seen = shown_to(args)
+    conversation.append_message(conversation.roles[0], place_images(args.query, len(seen), False))
+    conversation.append_message(conversation.roles[1], None)
+    answer = ask_host(args, choice, sampling, conversation, seen)
     print(answer)
     return answer
 

@@ -5,8 +5,8 @@ objects, which share every weight with the given one: the inner model, whose `ge
 stays, and the decoder, which drops there.
 """
 
-from llava.hf.families import supported
+from llava.hf.families import methods, supported
 from llava.hf.presets import PRESETS
 from llava.hf.reduced import reduce
 
-__all__ = ["PRESETS", "reduce", "supported"]
+__all__ = ["PRESETS", "methods", "reduce", "supported"]

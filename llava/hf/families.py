@@ -1,23 +1,29 @@
 """Which of transformers' models can be reduced, by what, and with which methods."""
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import transformers
 
-from llava.errors import InputError
+from llava.errors import InputError, shown
 from llava.hf.llava_eyes import LlavaSeeing, clip_geometry
-from llava.hf.merged_eyes import DeepSeeing, MergedSeeing
+from llava.hf.merged_eyes import DeepSeeing, MergedSeeing, check_layers, layers_to_look_at
 from llava.hf.mrope import MRopeEntering
-from llava.hf.plan import REFERENCE, Plan, known_method, plan_of
+from llava.hf.plan import REFERENCE, Plan, known_method, plan_of, with_settings
 from llava.hf.staged import Entering
+from llava.hf.tiled_eyes import TiledSeeing, tile_geometry, tile_tokens
 from llava.reduction.base import Geometry, Reduction, name_of
 from llava.reduction.registry import available, method_class
 
-# Methods that look at squares of patches, at several layers of CLIP, or run the encoder otherwise.
-SQUARE = frozenset({"downsample", "hiprune", "holov", "pool", "prumerge", "prunesid", "tome", "vscan"})
+# Why some methods do not apply to models whose patches are merged behind the tower.
+MERGING = {
+    "downsample": "sees a smaller square picture, of which such a tower's tokens are not made",
+    "prumerge": "ranks and merges by a [CLS] token, which does not enter the LLM here",
+    "tome": "merges patches within the tower, of which no squares are left to make tokens of",
+}
+ANY_SIZE = {**MERGING, "pool": "makes one grid of every square view, and these pictures have any shape"}
 
 
 @dataclass(frozen=True)
@@ -30,15 +36,20 @@ class Family:
         decoders: the language models that this is known of.
         geometry: of a given model.
         any_size: pictures differ in size.
-        refused: methods that do not apply.
+        refused: methods that do not apply, and why.
+        view: tokens of a view, of a given model whose pictures have any number of these.
+        settings: those of the methods that look at several layers, of a given model; and a check of others.
     """
 
     seeing_mixin: type
     decoder: type
     decoders: tuple[str, ...]
     geometry: Callable[[Any], Geometry]
-    any_size: bool
-    refused: frozenset[str] = frozenset()
+    any_size: bool = False
+    refused: Mapping[str, str] = field(default_factory=dict)
+    view: Callable[[Any], int] | None = None
+    settings: Callable[[Any], dict[str, Any]] | None = None
+    check: Callable[[Any, Reduction], None] | None = None
 
     def seeing(self, host: type) -> type:
         """The class of a call's inner model."""
@@ -49,7 +60,18 @@ class Family:
         kind = known_method(method)
         if kind is not None:
             self._check_method(kind, type(model).__name__)
-        return plan_of(method, retain, settings, self.geometry(model), self.any_size)
+        view = None if self.view is None else self.view(model)
+        own = {} if self.settings is None or kind is None else _own_settings(kind, self.settings(model))
+        named = dict(method) if isinstance(method, dict) else {"method": method, **settings}
+        own = {name: value for name, value in own.items() if name not in named}
+        if own and not isinstance(method, Reduction) and retain is None and "retain" not in named and len(named) > 1:
+            method, settings = {**named, **own}, {}
+        plan = plan_of(method, retain, settings, self.geometry(model), self.any_size, view)
+        if not isinstance(method, Reduction):
+            plan = with_settings(plan, own)  # of a budget, with which no other setting goes
+        if self.check is not None:
+            self.check(model, plan.inside)
+        return plan
 
     def _check_method(self, kind: type[Reduction], model: str) -> None:
         name = name_of(kind)
@@ -60,8 +82,7 @@ class Family:
             )
         if name in self.refused:
             raise InputError(
-                f"{name} is known of square views of CLIP or SigLIP alone: got it for {model}; choose one of "
-                f"{', '.join(self.methods())}"
+                f"{name} {self.refused[name]}: got it for {model}; choose one of {', '.join(self.methods())}"
             )
 
     def methods(self) -> list[str]:
@@ -70,11 +91,17 @@ class Family:
         return [name for name in fit if name not in self.refused]
 
 
+def _own_settings(kind: type[Reduction], settings: dict[str, Any]) -> dict[str, Any]:
+    """Those that a method has."""
+    return {name: value for name, value in settings.items() if name in {field.name for field in fields(kind)}}
+
+
 @functools.cache
 def _seeing_class(mixin: Any, host: Any) -> type:
-    """`generate` decides by the signature of `get_image_features` what it passes: it is the host's."""
-    method = functools.wraps(host.get_image_features)(mixin.get_image_features)
-    return type(f"{mixin.__name__}{host.__name__}", (mixin, host), {"get_image_features": method})
+    """`generate` decides by the signatures of `get_image_features` and its like what it passes: they are the host's."""
+    names = [name for name in ("get_image_features", "get_video_features") if hasattr(mixin, name)]
+    own = {name: functools.wraps(getattr(host, name))(getattr(mixin, name)) for name in names if hasattr(host, name)}
+    return type(f"{mixin.__name__}{host.__name__}", (mixin, host), own)
 
 
 def _merged_geometry(model: Any) -> Geometry:
@@ -89,18 +116,28 @@ def _merged_geometry(model: Any) -> Geometry:
 
 
 COUNTED = ("LlamaModel", "MistralModel", "Qwen2Model")
+_QWEN: dict[str, Any] = {"any_size": True, "refused": ANY_SIZE, "settings": layers_to_look_at, "check": check_layers}
 FAMILIES = {
-    "LlavaForConditionalGeneration": Family(LlavaSeeing, Entering, COUNTED, clip_geometry, False),
-    "LlavaNextForConditionalGeneration": Family(LlavaSeeing, Entering, COUNTED, clip_geometry, False),
-    "LlavaOnevisionForConditionalGeneration": Family(LlavaSeeing, Entering, COUNTED, clip_geometry, False),
+    "InternVLForConditionalGeneration": Family(
+        TiledSeeing,
+        Entering,
+        (*COUNTED, "Qwen3Model"),
+        tile_geometry,
+        any_size=True,
+        refused=MERGING,
+        view=tile_tokens,
+    ),
+    "LlavaForConditionalGeneration": Family(LlavaSeeing, Entering, COUNTED, clip_geometry),
+    "LlavaNextForConditionalGeneration": Family(LlavaSeeing, Entering, COUNTED, clip_geometry),
+    "LlavaOnevisionForConditionalGeneration": Family(LlavaSeeing, Entering, COUNTED, clip_geometry),
     "Qwen2VLForConditionalGeneration": Family(
-        MergedSeeing, MRopeEntering, ("Qwen2VLTextModel",), _merged_geometry, True, SQUARE
+        MergedSeeing, MRopeEntering, ("Qwen2VLTextModel",), _merged_geometry, **_QWEN
     ),
     "Qwen2_5_VLForConditionalGeneration": Family(
-        MergedSeeing, MRopeEntering, ("Qwen2_5_VLTextModel",), _merged_geometry, True, SQUARE
+        MergedSeeing, MRopeEntering, ("Qwen2_5_VLTextModel",), _merged_geometry, **_QWEN
     ),
     "Qwen3VLForConditionalGeneration": Family(
-        DeepSeeing, MRopeEntering, ("Qwen3VLTextModel",), _merged_geometry, True, SQUARE
+        DeepSeeing, MRopeEntering, ("Qwen3VLTextModel",), _merged_geometry, **_QWEN
     ),
 }
 
@@ -108,6 +145,17 @@ FAMILIES = {
 def supported() -> list[str]:
     """The names of transformers' classes that can be reduced."""
     return sorted(FAMILIES)
+
+
+def methods(name: str) -> list[str]:
+    """The methods there are for a class of transformers.
+
+    Raises:
+        InputError: for a class that cannot be reduced.
+    """
+    if name not in FAMILIES:
+        raise InputError(f"the class must be one that can be reduced: got {shown(name)}, expected one of {supported()}")
+    return FAMILIES[name].methods()
 
 
 def family_of(model: Any) -> Family:

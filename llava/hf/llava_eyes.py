@@ -91,7 +91,9 @@ class LlavaSeeing(Seeing):
         if not note.plan.acts_before:
             with align_module_device(self):  # the newline, where weights are kept elsewhere between calls
                 made = super().get_image_features(pixel_values, image_sizes=image_sizes, **kwargs)
-            note.pictures = Pictures(tuple(len(features) for features in made.pooler_output))
+            note.pictures[self.config.image_token_id] = Pictures(
+                tuple(len(features) for features in made.pooler_output)
+            )
             return made
         layer, strategy = kwargs.get("vision_feature_layer"), kwargs.get("vision_feature_select_strategy")
         layer = self.config.vision_feature_layer if layer is None else layer
@@ -102,7 +104,7 @@ class LlavaSeeing(Seeing):
         tokens, counts = eyes.encode_views(views, sizes, note.plan.inside, note.trace)
         sources = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)  # positions are counted anew
         whole = _unreduced(eyes, views, sizes)
-        note.pictures = Pictures(tuple(whole), Entering(tokens, tuple(counts), sources))
+        note.pictures[self.config.image_token_id] = Pictures(tuple(whole), Entering(tokens, tuple(counts), sources))
         stand_in = tokens.new_zeros(())
         return BaseModelOutputWithPooling(pooler_output=[stand_in.expand(own, tokens.shape[1]) for own in whole])
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from llava.constants import IGNORE_INDEX
 from llava.errors import InputError
 from llava.hf.cache import PromptCache, is_filled
 from llava.hf.entry import enter
@@ -17,7 +18,8 @@ from llava.model.evidence.llama import Around
 from llava.model.language_model.masks import layer_masks
 from llava.model.language_model.staged_decoder import stage_bounds
 from llava.model.layout import Layout
-from llava.model.splicing import splicing
+from llava.model.splicing import Splicing, splicing
+from llava.model.targets import asking_columns, join_spans, split_spans
 from llava.model.trace import StageTrace
 from llava.reduction.merging import Merged
 from llava.reduction.methods.none import Unreduced
@@ -31,12 +33,14 @@ class Flow:
         hidden: (B, T, D), padded on the left as `layout` says.
         positions: (B, T, 3) int64: time, row, column.
         deep: (B, T, D) each, what is added after the first layers of all; zero at text.
+        labels: (B, T) int64, in training.
     """
 
     hidden: torch.Tensor
     layout: Layout
     positions: torch.Tensor
     deep: tuple[torch.Tensor, ...] = ()
+    labels: torch.Tensor | None = None
 
 
 class MRopeEntering:
@@ -63,15 +67,19 @@ class MRopeEntering:
         started = is_filled(cache)
         positions = _triples(position_ids, embeds, cache)
         entered = enter(note, embeds, attention_mask, cache)
-        deep = entered.deep
-        if entered.columns is not None:
-            positions = positions.take_along_dim(entered.columns[..., None], dim=1)
-        elif deepstack_visual_embeds is not None and visual_pos_masks is not None:
+        deep, columns = entered.deep, entered.columns
+        if not deep and deepstack_visual_embeds is not None and visual_pos_masks is not None:
             deep = tuple(_dense(values, visual_pos_masks, embeds) for values in deepstack_visual_embeds)
+            deep = deep if columns is None else tuple(one.take_along_dim(columns[..., None], dim=1) for one in deep)
+        if columns is not None:
+            positions = positions.take_along_dim(columns[..., None], dim=1)
         method = Unreduced() if started or not entered.layout.spans else note.plan.inside
         if method.masks or method.recomputes:
             raise InputError("this model's tokens are dropped, not masked: got a form that masks; leave published out")
-        flow = Flow(entered.embeds, entered.layout, positions, deep)
+        labels = entered.labels
+        if labels is not None and method.layers and method.reads_question:
+            labels = labels.cpu()  # once, instead of asking the device at every stage
+        flow = Flow(entered.embeds, entered.layout, positions, deep, labels)
         hidden = _run(host, flow, cache, method, note, wanted, kwargs)
         return BaseModelOutputWithPast(last_hidden_state=host.norm(hidden), past_key_values=cache)
 
@@ -79,17 +87,20 @@ class MRopeEntering:
 def _run(
     host: Any, flow: Flow, cache: PromptCache | None, method: Any, note: Note, use_cache: bool, kwargs: dict[str, Any]
 ) -> torch.Tensor:
-    """The layers, stage by stage: (B, T', D) of the last stage's tokens."""
+    """The layers, stage by stage: (B, T', D) of the last stage's tokens, whose labels are noted."""
     bounds = stage_bounds(method.layers, len(host.layers))
     if cache is not None:
         if not cache.stages:
             cache.open(bounds, keeps_positions=True)
         bounds = [(stage.first, stage.stop) for stage in cache.stages]
     entered, hidden, before = flow, flow.hidden, flow.hidden
+    first_asking = _asking(flow, method)
     rotary: Any = None
     for number, (first, stop) in enumerate(bounds):
         if number > 0 and method.layers:
-            around = Around(host.layers[first - 1], before, host.norm, entered.hidden, entered.layout)
+            asked, _ = split_spans(entered.layout, first_asking)
+            ends = None if first_asking is None else [own[-1] + 1 if own else 0 for own in first_asking]
+            around = Around(host.layers[first - 1], before, host.norm, entered.hidden, asked, ends)
             flow = _dropped(host, replace(flow, hidden=hidden), first, number - 1, method, rotary, around, note)
             hidden = flow.hidden
         filler = _filler(flow, cache, number)
@@ -109,6 +120,7 @@ def _run(
             )
             if place < len(flow.deep):
                 hidden = hidden + flow.deep[place].to(hidden)
+    note.labels = flow.labels
     return hidden
 
 
@@ -116,11 +128,15 @@ def _dropped(
     host: Any, flow: Flow, first: int, stage: int, method: Any, rotary: Rotary, around: Around, note: Note
 ) -> Flow:
     """What enters layer `first`, after the method was asked."""
+    asking = _asking(flow, method)
+    layout, others = split_spans(flow.layout, asking)
+    if not layout.spans:
+        return flow
     device = device_of(host.layers[first])
     cos, sin = (table.to(device) for table in one_table(rotary, host.config))
-    hidden, layout = flow.hidden.to(device), flow.layout
+    hidden = flow.hidden.to(device)
     around = replace(around, entered_before=around.entered_before.to(device))
-    selection = method.at_layer(stage, MRopeEvidence(host.layers[first], hidden, layout, (cos, sin), None, around))
+    selection = method.at_layer(stage, MRopeEvidence(host.layers[first], hidden, layout, (cos, sin), asking, around))
     how = splicing(layout, selection, device)
     merged = selection.merged
     rows, columns, _ = layout.columns(device)
@@ -137,7 +153,21 @@ def _dropped(
     moved = how.moved(hidden, contextual)
     if note.trace is not None:
         note.trace.stages.append(StageTrace(first, selection, layout, how.after, hidden, moved, around))
-    return Flow(moved, how.after, how.moved(positions, own_positions), deep)
+    labels = None if flow.labels is None else _moved_labels(flow.labels, how)
+    return Flow(moved, join_spans(how.after, others), how.moved(positions, own_positions), deep, labels)
+
+
+def _asking(flow: Flow, method: Any) -> list[list[int]] | None:
+    """In training, the columns of the tokens that a method which reads the question chooses by; None: the last."""
+    return asking_columns(flow.labels) if flow.labels is not None and method.reads_question else None
+
+
+def _moved_labels(labels: torch.Tensor, how: Splicing) -> torch.Tensor:
+    """(B, T) labels -> (B, T') of what is left; a merged token has none."""
+    none = labels.new_full((len(how.rows), how.places.shape[1]), IGNORE_INDEX)
+    moved = Splicing(how.source.to(labels.device), how.after, how.rows, how.places, how.room).moved(labels, none)
+    padding = torch.arange(how.after.width, device=labels.device) < how.after.padding(labels.device)
+    return moved.masked_fill(padding, IGNORE_INDEX)
 
 
 def follow_merge(values: torch.Tensor, merged: Merged | None) -> torch.Tensor:

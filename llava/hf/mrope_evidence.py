@@ -1,18 +1,18 @@
 """What a method may ask a decoder layer of Qwen's vision-language models; letters as in `llava.model.evidence`."""
 
+import copy
 from functools import cached_property
 from typing import Any
 
 import torch
 
 from llava.model.evidence.llama import LlamaEvidence
-from llava.model.layer_parts import normed, projected, rotated
 
 Rotary = tuple[torch.Tensor, torch.Tensor]
 
 
 class MRopeEvidence(LlamaEvidence):
-    """Evidence of a layer whose queries and keys may pass a norm before they are rotated (Qwen3)."""
+    """Evidence of a layer whose positions have a time, a row and a column."""
 
     @cached_property
     def ran(self) -> "MRopeEvidence":
@@ -21,21 +21,14 @@ class MRopeEvidence(LlamaEvidence):
         assert around is not None, "nothing is known around this layer"
         return MRopeEvidence(around.layer_before, around.entered_before, self._layout, self._rotary, self._asking)
 
-    def _heads(self, projection: Any, norm: str, states: torch.Tensor) -> torch.Tensor:
-        """(I, T, D), normed -> (I, heads, T, d)."""
-        heads = projected(projection, states).unflatten(-1, (-1, self._attention.head_dim))
-        own = getattr(self._attention, norm, None)
-        return (heads if own is None else own(heads)).transpose(1, 2)
-
-    def _rotated_keys(self, end: int) -> torch.Tensor:
-        """(B, G, end, d)."""
-        keys = self._heads(self._attention.k_proj, "k_norm", normed(self._norm, self._hidden[:, :end]))
-        return rotated(keys, self._cos[:, :end], self._sin[:, :end])
-
-    def _rotated_queries(self, states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-        """Hidden states (I, R, D) and their rotary tables -> (I, H, R, d)."""
-        queries = self._heads(self._attention.q_proj, "q_norm", normed(self._norm, states))
-        return rotated(queries, cos, sin)
+    @cached_property
+    def unrotated(self) -> "MRopeEvidence":
+        """The same with queries and keys as they are before rotation."""
+        other = copy.copy(self)
+        for name in ("_all_keys", "_keys", "unrotated"):
+            other.__dict__.pop(name, None)
+        other._cos, other._sin = torch.ones_like(self._cos), torch.zeros_like(self._sin)
+        return other
 
 
 def one_table(rotary: Rotary, config: Any) -> Rotary:

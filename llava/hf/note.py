@@ -1,5 +1,6 @@
 """What one call of a reduced model knows: made for the call, handed to the clones that run it, gone after it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -38,20 +39,36 @@ class Pictures:
     entering: Entering | None = None
 
 
+def together(kinds: Sequence[Pictures]) -> Pictures:
+    """Pictures and videos of a call, numbered one kind after the other."""
+    if len(kinds) == 1:
+        return kinds[0]
+    counts = tuple(count for kind in kinds for count in kind.counts)
+    entering = [kind.entering for kind in kinds if kind.entering is not None]
+    if not entering:
+        return Pictures(counts)
+    assert len(entering) == len(kinds), "a method acts before the LLM on all kinds or on none"
+    tokens, sources = (torch.cat([getattr(one, name) for one in entering]) for name in ("tokens", "sources"))
+    deep = tuple(torch.cat(parts) for parts in zip(*(one.deep for one in entering)))
+    return Pictures(counts, Entering(tokens, tuple(n for one in entering for n in one.counts), sources, deep))
+
+
 @dataclass
 class Note:
     """The state of one call.
 
     Attributes:
         plan: the method.
-        pictures: set by `get_image_features`.
+        pictures: by the id of their placeholder, set by `get_image_features` and `get_video_features`.
         prompt: (B, T) int64 on the CPU, the ids of a prompt with pictures that is being filled in; None in decoding.
-        picture_token: the placeholder's id.
+        asked: (B, T) int64 on the CPU, the prompts that `generate` was given, before beams repeat them.
+        labels: (B, T) int64 of a prompt, and after the call those of the tokens that are left.
         trace: filled in where given.
     """
 
     plan: Plan
-    picture_token: int
-    pictures: Pictures | None = None
+    pictures: dict[int, Pictures] = field(default_factory=dict)
     prompt: torch.Tensor | None = None
-    trace: Trace | None = field(default=None)
+    asked: torch.Tensor | None = None
+    labels: torch.Tensor | None = None
+    trace: Trace | None = None

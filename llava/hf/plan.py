@@ -13,13 +13,14 @@ from llava.errors import InputError, shown
 from llava.reduction import Reduction
 from llava.reduction.base import Geometry, name_of
 from llava.reduction.checks import checked_number, positive
+from llava.reduction.methods.hiprune import HiPrune
 from llava.reduction.methods.none import Unreduced
 from llava.reduction.registry import create, method_class
 from llava.reduction.resolve import resolve
 
 REFERENCE = 10_000
 # The settings that count tokens before the LLM, which a share of a very small picture rounds to one at least.
-COUNTS = ("dominant", "contextual", "visual_token_num", "keep")
+COUNTS = ("dominant", "contextual", "visual_token_num", "keep", "retention", "new_image_token_num")
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,12 @@ class Plan:
 
     Attributes:
         inside: the method, which is asked between the LLM's layers.
-        before: the method for pictures of so many tokens, which is asked before the LLM.
+        before: the method that is asked before the LLM, for pictures of so many tokens in each of so many views.
         largest: tokens that the picture of `inside`'s schedule has on entering; 0: its counts are meant as they are.
     """
 
     inside: Reduction
-    before: Callable[[int], Reduction]
+    before: Callable[[int, int], Reduction]
     largest: int = 0
 
     @property
@@ -53,7 +54,12 @@ def acts_before(kind: type[Reduction]) -> bool:
 
 
 def plan_of(
-    method: Any, retain: float | int | None, settings: dict[str, Any], geometry: Geometry, any_size: bool
+    method: Any,
+    retain: float | int | None,
+    settings: dict[str, Any],
+    geometry: Geometry,
+    any_size: bool,
+    view: int | None = None,
 ) -> Plan:
     """The plan for a model.
 
@@ -63,6 +69,7 @@ def plan_of(
         settings: of the method, instead of a budget.
         geometry: of the model; of pictures of `REFERENCE` tokens where they differ in size.
         any_size: they do.
+        view: tokens of each view of a picture, where it may have any number of these.
 
     Raises:
         InputError: for what is no method or no budget of it, or does not fit the model.
@@ -72,7 +79,10 @@ def plan_of(
     if share is None and any_size and isinstance(named, dict) and _shares(named):
         return _of_shares(named, geometry)
     if share is None:
-        return _fixed(resolve(named, geometry), None if any_size else geometry)
+        fixed = resolve(named, geometry)
+        if view is not None:
+            fixed.check(dataclasses.replace(geometry, patches=view))
+        return _fixed(fixed, None if any_size else geometry)
     whole = isinstance(share, int) and not isinstance(share, bool)
     if not whole and not (isinstance(share, float) and 0 < share <= 1):
         raise InputError(
@@ -105,11 +115,13 @@ def _named(method: Any, retain: float | int | None, settings: dict[str, Any]) ->
 
 def _fixed(method: Reduction, geometry: Geometry | None = None) -> Plan:
     """One method for all pictures, its schedule of the largest there may be of a geometry; None: meant as it is."""
-    return Plan(method, lambda tokens: method, method.tokens_per_stage(geometry)[0] if geometry is not None else 0)
+    return Plan(
+        method, lambda tokens, views: method, method.tokens_per_stage(geometry)[0] if geometry is not None else 0
+    )
 
 
 def _counted(named: dict[str, Any], retain: int, geometry: Geometry) -> Plan:
-    """The same number of tokens of every picture, or all that it has."""
+    """The same number of tokens of every picture, shared out among its views, or all that it has."""
     positive("retain", retain)
     kind = method_class(named["method"])
     if kind is not Unreduced and not acts_before(kind):
@@ -120,13 +132,13 @@ def _counted(named: dict[str, Any], retain: int, geometry: Geometry) -> Plan:
 
     inside = resolve({**named, "retain": retain}, geometry)
 
-    def before(tokens: int) -> Reduction:
-        if tokens <= retain:
+    def before(tokens: int, views: int) -> Reduction:
+        if tokens * views <= retain:
             return Unreduced()
         try:
-            return resolve({**named, "retain": retain}, dataclasses.replace(geometry, patches=tokens))
+            return resolve({**named, "retain": retain}, dataclasses.replace(geometry, patches=tokens, views=views))
         except InputError:  # more than the picture has before the LLM: it is kept whole there
-            return inside
+            return _with_counts(inside, lambda count: max(1, count // views))
 
     return Plan(inside, before)
 
@@ -137,10 +149,10 @@ def _shared(named: dict[str, Any], share: float, geometry: Geometry) -> Plan:
     if not acts_before(type(inside)):
         return replace(_fixed(inside), largest=REFERENCE if inside.layers else 0)
 
-    def before(tokens: int) -> Reduction:
-        own = dataclasses.replace(geometry, patches=tokens)
+    def before(tokens: int, views: int) -> Reduction:
+        own = dataclasses.replace(geometry, patches=tokens, views=views)
         try:
-            return resolve({**named, "retain": max(1, round(share * tokens))}, own)
+            return resolve({**named, "retain": max(1, round(share * tokens * views))}, own)
         except InputError:  # a schedule inside the LLM that so few tokens do not make; its first stage they do
             return _scaled(inside, tokens)
 
@@ -153,13 +165,19 @@ def _shares(named: dict[str, Any]) -> dict[str, float]:
 
 
 def _of_shares(named: dict[str, Any], geometry: Geometry) -> Plan:
-    """Counts that are shares of every picture's own tokens, rounded down, one at least (VisionZip for Qwen)."""
+    """Counts that are shares of a picture's own tokens, one at least, rounded as the methods' code for Qwen does."""
     shares = {name: checked_number(name, share, 0, 1) for name, share in _shares(named).items()}
 
-    def before(tokens: int) -> Reduction:
-        counts = {name: max(1, int(share * tokens)) for name, share in shares.items()}
+    def before(tokens: int, views: int = 1) -> Reduction:
+        counts = {
+            name: max(1, (round if name == "retention" else int)(share * tokens)) for name, share in shares.items()
+        }
         own = {**named, **counts}
-        return create(own.pop("method"), **own)
+        made = create(own.pop("method"), **own)
+        if isinstance(made, HiPrune) and "retention" in shares:  # which counts its anchors before it rounds
+            exact = made.alpha * shares["retention"] * tokens / made.retention
+            return replace(made, alpha=min(1.0, exact))
+        return made
 
     inside = before(REFERENCE)
     inside.check(geometry)
@@ -168,12 +186,27 @@ def _of_shares(named: dict[str, Any], geometry: Geometry) -> Plan:
 
 def _scaled(method: Reduction, tokens: int) -> Reduction:
     """The method with its counts before the LLM for a picture of so many tokens, one of each at least."""
+    return _with_counts(method, lambda count: max(1, (2 * count * tokens + REFERENCE) // (2 * REFERENCE)))
+
+
+def _with_counts(method: Reduction, changed: Callable[[int], int]) -> Reduction:
+    """The method with other counts before the LLM."""
     counts = {
-        field.name: max(1, (2 * getattr(method, field.name) * tokens + REFERENCE) // (2 * REFERENCE))
+        field.name: changed(getattr(method, field.name))
         for field in dataclasses.fields(method)
-        if field.name in COUNTS
+        if field.name in COUNTS and getattr(method, field.name)
     }
     return dataclasses.replace(method, **counts)
+
+
+def with_settings(plan: Plan, settings: dict[str, Any]) -> Plan:
+    """The plan whose methods have other settings, as far as they have them."""
+
+    def changed(method: Reduction) -> Reduction:
+        own = {field.name for field in dataclasses.fields(method)}
+        return dataclasses.replace(method, **{name: value for name, value in settings.items() if name in own})
+
+    return replace(plan, inside=changed(plan.inside), before=lambda tokens, views: changed(plan.before(tokens, views)))
 
 
 def known_method(method: Any) -> type[Reduction] | None:

@@ -1,13 +1,21 @@
 """`reduce`: a model of the same class and interface, on the same weights, that keeps fewer image tokens."""
 
+import functools
+import inspect
+from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from llava.errors import InputError
-from llava.hf.cache import PromptCache
+from llava.hf.cache import PromptCache, is_filled
 from llava.hf.cloning import clone, mixed
 from llava.hf.families import Family, family_of
 from llava.hf.note import Note
 from llava.hf.plan import Plan
+from llava.hf.sharing import ImagePrefix, asked, encoded_prefix
+from llava.hf.spans import check_padding
+from llava.hf.turns import of_new_turn
 from llava.model.trace import Trace
 
 
@@ -32,8 +40,8 @@ def reduce(model: Any, method: Any, retain: float | int | None = None, **setting
     base = model.__dict__.get("_given", model)  # of a reduced model its original is reduced
     family = family_of(base)
     plan = family.plan(base, method, retain, settings)
-    kind = type(base)
-    made = clone(base, mixed(Reduced, kind, kind.__name__))
+    kind: Any = type(base)
+    made = clone(base, _reduced_class(kind))
     made.__dict__.update(_given=base, _plan=plan, _family=family)
     return made
 
@@ -48,42 +56,104 @@ class Reduced:
 
     def generate(self, *args: Any, trace: Trace | None = None, **kwargs: Any) -> Any:
         """transformers' `generate`."""
-        call, cache = self._call(trace), kwargs.get("past_key_values")
-        if not self.__dict__["_plan"].reduces:
+        cache, ids = kwargs.get("past_key_values"), kwargs.get("input_ids", args[0] if args else None)
+        call, note = self._call(trace, isinstance(cache, PromptCache))
+        if note is None:
             return call.generate(*args, **kwargs)
+        check_padding(kwargs.get("attention_mask"))
         if cache is None and _wants_cache(self, kwargs):
             kwargs["past_key_values"] = PromptCache(self.config.get_text_config(decoder=True))
         elif cache is not None and hasattr(call.model, "rope_deltas"):
             call.model.rope_deltas = getattr(cache, "rope_deltas", None)
+        past = cache.get_seq_length() if cache is not None and is_filled(cache) else 0
+        if past:
+            kwargs = of_new_turn(call, kwargs, ids, past, self.__dict__["_plan"])
+        if isinstance(ids, torch.Tensor):
+            note.asked = note.prompt = ids[:, past:].cpu()  # some encode the pictures before the first call
         return call.generate(*args, **kwargs)
 
     def forward(self, *args: Any, trace: Trace | None = None, **kwargs: Any) -> Any:
-        """transformers' call; logits are those of the tokens of the last stage."""
-        if kwargs.get("labels") is not None and self.__dict__["_plan"].reduces:
-            raise InputError(
-                "labels stand at tokens that a reduced model drops: got labels; train with llava.train, or the model "
-                "that was given"
-            )
-        return self._call(trace)(*args, **kwargs)
+        """transformers' call; logits are those of the tokens of the last stage, and labels follow their tokens."""
+        call, note = self._call(trace, isinstance(kwargs.get("past_key_values"), PromptCache))
+        if note is None or kwargs.get("labels") is None:
+            return call(*args, **kwargs)
+        return _with_loss(call, note, args, kwargs)
 
-    def _call(self, trace: Trace | None) -> Any:
-        """The clones of one call: the given model's class over an inner model and a decoder that reduce."""
+    def encode_image(self, **inputs: Any) -> ImagePrefix:
+        """The part of a prompt up to its last picture, computed once, for any number of questions.
+
+        Args:
+            inputs: what the processor gives for one prompt with its pictures, with any question behind them or none.
+
+        Raises:
+            InputError: for a method that reads the question, several prompts, or a prompt without a picture.
+        """
+        return encoded_prefix(self, self.__dict__["_plan"], inputs)
+
+    def ask(self, prefix: ImagePrefix, questions: Sequence[Any], **kwargs: Any) -> Any:
+        """Answers to questions about what `encode_image` was given, as a batch.
+
+        Args:
+            prefix: from `encode_image` of this model; it is only read.
+            questions: ids (L,) of each: the tokens after the last picture's, or a whole prompt that begins as the
+                prefix does.
+            kwargs: of `generate`.
+
+        Returns:
+            As `generate`, without the prompts: the new tokens, (B, new) int64, or transformers' output.
+        """
+        return asked(self, prefix, questions, kwargs)
+
+    def _call(self, trace: Trace | None, own_cache: bool) -> tuple[Any, Note | None]:
+        """The clones of one call: the given model's class over an inner model and a decoder that reduce.
+
+        Args:
+            own_cache: the call goes on from a cache of this package, also where nothing is reduced.
+
+        Returns:
+            It, and what it knows; None where nothing is reduced.
+        """
         own = self.__dict__
         plan: Plan = own["_plan"]
         family: Family = own["_family"]
         call = clone(self, type(own["_given"]))
         for name in ("_given", "_plan", "_family"):
             del call.__dict__[name]
-        inner = clone(self.model)
+        inner, note = clone(self.model), None
         if hasattr(inner, "rope_deltas"):
             inner.rope_deltas = None
-        if plan.reduces:
-            note = Note(plan, self.config.image_token_id, trace=trace)
+        if plan.reduces or own_cache:
+            note = Note(plan, trace=trace)
             decoder = clone(inner.language_model, mixed(family.decoder, type(inner.language_model)))
             inner = clone(inner, family.seeing(type(inner)), language_model=decoder)
             decoder.__dict__["note"] = inner.__dict__["note"] = note
         call._modules["model"] = inner
-        return call
+        return call, note
+
+
+@functools.cache
+def _reduced_class(kind: Any) -> type:
+    """Under the host's signature, by which a trainer decides which columns of a data set it passes."""
+    forward = functools.wraps(kind.forward)(Reduced.forward)
+    return type(kind.__name__, (Reduced, kind), {"__module__": Reduced.__module__, "forward": forward})
+
+
+def _with_loss(call: Any, note: Note, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A call with labels (B, T), whose loss is that of the tokens that are left."""
+    given = dict(kwargs)
+    note.labels = given.pop("labels")
+    as_object = given.pop("return_dict", None)
+    as_object = call.config.return_dict if as_object is None else as_object
+    if given.get("past_key_values") is None:
+        given["use_cache"] = False  # nothing is decoded after a training step
+    if given.pop("logits_to_keep", 0):
+        raise InputError("a loss is of all tokens: got logits_to_keep with labels; leave one of them out")
+    made = call(*args, **given, return_dict=True)
+    named = inspect.signature(type(call).forward).parameters
+    more = {name: value for name, value in given.items() if name not in named}
+    sizes = {"vocab_size": call.config.get_text_config(decoder=True).vocab_size}
+    loss = call.loss_function(logits=made.logits, labels=note.labels, **sizes, **more)
+    return type(made)(loss=loss, **made) if as_object else (loss, *made.to_tuple())
 
 
 def _wants_cache(model: Any, given: dict[str, Any]) -> bool:

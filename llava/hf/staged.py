@@ -47,12 +47,15 @@ class Entering(StagedDecoder):
         cache = own_cache(past_key_values, wanted, self.config)
         started = is_filled(cache)
         entered = enter(note, embeds, attention_mask, cache)
-        return super().forward(
+        made = super().forward(
             inputs_embeds=entered.embeds,
             past_key_values=cache,
             use_cache=wanted,
             layout=entered.layout,
             reduction=None if started else note.plan.inside,
             trace=note.trace,
+            labels=entered.labels,
             **kwargs,
         )
+        note.labels = made.labels
+        return made

@@ -6,6 +6,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_PATCH_TOKEN
+from llava.hf.loading import is_host, load_host, refuse_settings
 from llava.image_config import check_image_config
 from llava.image_processor import check_view_edge
 from llava.model.checkpoint.adapter import read_adapter
@@ -15,7 +16,6 @@ from llava.model.checkpoint.quantized import quantization
 from llava.model.checkpoint.tensors import State, dtype_of
 from llava.model.geometry import geometry_of
 from llava.model.language_model.families import class_of
-from llava.model.language_model.llava_causal_lm import LlavaCausalLM
 from llava.model.loading.arguments import Arguments, configured
 from llava.model.loading.extras import FULL, LORA, kind_of, make_merged, read_beside
 from llava.model.loading.making import make_model
@@ -49,12 +49,13 @@ def load_pretrained_model(
     customized_config: Any = None,
     use_flash_attention_2: bool = False,
     **kwargs: Any,
-) -> tuple[PreTrainedTokenizerBase, LlavaCausalLM, Any, int]:
+) -> tuple[PreTrainedTokenizerBase, Any, Any, int]:
     """LLaVA's loader.
 
     Args:
-        model_path: folder or hub id of a checkpoint in LLaVA's original layout; with `model_base`, of a LoRA adapter
-            (with `non_lora_trainables.bin`) or of a projector (`mm_projector.bin`).
+        model_path: folder or hub id of a checkpoint in LLaVA's original layout or in transformers' (llava-hf; Qwen-VL,
+            InternVL); with `model_base`, of a LoRA adapter (with `non_lora_trainables.bin`) or of a projector
+            (`mm_projector.bin`).
         model_base: folder or hub id of the language model those were trained on; None for a full checkpoint.
         model_name: as `llava.mm_utils.get_model_name_from_path` gives it. What a folder is, its files say.
         load_8bit, load_4bit: quantise the language model with bitsandbytes.
@@ -72,7 +73,9 @@ def load_pretrained_model(
             and settings of `config.json`; see `llava.model.loading.arguments`.
 
     Returns:
-        tokenizer, model (in evaluation mode), image processor, context length.
+        tokenizer, model (in evaluation mode), image processor, context length. Of Qwen-VL and InternVL the model is
+        transformers' own, and in the image processor's place stands what makes inputs of a prompt and its pictures
+        together: `model.generate(**processor(text=prompt, images=[picture]))`.
 
     Raises:
         InputError: for a checkpoint that cannot be what it says, naming the file or the tensors; before weights are
@@ -80,6 +83,11 @@ def load_pretrained_model(
     """
     arguments = Arguments.sorted(kwargs)
     folder = Folder(str(model_path), arguments.hub)
+    attention = attn_implementation or _attention(use_flash_attn or use_flash_attention_2)
+    if is_host(folder):
+        refuse_settings(model_base, customized_config, {**arguments.settings, **(overwrite_config or {})})
+        placement = (load_8bit, load_4bit, device_map, device, attention, dtype, torch_dtype, arguments.placement)
+        return load_host(folder, reduction, *placement, arguments.quantization)
     base = Folder(str(model_base), arguments.hub) if model_base is not None else None
     weights = base or folder
     config = configured(folder, customized_config, {**arguments.settings, **(overwrite_config or {})})
@@ -104,7 +112,7 @@ def load_pretrained_model(
     settings = dict(
         dtype=dtype_for(dtype, torch_dtype, default, (config.dtype, dtype_of(state))),
         device_map=placed,
-        attn_implementation=attn_implementation or _attention(use_flash_attn or use_flash_attention_2),
+        attn_implementation=attention,
         quantization_config=bits,
         **arguments.placement,
     )

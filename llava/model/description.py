@@ -10,7 +10,7 @@ from llava.model.loading.names import TOWER, model_names
 from llava.model.multimodal_encoder.scales import scales_of
 from llava.model.multimodal_encoder.tower_configs import has_cls
 from llava.reduction import Geometry, Reduction, name_of
-from llava.reduction.schedule import average_tokens
+from llava.reduction.schedule import average_said
 
 
 def describe(model: Any, method: Reduction | None = None, place: str = "", geometry: Geometry | None = None) -> str:
@@ -35,8 +35,7 @@ def describe(model: Any, method: Reduction | None = None, place: str = "", geome
         _pictures(config, geometry),
     ]
     if method is not None:
-        average = average_tokens(method, geometry)
-        parts.append(f"method {name_of(method)}: {average:.1f} tokens per layer on average")
+        parts.append(f"method {name_of(method)}: {average_said(method, geometry)} tokens per layer on average")
     return ", ".join(parts)
 
 

@@ -126,7 +126,8 @@ class ViewTokens:
     def _project(self, seen: Encoded) -> Encoded:
         """The same in the LLM's width: features (V, n, D)."""
         projector = self.get_model().mm_projector
-        features = projector(seen.features.to(next(projector.parameters(), seen.features).dtype))
+        weights = (weight for weight in projector.parameters() if weight.is_floating_point())  # not of 8 or 4 bits
+        features = projector(seen.features.to(next(weights, seen.features).dtype))
         return Encoded(features, seen.selection, seen.evidence)
 
     def _arrange(

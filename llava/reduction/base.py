@@ -149,6 +149,11 @@ class Reduction:
         return self.masks or self.recomputes
 
     @property
+    def varies(self) -> bool:
+        """How many tokens of an image enter the LLM depends on what it shows; `tokens_per_stage` says the most."""
+        return False
+
+    @property
     def image_start(self) -> int | None:
         """The token at which a row's image is taken to begin inside the LLM; None: where it does."""
         return None

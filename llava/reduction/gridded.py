@@ -35,4 +35,4 @@ class Gridded(Reduction):
         is 8 x 8, 32 is 4 x 8, 14 is 2 x 7; 57 is not to be had and becomes 7 x 8.
         """
         check_image(f"--retain of {name_of(cls)}", retain, geometry)
-        return cls(*fitting_grid(per_view(retain, geometry), geometry.side))
+        return cls(*fitting_grid(per_view(retain, geometry, name_of(cls)), geometry.side))

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from llava.errors import InputError, shown
-from llava.reduction.base import Geometry, Reduction
+from llava.reduction.base import Geometry, Reduction, name_of
 from llava.reduction.checks import positive
 from llava.reduction.registry import create, method_class, needed_settings
+from llava.reduction.schedule import average_tokens
 
 # What stands for a method wherever one is taken; see `resolve`.
 Method = Reduction | str | Mapping[str, Any] | None
+OFF = 0.02  # of a budget, by which a schedule may miss it
 BESIDE = {"shared", "beside_budget"}  # marks of settings that no schedule sets
 
 
@@ -79,5 +81,23 @@ def _by_settings(settings: dict[str, Any], geometry: Geometry) -> Reduction:
         raise InputError(
             f"{key} makes the whole schedule of method '{name}': got it with {shown(foreign[0])}; give one or the other"
         )
-    made = kind.from_budget(value, geometry) if key == "retain" else kind.from_preset(value, geometry)
-    return dataclasses.replace(made, **settings)
+    if key == "preset":
+        return dataclasses.replace(kind.from_preset(value, geometry), **settings)
+    return at_budget(kind.from_budget(value, geometry), value, settings, geometry)
+
+
+def at_budget(made: Reduction, retain: int, settings: Mapping[str, Any], geometry: Geometry) -> Reduction:
+    """A method at a budget with settings that are said beside it.
+
+    Raises:
+        InputError: where these change what is computed to more than 2 % off the budget, as DART's released counts do.
+    """
+    changed = dataclasses.replace(made, **settings)
+    before, after = average_tokens(made, geometry), average_tokens(changed, geometry)
+    if before != after and abs(after - retain) > max(OFF * retain, abs(before - retain)):
+        raise InputError(
+            f"what is said beside a budget must leave it as it is: {', '.join(settings)} of method '{name_of(made)}' "
+            f"makes {after:.1f} image tokens per LLM layer of {retain}; take a preset, give the settings, or leave it "
+            f"out"
+        )
+    return changed

@@ -10,6 +10,13 @@ from llava.errors import InputError, shown
 from llava.reduction.base import Geometry, Reduction
 from llava.reduction.positions import written_settings
 
+AT_MOST = "at most "
+
+
+def average_said(method: Reduction, geometry: Geometry) -> str:
+    """The average for a person; where the picture says how many tokens stay, that it is the most there can be."""
+    return f"{AT_MOST if method.varies else ''}{average_tokens(method, geometry):.1f}"
+
 
 def parse_list(name: str, text: str) -> list:
     """A list written on a command line, such as `[8,16,24]`, as a Python list.
@@ -48,12 +55,24 @@ def parse_setting(name: str, kind: Any, text: str) -> Any:
     raise InputError(f"{name} must be {rule.get(kind, 'true or false: got {}').format(shown(text))}")
 
 
-def per_view(retain: int, geometry: Geometry) -> int:
-    """A budget of `retain` tokens per image, shared out evenly among its views, one each at least.
+def per_view(retain: int, geometry: Geometry, name: str = "the method", least: int = 1) -> int:
+    """A budget of `retain` tokens per image, shared out evenly among its views (a video's frames).
 
     Exact for numbers of any size: what is too much is for the method to refuse.
+
+    Args:
+        name: the method's, for the complaint; least: tokens of a view that it cannot do without.
+
+    Raises:
+        InputError: where the budget is less than that of all views.
     """
-    return max(1, round(Fraction(retain, geometry.views)))
+    if retain < least * geometry.views:
+        views = f" for each of {geometry.views} {'frames' if geometry.frames else 'views'}"
+        raise InputError(
+            f"--retain of {name} must be at least {least}{views if geometry.views > 1 else ''}: got {retain}, expected "
+            f"at least {least * geometry.views}; raise it"
+        )
+    return round(Fraction(retain, geometry.views))
 
 
 def per_view_beside_one(name: str, retain: int, geometry: Geometry) -> float:
@@ -62,7 +81,7 @@ def per_view_beside_one(name: str, retain: int, geometry: Geometry) -> float:
     Raises:
         InputError: when that is no patch at all, or more than there are.
     """
-    kept = per_view(retain, geometry) - 1
+    kept = round(Fraction(retain, geometry.views)) - 1
     if not 1 <= kept <= geometry.patches:
         raise InputError(
             f"--retain of {name} must leave a patch of each view beside the token of the others, no more than it has: "
@@ -73,7 +92,7 @@ def per_view_beside_one(name: str, retain: int, geometry: Geometry) -> float:
     return min(1.0, (kept + 0.5) / geometry.patches)
 
 
-def per_view_beside_newlines(name: str, retain: int, geometry: Geometry) -> int:
+def per_view_beside_newlines(retain: int, geometry: Geometry, name: str, least: int = 1) -> int:
     """The same where a LLaVA-NeXT image's newline tokens stay and count.
 
     Raises:
@@ -85,7 +104,7 @@ def per_view_beside_newlines(name: str, retain: int, geometry: Geometry) -> int:
             f"{geometry.newlines + geometry.views}, since the largest picture's {geometry.newlines} newline tokens "
             f"always stay; raise it"
         )
-    return per_view(retain - geometry.newlines, geometry)
+    return per_view(retain - geometry.newlines, geometry, name, least)
 
 
 def layers_per_stage(method: Reduction, layers: int) -> list[int]:
@@ -139,9 +158,10 @@ def prefill_flops(shape: DecoderShape, method: Reduction, geometry: Geometry, te
 
 def describe(method: Reduction, geometry: Geometry) -> str:
     """The schedule in one line of the flags' own notation."""
+    most = AT_MOST if method.varies else ""
     written = " ".join(f"--{name} {_as_flag(value)}" for name, value in written_settings(method).items())
     stages = ", ".join(
-        f"{tokens} in {run} layers"
+        f"{most}{tokens} in {run} layers"
         for run, tokens in zip(layers_per_stage(method, geometry.layers), method.tokens_per_stage(geometry))
     )
     return f"{written}{': ' if written else ''}{stages}"

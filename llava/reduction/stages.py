@@ -24,6 +24,11 @@ def patch_scores(evidence: Evidence) -> torch.Tensor:
     return mean_received(evidence.attention_from_cls()) if evidence.has_cls else received(evidence)
 
 
+def row_width(evidence: Evidence) -> int:
+    """Patches in a row of a view: of a square where the evidence says nothing else."""
+    return getattr(evidence, "width", None) or round(evidence.lengths[0] ** 0.5)
+
+
 def received(evidence: Evidence) -> torch.Tensor:
     """(I, n) float32: what each patch receives from all patches of its view; mean over heads and queries.
 

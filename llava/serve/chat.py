@@ -50,7 +50,7 @@ class Chat:
     """
 
     loaded: Loaded
-    conv_mode: str
+    conv_mode: str | Conversation
     generation: dict[str, Any]
     reduction: Reduction
     trace: Trace = field(default_factory=Trace)

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from llava.eval.curve import all_methods, build_parser, read_benchmark
-from llava.eval.curves.runs import answer_all, plan_runs
-from llava.eval.eval_shapes import is_right
-from llava.eval.runs.loading import TRAINED, load_model
+from llava.eval.curve import all_methods, build_parser
+from llava.eval.curves.asking import ask
+from llava.eval.curves.board import as_markdown
+from llava.eval.curves.measured import read_boards
+from llava.eval.curves.runs import plan_runs
+from llava.eval.judging.opening import open_one
+from llava.eval.runs.loading import TRAINED
+from llava.reduction import available
 
 ROOT = Path(__file__).parents[2]
 CARD = ROOT / TRAINED / "README.md"
@@ -39,16 +43,12 @@ def arguments(monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
 
 @pytest.mark.slow
 def test_counts_are_those_that_were_measured(arguments: argparse.Namespace) -> None:
-    questions, truth = read_benchmark(arguments)
-    loaded = load_model(arguments)
-    runs, _ = plan_runs(loaded.model.geometry, all_methods(), [3, 4.5, 9], seeds=1)
+    opened, benchmark = open_one(arguments)
+    runs, _ = plan_runs(opened.loaded.model.geometry, all_methods(), [3, 4.5, 9], seeds=1)
     runs = [run for run in runs if (run.name, run.retain) in RIGHT]
-    texts = answer_all(loaded, loaded.prepare(questions, arguments.conv_mode), runs, 64, arguments.max_new_tokens)
-    found = {
-        (run.name, run.retain): sum(is_right(text, record["answer"]) for text, record in zip(answers, truth))
-        for run, answers in zip(runs, texts)
-    }
-    assert (len(questions), found) == (ASKED, RIGHT)
+    runs, scores, _ = ask(opened, benchmark, runs, 64)
+    found = {(run.name, run.retain): sum(own) for run, own in zip(runs, scores)}
+    assert (len(benchmark.items), found) == (ASKED, RIGHT)
 
 
 def test_tables_that_are_shown_are_those_that_were_measured() -> None:
@@ -58,6 +58,35 @@ def test_tables_that_are_shown_are_those_that_were_measured() -> None:
     for point in measured["points"]:
         assert f"{', '.join(map(str, point['right']))} of {point['asked']} |" in table
         assert point["accuracy"] == pytest.approx(100 * sum(point["right"]) / point["asked"] / len(point["right"]))
+
+
+def test_the_leaderboards_tables_are_those_of_its_numbers() -> None:
+    boards, about = read_boards(str(ROOT / "figures/leaderboard.json"))
+    table = as_markdown(boards, about)
+    assert (ROOT / "figures/leaderboard.md").read_text() == table
+    _, _, ranked, _, beyond, *_ = table.split("\n\n")
+    page = (ROOT / "docs/shapes.md").read_text()
+    assert ranked in page and beyond in page
+    [board] = boards
+    assert (board.questions, board.pictures) == (2119, 360) and {"none", "blind"} < {one.name for one in board.points}
+    assert {one.name for one in (*board.points, *board.unreached)} == {*available(), "blind"}
+
+
+def test_the_curve_is_drawn_from_the_leaderboards_numbers() -> None:
+    curve = json.loads((ROOT / "figures/shapes_accuracy.json").read_text())
+    [whole] = json.loads((ROOT / "figures/leaderboard.json").read_text())["benchmarks"]
+    shown = dict.fromkeys(point["name"] for point in curve["points"])
+    assert list(shown) == ["none", "blind", "visiondrop", "visionzip", "pyramiddrop", "downsample", "random"]
+    measured = [point for point in whole["points"] if point["name"] in shown]
+    assert sorted(curve["points"], key=str) == sorted(measured, key=str)
+
+
+def test_what_the_docs_show_of_attention_and_ablations_was_measured() -> None:
+    page = (ROOT / "docs/evaluation.md").read_text().split("**Attention** examines")[1]
+    shown = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| ---")]
+    found = [path.read_text() for stem in ("attention", "ablation_*") for path in (ROOT / "figures").glob(f"{stem}.md")]
+    measured = {line for text in found for line in text.splitlines()}
+    assert len(shown) > 25 and set(shown) <= measured
 
 
 def test_the_model_card_says_what_was_measured() -> None:

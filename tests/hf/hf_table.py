@@ -6,6 +6,15 @@ from llava.reduction.registry import available, method_class
 SHORT = {name: name.removesuffix("ForConditionalGeneration") for name in FAMILIES}
 
 
+# Why a method that does not read the question is refused; `llava.hf.families` says it at length.
+SHORTLY = {
+    "downsample": "a square picture",
+    "pool": "square views",
+    "prumerge": "a [CLS]",
+    "tome": "the tower's patches",
+}
+
+
 def table() -> str:
     """Markdown: a row for each method, a column for each class."""
     lines = [f"| method | {' | '.join(SHORT.values())} |", "|---" * (1 + len(SHORT)) + "|"]
@@ -13,7 +22,8 @@ def table() -> str:
         marks = []
         for family in FAMILIES.values():
             asks = method_class(method).question_at_encoder
-            marks.append("reads the question" if asks else "tested" if method in family.methods() else "square views")
+            wants = f"wants {SHORTLY[method]}" if method in family.refused else "tested"
+            marks.append("reads the question" if asks else wants)
         lines.append(f"| `{method}` | {' | '.join(marks)} |")
     return "\n".join(lines)
 

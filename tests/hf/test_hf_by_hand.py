@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 from by_hand import decoder
-from encoders_by_hand import llava_tokens, qwen_tokens
-from tiny_hf import BY_HAND, GRIDS, PICTURE, inputs
+from encoders_by_hand import intern_tokens, llava_tokens, qwen_tokens
+from tiny_hf import BY_HAND, GRIDS, PICTURE, inputs, internvl
 
 import llava.hf
 
@@ -23,6 +23,8 @@ def expected(model: Any, given: dict[str, torch.Tensor], first: tuple[int, int],
         named = {name: given[name] for name in ("mm_token_type_ids", "image_grid_thw")}
         whole = model.model.get_rope_index(given["input_ids"], **named)[0][:, 0].T
         positions = torch.cat([whole[:start], whole[start:][sources], whole[places[-1] + 1 :]])
+    elif hasattr(model.config, "downsample_ratio"):
+        tokens, sources, deep = intern_tokens(model, given["pixel_values"], *first)
     else:
         tokens, sources, deep = llava_tokens(model, given["pixel_values"][0], *first)
     table = model.get_input_embeddings()
@@ -55,6 +57,16 @@ def test_visiondrop(name: str) -> None:
         given = inputs(model, [[picture]], seed=picture)
         wanted = expected(model, given, (9, 3), stages=True)
         torch.testing.assert_close(reduced(**given).logits[0, -1], wanted, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_internvl_over_qwen3() -> None:
+    """Whose queries and keys pass a norm of their own before they are rotated."""
+    model = internvl(head_dim=8)
+    schedule = {"layer_list": LAYERS, "image_token_list": [list(pair) for pair in PAIRS]}
+    reduced = llava.hf.reduce(model, "visiondrop", dominant=9, contextual=3, **schedule)
+    given = inputs(model, [[1]])
+    torch.testing.assert_close(reduced(**given).logits[0, -1], expected(model, given, (9, 3), True), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["qwen2", "qwen2_5", "qwen3"])

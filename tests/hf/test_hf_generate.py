@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_hf import MODELS, inputs
+from tiny_hf import MODELS, PICTURE, inputs
 
 import llava.hf
 from llava.errors import InputError
@@ -37,6 +37,9 @@ def alone(given: dict[str, torch.Tensor], row: int) -> dict[str, torch.Tensor]:
             "pixel_values": given["pixel_values"].split(counts)[row],
             "image_grid_thw": given["image_grid_thw"][row : row + 1],
         }
+    if len(given["pixel_values"]) != len(given["input_ids"]):  # InternVL's tiles
+        tiles = [int((ids == PICTURE).sum()) // 16 for ids in given["input_ids"]]
+        return {**made, "pixel_values": given["pixel_values"].split(tiles)[row]}
     rest = ("pixel_values", "image_sizes", "batch_num_images")
     return {**made, **{key: given[key][row : row + 1] for key in rest if key in given}}
 
@@ -50,7 +53,7 @@ def test_everything_kept_is_the_original_bit_for_bit(name: str) -> None:
     model = MODELS[name]()
     given = inputs(model, ROWS)
     wanted = model.generate(**given, **GREEDY)
-    whole = 24 if hasattr(model.model, "visual") else 36
+    whole = {"internvl": 16}.get(name, 24 if hasattr(model.model, "visual") else 36)  # of a view
     ways: list[tuple[str, dict[str, Any]]] = [("none", {}), ("fastervlm", {"retain": 1.0})]
     if name not in ("llava_next", "onevision"):  # there padding and newlines go where a method keeps patches of tiles
         ways += [("random", {"keep": whole}), ("fastervlm", {"visual_token_num": whole})]
@@ -239,7 +242,9 @@ def test_a_trace_says_what_each_stage_kept() -> None:
 
 REFUSED = [
     ("llava", "cdpruner", {"retain": 0.3}, "reads the question before the LLM"),
-    ("qwen2_5", "hiprune", {"retain": 0.3}, "square views"),
+    ("qwen2_5", "pool", {"retain": 0.3}, "these pictures have any shape"),
+    ("internvl", "tome", {"retain": 0.3}, "merges patches within the tower"),
+    ("qwen2_5", "hiprune", {"retention": 0.3, "object_layer": 3}, "expected one of 1, 3"),
     ("qwen2_5", "pyramiddrop", {"retain": 8}, "give a share such as 0.111"),
     ("llava", "visionzip", {"retain": 1.5}, "retain must be a share"),
     ("llava", "visionzip", {"retain": -1}, "must be"),
@@ -261,17 +266,13 @@ def test_what_does_not_fit_is_refused_in_one_line(name: str, method: Any, settin
 def test_calls_that_cannot_be_reduced_are_refused() -> None:
     model = MODELS["llava"]()
     given = inputs(model, ROWS)
-    reduced = llava.hf.reduce(model, "visionzip", retain=0.4)
-    right = {**given, "attention_mask": given["attention_mask"].flip(1)}
-    calls: list[tuple[dict[str, Any], str]] = [
-        (right, "padded on the left"),
-        ({**given, "labels": given["input_ids"]}, "labels"),
-    ]
-    for call, said in calls:
-        with pytest.raises(InputError, match=said):
-            reduced(**call)
+    reduced = llava.hf.reduce(model, "pyramiddrop", retain=0.6)
     output = reduced(**given)
     with pytest.raises(InputError, match="got a picture after a cache"):
         reduced(**given, past_key_values=output.past_key_values)
+    with pytest.raises(InputError, match="padded on the left"):
+        reduced.generate(**{**given, "attention_mask": given["attention_mask"].flip(1)})
+    with pytest.raises(InputError, match="a row of zeros"):
+        reduced(**{**given, "attention_mask": torch.zeros_like(given["attention_mask"])})
     with pytest.raises(InputError, match="takes a model of transformers"):
         llava.hf.reduce(torch.nn.Linear(1, 1), "visionzip", retain=0.4)

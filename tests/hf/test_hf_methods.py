@@ -83,3 +83,22 @@ def test_small_pictures_keep_a_token_of_each_kind(models: dict[str, Any]) -> Non
     given = inputs(model, [[3]])
     logits = llava.hf.reduce(model, "visiondrop", retain=0.05)(**given).logits
     assert logits.shape[1] == given["input_ids"].shape[1] - 15 + 1
+
+
+def test_a_count_is_shared_out_among_the_tiles_of_a_picture(models: dict[str, Any]) -> None:
+    """Of three, one and two tiles of 16 tokens."""
+    model = models["internvl"]
+    for retain, counts in ((12, (12, 12, 12)), (20, (21, 16, 20)), (2, (3, 2, 2))):
+        reduced = llava.hf.reduce(model, "fastervlm", retain=retain)
+        for picture, count, whole in zip((0, 1, 3), counts, (48, 16, 32)):
+            given = inputs(model, [[picture]])
+            assert reduced(**given).logits.shape[1] == given["input_ids"].shape[1] - whole + count, (retain, picture)
+
+
+def test_a_grid_is_of_every_tile(models: dict[str, Any]) -> None:
+    model = models["internvl"]
+    given = inputs(model, [[0]])
+    reduced = llava.hf.reduce(model, "pool", rows=2, cols=3)
+    assert reduced(**given).logits.shape[1] == given["input_ids"].shape[1] - 48 + 3 * 6
+    with pytest.raises(InputError, match="expected at most 4"):
+        llava.hf.reduce(model, "pool", rows=5, cols=5)

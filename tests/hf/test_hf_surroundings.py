@@ -1,6 +1,7 @@
 """Reduced models under other kernels, dtypes and hooks, on text alone, and as subclasses of transformers' classes."""
 
 import copy
+import inspect
 from typing import Any
 
 import accelerate
@@ -73,6 +74,13 @@ def test_a_subclass_is_reduced_as_its_base() -> None:
     reduced = llava.hf.reduce(model, "visionzip", retain=0.4)
     assert isinstance(reduced, Own)
     assert torch.equal(reduced(**given).logits, wanted)
+
+
+def test_a_trainer_sees_the_arguments_of_the_original() -> None:
+    """By which it decides which columns of a data set it passes."""
+    model = MODELS["qwen2_5"]()
+    reduced = llava.hf.reduce(model, "visionzip", retain=0.4)
+    assert inspect.signature(reduced.forward) == inspect.signature(model.forward)
 
 
 def test_a_copy_of_a_reduced_model_reduces() -> None:

@@ -101,12 +101,28 @@ def qwen3(seed: int = 0) -> Any:
     return shaken(transformers.Qwen3VLForConditionalGeneration(config), seed)
 
 
-BY_HAND = {"llava": llava, "qwen2": qwen2, "qwen2_5": qwen2_5, "qwen3": qwen3}
+def internvl(seed: int = 0, **text: Any) -> Any:
+    """Tiles of 8 x 8 patches, merged to 4 x 4 tokens."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
+    tower = transformers.InternVLVisionConfig(**sizes, image_size=[56, 56], patch_size=[7, 7], use_qk_norm=True)
+    words = (transformers.Qwen3Config if text else transformers.Qwen2Config)(**_text(**text))
+    config = transformers.InternVLConfig(
+        vision_config=tower, text_config=words, image_token_id=PICTURE, image_seq_length=16, tie_word_embeddings=False
+    )
+    model = shaken(transformers.InternVLForConditionalGeneration(config), seed)
+    with torch.no_grad():
+        model.lm_head.weight[PICTURE:] = 0  # or this model would say so itself
+    return model
+
+
+BY_HAND = {"llava": llava, "qwen2": qwen2, "qwen2_5": qwen2_5, "qwen3": qwen3, "internvl": internvl}
 MODELS = {**BY_HAND, "llava_next": llava_next, "onevision": onevision}
 # Rows and columns of patches of the pictures of a test, for models that take any size.
 # Heights and widths in pixels of those for models that see tiles.
 SIZES = ((84, 160), (150, 90), (84, 160), (168, 168))
 GRIDS = ((8, 12), (12, 8), (8, 12), (6, 10))
+# Tiles of those for InternVL, the thumbnail among them.
+TILES = (3, 1, 3, 2)
 
 
 def picture(model: Any, number: int) -> tuple[dict[str, torch.Tensor], int]:
@@ -116,6 +132,9 @@ def picture(model: Any, number: int) -> tuple[dict[str, torch.Tensor], int]:
         high, wide = GRIDS[number % len(GRIDS)]
         pixels = torch.randn(high * wide, 3 * 2 * 14 * 14, generator=draw)
         return {"pixel_values": pixels, "image_grid_thw": torch.tensor([[1, high, wide]])}, high * wide // 4
+    if hasattr(model.config, "downsample_ratio"):
+        tiles = TILES[number % len(TILES)]
+        return {"pixel_values": torch.randn(tiles, 3, 56, 56, generator=draw)}, 16 * tiles
     if not hasattr(model.config, "image_grid_pinpoints"):
         return {"pixel_values": torch.randn(1, 3, 84, 84, generator=draw)}, 36
     size = SIZES[number % len(SIZES)]
@@ -149,3 +168,33 @@ def inputs(model: Any, rows: list[list[int]], seed: int = 1) -> dict[str, torch.
     if "image_grid_thw" in given:
         given["mm_token_type_ids"] = (table == PICTURE).int()
     return given
+
+
+def video(model: Any, number: int, pairs: int = 2) -> tuple[dict[str, torch.Tensor], list[int]]:
+    """One video of Qwen's as a processor gives it, and the tokens of each pair of its frames."""
+    frames = [picture(model, number + 10 * at) for at in range(pairs)]
+    _, high, wide = frames[0][0]["image_grid_thw"][0].tolist()
+    draw = torch.Generator().manual_seed(500 + number)
+    pixels = torch.randn(pairs * high * wide, 3 * 2 * 14 * 14, generator=draw)
+    made = {"pixel_values_videos": pixels, "video_grid_thw": torch.tensor([[pairs, high, wide]])}
+    return made, [high * wide // 4] * pairs
+
+
+def video_inputs(model: Any, rows: list[int], pairs: int = 2) -> dict[str, torch.Tensor]:
+    """Prompts padded on the left with a video each; Qwen3-VL has a time before each pair of frames."""
+    prompts, seen = [], []
+    for number, one in enumerate(rows):
+        made, counts = video(model, one, pairs)
+        seen.append(made)
+        ids = [5 + number] * (3 + 2 * number)
+        if "Qwen3" in type(model).__name__:
+            for at, count in enumerate(counts):
+                ids += [20 + at, START, *[VIDEO] * count, END]
+        else:
+            ids += [START, *[VIDEO] * sum(counts), END]
+        prompts.append([*ids, 30, 31, 32])
+    width = max(map(len, prompts))
+    table = torch.tensor([[PAD] * (width - len(ids)) + ids for ids in prompts])
+    given = {key: torch.cat([made[key] for made in seen]) for key in seen[0]}
+    mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])
+    return {**given, "input_ids": table, "attention_mask": mask, "mm_token_type_ids": 2 * (table == VIDEO).int()}

@@ -66,8 +66,8 @@ CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
         "unknown model family 'gpt2' .* expected model_type llava, ll",
     ),
     "llava-hf": (
-        lambda f: reconfigure(f, model_type="llava", text_config={}),
-        "the transformers layout .* original layout",
+        lambda f: reconfigure(f, model_type="llava", text_config={"model_type": "gemma"}),
+        "a llava-hf checkpoint's config.json must fit: .* a language model 'gemma', expected one of llama, mistral",
     ),
     "no tower named": (lambda f: reconfigure(f, mm_vision_tower=None), "has no mm_vision_tower"),
     "tower not there": (lambda f: reconfigure(f, mm_vision_tower="./clip"), "looked for a config.json in .*clip"),

@@ -6,7 +6,7 @@ import pytest
 
 from llava.errors import InputError
 from llava.reduction import Geometry, available, create, method_class, resolve
-from llava.reduction.schedule import average_tokens
+from llava.reduction.schedule import average_said, average_tokens, describe
 
 GEOMETRY = Geometry(32, 576)
 OFFICIAL = create(
@@ -90,6 +90,37 @@ def test_what_names_no_method_is_refused(method: Any, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint) as error:
         resolve(method, GEOMETRY)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "complaint"),
+    [
+        # Four pivots and eight equal shares: 28 after the second layer, where the budget wants 30.
+        ({"method": "dart", "retain": 64, "published": True}, "published of method 'dart' makes 62.2 .* of 64"),
+        ({"method": "vscan", "retain": 32, "published": True}, "published of method 'vscan' makes 28.0 .* of 32"),
+        ({"method": "visionzip", "retain": 1}, "--retain of visionzip must be at least 2: got 1, expected at least 2"),
+        ({"method": "prunesid", "retain": 1}, "--retain of prunesid must be at least 2: got 1"),
+    ],
+)
+def test_a_budget_that_would_not_be_what_computes_is_refused(method: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        resolve(method, GEOMETRY)
+
+
+def test_what_leaves_a_budget_as_it_is_may_be_said_beside_it() -> None:
+    for name in ("sparsevlm", "divprune", "prunesid", "holov"):
+        made = resolve({"method": name, "retain": 96, "published": True}, GEOMETRY)
+        assert made.published is True and abs(average_tokens(made, GEOMETRY) - 96) <= 0.02 * 96
+    made = resolve({"method": "dart", "preset": "paper-64", "published": False}, GEOMETRY)
+    assert average_tokens(made, GEOMETRY) == (2 * 576 + 30 * 64) / 32
+
+
+@pytest.mark.parametrize("name", ["prumerge", "trim"])
+def test_counts_that_the_picture_says_are_announced_as_the_most_there_can_be(name: str) -> None:
+    adaptive, fixed = resolve(name, GEOMETRY), resolve({"method": name, "retain": 64}, GEOMETRY)
+    assert describe(adaptive, GEOMETRY).endswith("at most 577 in 32 layers")
+    assert (average_said(adaptive, GEOMETRY), average_said(fixed, GEOMETRY)) == ("at most 577.0", "64.0")
+    assert describe(fixed, GEOMETRY).endswith(": 64 in 32 layers")
 
 
 def test_what_is_named_is_checked_against_the_model() -> None:

@@ -93,6 +93,21 @@ def test_no_reduction_has_no_budget(start: Start, tmp_path: Path) -> None:
     assert "--single-pred-prompt" in arguments
 
 
+def test_a_preset_is_handed_on_instead_of_a_budget(start: Start, tmp_path: Path) -> None:
+    assert start("gqa", METHOD="fastv", PRESET="paper-128").wait() == 0
+    [(_, arguments)] = calls(tmp_path, "model_vqa_loader")
+    assert value(arguments, "--preset") == "paper-128" and "--retain" not in arguments
+    assert "/llava-v1.5-7b_fastv_paper-128/" in value(arguments, "--answers-file")
+
+
+def test_a_preset_beside_a_budget_is_left_to_the_runner_to_refuse(start: Start, tmp_path: Path) -> None:
+    assert start("gqa", PRESET="paper-64", RETAIN=64).wait() == 0
+    [(_, arguments)] = calls(tmp_path, "model_vqa_loader")
+    assert value(arguments, "--preset") == "paper-64" and value(arguments, "--retain") == "64"
+    assert start("gqa", PRESET="paper-64", METHOD="none").wait() == 0
+    assert "--preset" not in calls(tmp_path, "model_vqa_loader")[-1][1]
+
+
 @pytest.mark.parametrize(
     ("name", "split"), [("mmbench", "MMBench_TEST_EN_legacy"), ("mmbench_cn", "MMBench_DEV_CN_legacy")]
 )

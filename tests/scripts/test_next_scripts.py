@@ -47,6 +47,7 @@ def test_it_starts_what_its_namesake_starts(start: Start, tmp_path: Path, name: 
         ({"RETAIN": 640, "METHOD": "visionzip"}, {"--retain": "640", "--method": "visionzip"}),
         ({"CONV_MODE": "chatml_direct"}, {"--retain": "320", "--conv-mode": "chatml_direct"}),
         ({"METHOD": "none"}, {"--method": "none", "--retain": None}),
+        ({"METHOD": "dart", "PRESET": "paper-64"}, {"--preset": "paper-64", "--retain": None}),
         ({"METHOD": "visionzip", "DOMINANT": 54, "CONTEXTUAL": 10}, {"--dominant": "54", "--retain": None}),
     ],
 )

@@ -77,6 +77,11 @@ def _list(value: Any) -> list[Any]:
     return value
 
 
+def prediction_of(text: str) -> str:
+    """What an answer is as a prediction: without full stops at its end, in lower case."""
+    return text.rstrip(".").lower()
+
+
 def read_parts(path: str, what: str) -> list[Any]:
     """The JSON of a file, or of every `*.json` of a folder in the order of their names."""
     if not Path(path).is_dir():

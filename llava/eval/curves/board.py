@@ -6,9 +6,8 @@ from typing import Any
 from llava.eval.curves.beyond import CONTROL, Beyond
 from llava.eval.curves.points import Point
 from llava.eval.curves.published_numbers import FAMILIES, SOURCE, Family
-from llava.eval.curves.report import ABSENT, header, in_full, row, with_margin
+from llava.eval.curves.report import ABSENT, header, in_full, official_cell, row, with_margin
 from llava.eval.curves.runs import BLIND, Unreached
-from llava.eval.pictures.figure import new_figure, save
 from llava.eval.results.table import UNREDUCED
 
 
@@ -20,6 +19,7 @@ class Board:
         questions, pictures: how many were asked.
         points: every method and budget; beyond: the same on questions that the control gets wrong.
         unreached: what could not be run, and why.
+        metric: what is measured; official_name: what the benchmark's own score is called, where that is no mean.
     """
 
     name: str
@@ -28,6 +28,8 @@ class Board:
     points: list[Point]
     beyond: list[Beyond]
     unreached: list[Unreached]
+    metric: str = "right answers, %"
+    official_name: str = ""
 
 
 def as_markdown(boards: list[Board], about: dict[str, Any]) -> str:
@@ -37,10 +39,11 @@ def as_markdown(boards: list[Board], about: dict[str, Any]) -> str:
         lines += [
             f"## {board.name}: {board.questions} questions about {board.pictures} pictures, {about['model']}",
             "",
-            "Right answers, % ± half of the 95 % interval, by average image tokens per LLM layer.",
+            f"{board.metric.capitalize()} ± half of the 95 % interval, by average image tokens per LLM layer.",
             "",
             *ranked(board),
             "",
+            *_own_score(board),
             f"Of the questions that `{CONTROL}` gets wrong at the same budget, % ± the same:",
             "",
             *beyond_table(board),
@@ -97,6 +100,20 @@ def published_table(family: Family) -> list[str]:
     return lines
 
 
+def _own_score(board: Board) -> list[str]:
+    """The benchmark's own score, where it has one that is no mean."""
+    found = {(point.name, point.retain): point for point in board.points if point.official}
+    if not found:
+        return []
+    budgets = _budgets(board)
+    lines = [f"The benchmark's own score, {board.official_name}:", ""]
+    lines += header(["method", "all tokens", *(f"{budget} tokens" for budget in budgets)])
+    for name in _order(board):
+        cells = [found.get((name, budget)) for budget in (None, *budgets)]
+        lines.append(row([name, *(official_cell(cell) if cell else ABSENT for cell in cells)]))
+    return [*lines, ""]
+
+
 def _budgets(board: Board) -> list[int]:
     return sorted({point.retain for point in board.points if point.retain is not None}, reverse=True)
 
@@ -109,25 +126,3 @@ def _order(board: Board) -> list[str]:
         best[point.name] = max(best.get(point.name, key), key)
     first = [name for name in (UNREDUCED, BLIND) if name in best]
     return first + sorted((name for name in best if name not in first), key=lambda name: best[name], reverse=True)
-
-
-def draw_board(board: Board, path: str, model: str) -> None:
-    """A panel for every budget: methods by accuracy, with 95 % intervals; a PNG."""
-    budgets = _budgets(board)
-    panels = [sorted((p for p in board.points if p.retain == budget), key=lambda p: p.accuracy) for budget in budgets]
-    tallest = max([len(panel) for panel in panels], default=1)
-    figure = new_figure(3.2 * max(1, len(budgets)), 1.2 + 0.24 * tallest)
-    grid: list[Any] = list(figure.subplots(1, max(1, len(budgets)), sharex=True, squeeze=False)[0])
-    for axes, budget, panel in zip(grid, budgets, panels):
-        for whole, style in ((UNREDUCED, "-"), (BLIND, ":")):
-            for point in board.points:
-                if point.name == whole:
-                    axes.axvline(point.accuracy, color="black", linewidth=1, linestyle=style)
-        places = range(tallest - len(panel), tallest)
-        accuracy, margin = [point.accuracy for point in panel], [point.margin for point in panel]
-        axes.errorbar(accuracy, places, xerr=margin, fmt="o", color="C0", markersize=4, capsize=2)
-        axes.set_yticks(places, [point.name for point in panel], fontsize="small")
-        axes.set(title=f"{budget} tokens", xlabel="right answers, %", ylim=(-1, tallest))
-        axes.grid(alpha=0.3, axis="x")
-    figure.suptitle(f"{model}, {board.name}: {board.questions} questions; line: all tokens, dots: blind")
-    save(figure, path)

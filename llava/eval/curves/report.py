@@ -10,6 +10,7 @@ from llava.eval.pictures.figure import colour_of, new_figure, save
 from llava.eval.results.table import UNREDUCED
 
 ABSENT = "-"
+CONTROLS = ("downsample", "pool", "random")  # what a method must be above to have shown anything
 
 
 def as_json(points: list[Point], unreached: list[Unreached], about: dict[str, Any]) -> str:
@@ -40,7 +41,8 @@ def by_budget(points: list[Point]) -> list[str]:
 def in_full(points: list[Point]) -> list[str]:
     """A row for every point: its real average of tokens, every kind of question, the distance from `random`."""
     kinds = list(points[0].kinds) if points else []
-    lines = header(["method", "tokens", "accuracy", *kinds, "above random", "right of asked"])
+    own = ["own score"] if any(point.official for point in points) else []
+    lines = header(["method", "tokens", "accuracy", *own, *kinds, "above random", "right of asked"])
     for point in points:
         lines.append(
             row(
@@ -48,6 +50,7 @@ def in_full(points: list[Point]) -> list[str]:
                     point.name,
                     f"{point.tokens:.1f}",
                     f"{point.accuracy:.1f}",
+                    *(official_cell(point) for _ in own),
                     *(f"{point.kinds[kind]:.1f}" for kind in kinds),
                     with_margin(*point.above, sign="+") if point.above else ABSENT,
                     f"{', '.join(map(str, point.right))} of {point.asked}",
@@ -55,6 +58,12 @@ def in_full(points: list[Point]) -> list[str]:
             )
         )
     return lines
+
+
+def official_cell(point: Point) -> str:
+    """The benchmark's own score; its margin where there are pictures enough for one."""
+    value, margin = point.official or (0.0, None)
+    return ABSENT if point.official is None else f"{value:.1f}" if margin is None else with_margin(value, margin)
 
 
 def with_margin(value: float, margin: float, sign: str = "") -> str:
@@ -72,7 +81,7 @@ def header(cells: list[str]) -> list[str]:
     return [row(cells), row(["---", *["--:"] * (len(cells) - 1)])]
 
 
-def draw(points: list[Point], path: str, title: str) -> None:
+def draw(points: list[Point], path: str, title: str, metric: str = "right answers, %") -> None:
     """Accuracy against average image tokens, a line for every method, with 95 % intervals; a PNG."""
     figure = new_figure(9, 4.6)
     axes: Any = figure.subplots()
@@ -92,14 +101,14 @@ def draw(points: list[Point], path: str, title: str) -> None:
         tokens, accuracy, margin = zip(*line)
         axes.errorbar(
             [aside * count for count in tokens], accuracy, yerr=margin, label=name, color=colour_of(name),
-            marker="s" if name == "random" else "o", linestyle=":" if name == "random" else "-",
+            marker="s" if name in CONTROLS else "o", linestyle=":" if name in CONTROLS else "-",
             capsize=3, markersize=5,
         )  # fmt: skip
     axes.set_xscale("log", base=2)
     ticks = sorted({point.retain for point in points if point.retain is not None})
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
-    axes.set(xlabel="average image tokens per LLM layer", ylabel="right answers, %", title=title)
+    axes.set(xlabel="average image tokens per LLM layer", ylabel=metric, title=title)
     axes.grid(alpha=0.3)
     figure.legend(fontsize="small", loc="outside right upper")  # beside the axes, where no line runs
     save(figure, path)

@@ -2,7 +2,8 @@
 
 import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -12,7 +13,9 @@ from llava.errors import InputError
 from llava.eval.results.table import UNREDUCED
 from llava.eval.runs.inputs import PreparedQuestions, batches
 from llava.eval.runs.loading import Loaded
+from llava.eval.runs.tally import counted
 from llava.model.generation.stops import Stops
+from llava.model.trace import CountTrace
 from llava.reduction import Geometry, Reduction, method_class
 from llava.reduction.schedule import average_tokens
 
@@ -28,7 +31,8 @@ class Run:
             pixels are given as distances from it.
         retain: the budget asked for, image tokens per LLM layer; None where there is none.
         reduction: the method with its settings.
-        tokens: the average image tokens per LLM layer that the settings come to.
+        tokens: the average image tokens per LLM layer: what the settings come to for the largest picture, and once all
+            questions are answered what was counted (`answer_all`).
         seed: of a method that draws lots.
     """
 
@@ -111,27 +115,39 @@ def runnable(loaded: Loaded, data: PreparedQuestions, runs: list[Run]) -> tuple[
 @torch.inference_mode()
 def answer_all(
     loaded: Loaded, data: PreparedQuestions, runs: list[Run], batch_size: int, max_new_tokens: int
-) -> list[list[str]]:
+) -> tuple[list[Run], list[list[str]]]:
     """The answers of every run to every question, decoded greedily; a picture is read and prepared once.
+
+    Returns:
+        the runs with the tokens that were counted, and the answers of each.
 
     Raises:
         InputError: for a picture that cannot be read.
     """
     texts: list[list[str]] = [[] for _ in runs]
+    counts: list[list[float]] = [[] for _ in runs]
     stops = loaded.stops(data.conv_mode)
     with tqdm(total=len(data) * len(runs), unit="question", smoothing=0.05) as progress:
         for items in batches(data, 0, batch_size, workers=0):
             spoilt = next((item for item in items if isinstance(item, InputError)), None)
             if spoilt is not None:
                 raise spoilt
-            for run, answers in zip(runs, texts):
-                answers += answer(loaded, items, run, stops, max_new_tokens)
+            for run, answers, tokens in zip(runs, texts, counts):
+                new, found = answer(loaded, items, run, stops, max_new_tokens)
+                answers += new
+                tokens += found
                 progress.update(len(items))
-    return texts
+    return [replace(run, tokens=fmean(own or [run.tokens])) for run, own in zip(runs, counts)], texts
 
 
-def answer(loaded: Loaded, items: list[tuple], run: Run, stops: Stops, max_new_tokens: int) -> list[str]:
-    """The answers to a batch of prepared questions; what questions about one picture share is computed once."""
+def answer(
+    loaded: Loaded, items: list[tuple], run: Run, stops: Stops, max_new_tokens: int
+) -> tuple[list[str], list[float]]:
+    """The answers to a batch of prepared questions; what questions about one picture share is computed once.
+
+    Returns:
+        the answers, and the image tokens per LLM layer that each was computed with, counted.
+    """
     if run.name == BLIND:
         items = [(ids, torch.zeros_like(pixels), size) for ids, pixels, size in items]
     alone = run.reduction.question_at_encoder  # then nothing of a picture is shared
@@ -143,15 +159,18 @@ def answer(loaded: Loaded, items: list[tuple], run: Run, stops: Stops, max_new_t
         [size for _, _, size in firsts],
         run.reduction,
     )
+    rows, trace = [prefixes[number] for number in numbers], CountTrace()
     output = loaded.model.ask(
-        [prefixes[number] for number in numbers],
+        rows,
         [ids for ids, _, _ in items],
         do_sample=False,
         max_new_tokens=max_new_tokens,
         pad_token_id=loaded.padding,
+        trace=trace,
         **stops.arguments(loaded.tokenizer),
     )
-    return [stops.cut(text) for text in loaded.tokenizer.batch_decode(output, skip_special_tokens=True)]
+    texts = [stops.cut(text) for text in loaded.tokenizer.batch_decode(output, skip_special_tokens=True)]
+    return texts, list(counted(rows, trace, loaded.model.config.num_hidden_layers).values())
 
 
 def picture_numbers(pictures: list[torch.Tensor]) -> list[int]:

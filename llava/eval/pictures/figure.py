@@ -6,7 +6,14 @@ from typing import Any
 from llava.errors import InputError
 
 # One colour per method in every picture; what is not named gets the next free one of matplotlib's ten.
-COLOURS = {"none": "black", "visiondrop": "C0", "visionzip": "C1", "pyramiddrop": "C2", "random": "C7"}
+COLOURS = {
+    "none": "black",
+    "visiondrop": "C0",
+    "visionzip": "C1",
+    "pyramiddrop": "C2",
+    "downsample": "C5",
+    "random": "C7",
+}
 
 
 def new_figure(width: float, height: float) -> Any:

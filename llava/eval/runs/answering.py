@@ -11,13 +11,13 @@ from tqdm import tqdm
 from llava.errors import InputError
 from llava.eval.runs.inputs import PreparedQuestions, modality_of
 from llava.eval.runs.memory import is_out_of_memory
+from llava.eval.runs.tally import counted
 from llava.model.generation.prefix import ImagePrefix, split_prompt
 from llava.model.generation.prefix_store import PrefixStore
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.model.generation.stops import Stops
 from llava.model.trace import CountTrace
 from llava.reduction import Reduction
-from llava.reduction.schedule import layers_per_stage
 
 Item = tuple[torch.Tensor, torch.Tensor | None, Any]
 
@@ -94,17 +94,10 @@ class Answering:
         arguments = self.generation | self.stops.arguments(self.data.tokenizer)
         asked, trace = [ids for ids, _, _ in items], CountTrace()
         tokens = self.model.ask(prefixes, asked, decoder=self.decoder, trace=trace, **arguments)
-        self._count(numbers, prefixes, trace)
+        layers = self.model.config.num_hidden_layers
+        self.counted |= {numbers[row]: tokens for row, tokens in counted(prefixes, trace, layers).items()}
         texts = self.data.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         return {number: self.stops.cut(text) for number, text in zip(numbers, texts)}
-
-    def _count(self, numbers: list[int], prefixes: list[ImagePrefix | None], trace: CountTrace) -> None:
-        """Image tokens that a batch was computed with: in its prefixes, or where the LLM ran over the images here."""
-        known = {row: own.tokens_per_layer for row, own in enumerate(prefixes) if own is not None}
-        if any(tokens is None for tokens in known.values()):
-            method = next(own.reduction for own in prefixes if own is not None)
-            known = dict(trace.tokens(layers_per_stage(method, self.model.config.num_hidden_layers)))
-        self.counted |= {numbers[row]: tokens for row, tokens in known.items() if tokens is not None}
 
     def _prefixes(self, numbers: list[int], items: list[Item]) -> list[ImagePrefix | None]:
         """The prefix of each question; those of new images are encoded together and kept."""

@@ -1,15 +1,22 @@
 """The conversation template of a command: the one that is named, or for `auto` the checkpoint's own."""
 
+import argparse
 import dataclasses
+import hashlib
 import sys
 from typing import Any
 
+from llava.conversation import Conversation
+from llava.conversation_chat import CHAT_TEMPLATE, ChatConversation, chat_conversation
 from llava.conversation_choice import AUTO, Signs, contradiction, own_template
 from llava.errors import InputError
 from llava.eval.runs.command import Parser
+from llava.hf.loading_config import host_of
 from llava.mm_utils import get_model_name_from_path
-from llava.model.checkpoint.config import read_config, read_raw_config
+from llava.model.checkpoint.chat_template import read_chat_template
+from llava.model.checkpoint.config import read_config, read_raw_config, read_stored_config
 from llava.model.checkpoint.folder import Folder
+from llava.model.checkpoint.hf_layout import kind_there
 from llava.model.loading.extras import FULL, LORA, kind_of
 from llava.model.tokenizer import LlamaTokenizer, load_tokenizer
 
@@ -28,11 +35,35 @@ def infer_conv_mode(model_name: str) -> str:
     return next((mode for part, mode in MODES if part in model_name.lower()), "llava_v0")
 
 
+class Usual(str):
+    """A template that nobody named: a checkpoint that has a chat template of its own goes before it."""
+
+
 def add_conv_mode(parser: Parser, default: str | None = None) -> None:
     """`--conv-mode`; without a default, a command takes LLaVA's choice by the model's name."""
     unset = "" if default else "; unset: LLaVA's choice by the model's name"
-    about = f"conversation template, or {AUTO}: the one that the checkpoint was trained with{unset}"
-    parser.add_argument("--conv-mode", default=default, metavar="NAME", help=about)
+    about = (
+        f"conversation template, or {AUTO}: the one that the checkpoint was trained with{unset}; of a checkpoint in "
+        f"transformers' layout its chat template, where none is named"
+    )
+    parser.add_argument("--conv-mode", default=Usual(default) if default else None, metavar="NAME", help=about)
+    usual = "the same, for a checkpoint that has no chat template of its own"
+    parser.add_argument(
+        "--usual-conv-mode", dest="conv_mode", type=Usual, default=argparse.SUPPRESS, metavar="NAME", help=usual
+    )
+
+
+def own_chat(model_path: str) -> ChatConversation | None:
+    """The conversation that a checkpoint in transformers' layout writes by itself; None for any other.
+
+    Raises:
+        InputError: where it has no chat template.
+    """
+    folder = Folder(str(model_path))
+    raw = read_stored_config(folder)
+    if kind_there(raw) is None and host_of(raw) is None:
+        return None
+    return chat_conversation(read_chat_template(folder), load_tokenizer(folder.path))
 
 
 def own_mode(model_path: str, model_base: str | None = None) -> str:
@@ -91,3 +122,11 @@ def warn_of_another(mode: str, model_path: str, model_base: str | None, tokenize
             f"trained with: {why}; --conv-mode {AUTO} takes its own, {own}",
             file=sys.stderr,
         )
+
+
+def template_settings(conv_mode: str | Conversation) -> dict[str, str]:
+    """What answers under a template depend on: its name, and of a checkpoint's chat template the digest of its text."""
+    if isinstance(conv_mode, str):
+        return {"conv_mode": conv_mode}
+    text = getattr(conv_mode, "template", "")
+    return {"conv_mode": CHAT_TEMPLATE, "chat_template_sha256": hashlib.sha256(text.encode()).hexdigest()}

@@ -19,7 +19,7 @@ class PreparedQuestions(Dataset):
     InputError, so that the main process can write the answers before it and then raise it.
     """
 
-    def __init__(self, questions: list[Question], tokenizer: Any, processor: Any, config: Any, conv_mode: str) -> None:
+    def __init__(self, questions: list[Question], tokenizer: Any, processor: Any, config: Any, conv_mode: Any) -> None:
         self.questions, self.tokenizer, self.processor = questions, tokenizer, processor
         self.config, self.conv_mode = config, conv_mode
 

@@ -7,16 +7,18 @@ from typing import Any
 
 from transformers.utils import logging as transformers_logging
 
-from llava.conversation import get_conv_template
+from llava.conversation import Conversation, get_conv_template
 from llava.conversation_choice import AUTO
 from llava.errors import InputError
 from llava.eval.runs.conv_mode import warn_of_another
 from llava.eval.runs.inputs import PreparedQuestions
 from llava.eval.runs.options import DTYPES, device_from
+from llava.eval.runs.preprocessing import tell_difference
 from llava.eval.runs.questions import Question
 from llava.eval.runs.video_options import config_changes
 from llava.mm_utils import get_model_name_from_path
 from llava.model.builder import load_pretrained_model
+from llava.model.checkpoint import read_config
 from llava.model.description import describe, tower_place
 from llava.model.generation.stops import Stops, stops_of
 from llava.model.language_model.llava_causal_lm import LlavaCausalLM
@@ -44,11 +46,11 @@ class Loaded:
         """One line for a person who loaded it with these options; see `describe`."""
         return describe(self.model, method, tower_place(args.model_path, args.model_base), geometry)
 
-    def stops(self, conv_mode: str) -> Stops:
+    def stops(self, conv_mode: str | Conversation) -> Stops:
         """Where answers under a conversation template end."""
         return stops_of(get_conv_template(conv_mode).end_mark, self.tokenizer, self.model.generation_config)
 
-    def prepare(self, questions: list[Question], conv_mode: str) -> PreparedQuestions:
+    def prepare(self, questions: list[Question], conv_mode: str | Conversation) -> PreparedQuestions:
         """The questions as inputs of this model."""
         return PreparedQuestions(questions, self.tokenizer, self.processor, self.model.config, conv_mode)
 
@@ -74,6 +76,7 @@ def load_model(args: argparse.Namespace, reduction: Reduction | None = None, fra
         InputError: as `load_pretrained_model`, and for a device that is not there.
     """
     transformers_logging.disable_progress_bar()
+    read_config(args.model_path)  # a model of transformers' own is none that is used here
     tokenizer, model, processor, _ = load_pretrained_model(
         args.model_path,
         args.model_base,
@@ -88,6 +91,7 @@ def load_model(args: argparse.Namespace, reduction: Reduction | None = None, fra
     )
     if frames:
         model.set_reduction(reduction, frames)
-    if getattr(args, "conv_mode", None) not in (None, AUTO):
+    tell_difference(args)
+    if isinstance(getattr(args, "conv_mode", None), str) and args.conv_mode != AUTO:
         warn_of_another(args.conv_mode, args.model_path, args.model_base, tokenizer)
     return Loaded(tokenizer, model, processor)

@@ -7,15 +7,18 @@ from typing import Any
 
 import torch
 
-from llava.conversation import get_conv_template
+from llava.conversation import Conversation, get_conv_template
 from llava.conversation_choice import AUTO
 from llava.errors import InputError, shown
+from llava.eval.runs.budget import budget, in_tokens
 from llava.eval.runs.command import Parser, at_least, between
-from llava.eval.runs.conv_mode import own_mode
+from llava.eval.runs.conv_mode import Usual, own_chat, own_mode
+from llava.eval.runs.preprocessing import add_preprocessing
 from llava.eval.runs.published import SWITCHES, named_method, without_whole
 from llava.mm_utils import get_model_name_from_path
 from llava.reduction import Geometry, Reduction, available, create, method_class
 from llava.reduction.paper import PRESETS
+from llava.reduction.resolve import at_budget
 from llava.reduction.schedule import parse_setting
 
 DTYPES = {"auto": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -34,6 +37,7 @@ def add_model_options(parser: Parser) -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"), help="where to compute")
     parser.add_argument("--dtype", default="auto", choices=tuple(DTYPES), help="auto: float16, or float32 on a CPU")
     parser.add_argument("--attn-implementation", default="sdpa", choices=ATTENTION, help="attention kernels")
+    add_preprocessing(parser)
     parser.add_argument("--load-8bit", action="store_true", help="quantise with bitsandbytes")
     parser.add_argument("--load-4bit", action="store_true", help="quantise with bitsandbytes")
 
@@ -85,8 +89,8 @@ def add_method_options(parser: Parser) -> None:
     group.add_argument("--method", choices=available(), help="unset: the one whose flags are given, or none")
     for flag, name in SWITCHES.items():
         group.add_argument(f"--{flag}", action="store_true", help=f"--method {name}, as its published scripts say it")
-    budget = "average image tokens per LLM layer; the method's schedule, scaled"
-    group.add_argument("--retain", type=at_least(), help=budget)
+    average = "average image tokens per LLM layer, or 11.1%% of a picture's own; the method's schedule, scaled"
+    group.add_argument("--retain", type=budget, metavar="N", help=average)
     as_published = "the settings published for LLaVA-1.5 at that budget, whatever they come to"
     group.add_argument("--preset", choices=PRESETS, help=as_published)
     for name, (owners, setting) in sorted(_settings().items()):
@@ -122,7 +126,7 @@ class MethodChoice:
 
     name: str
     method: Reduction | None
-    retain: int | None
+    retain: int | float | None
     shared: dict[str, Any] = dataclasses.field(default_factory=dict)
     preset: str | None = None
 
@@ -132,11 +136,11 @@ class MethodChoice:
         if method is None:
             kind = method_class(self.name)
             if self.preset is not None:
-                method = kind.from_preset(self.preset, geometry)
+                method = dataclasses.replace(kind.from_preset(self.preset, geometry), **self.shared)
             else:
                 assert self.retain is not None
-                method = kind.from_budget(self.retain, geometry)
-            method = dataclasses.replace(method, **self.shared)
+                tokens = in_tokens(self.retain, geometry)
+                method = at_budget(kind.from_budget(tokens, geometry), tokens, self.shared, geometry)
         method.check(geometry)
         return method
 
@@ -173,7 +177,7 @@ def method_from(args: argparse.Namespace) -> MethodChoice:
         raise InputError(
             f"--{whole[0]} makes the whole schedule: got it with --{next(iter(given))}; give one or the other"
         )
-    if args.retain is not None and args.retain < 1:
+    if isinstance(args.retain, int) and args.retain < 1:
         raise InputError(f"--retain must be at least 1 image token per layer: got {args.retain}")
     return MethodChoice(name, None, args.retain, shared, args.preset)
 
@@ -222,8 +226,10 @@ def sampling_from(args: argparse.Namespace) -> dict[str, Any]:
     return {"do_sample": sampled} | (chosen if sampled else unset) | lengths
 
 
-def conversation_from(args: argparse.Namespace, tag_plain_models: bool = False) -> str:
+def conversation_from(args: argparse.Namespace, tag_plain_models: bool = False) -> str | Conversation:
     """The conversation mode, known to exist; `auto` is the checkpoint's own.
+
+    Where none is named, or `auto`, that of a checkpoint in transformers' layout is its chat template.
 
     With `tag_plain_models` (LLaVA's loader and MMBench runners), the mode of a `plain` model that was not fine-tuned
     gets `_mmtag` appended.
@@ -232,6 +238,9 @@ def conversation_from(args: argparse.Namespace, tag_plain_models: bool = False) 
         InputError: there is no such template, or `auto` leaves several.
     """
     name, mode = get_model_name_from_path(args.model_path), args.conv_mode
+    chat = own_chat(args.model_path) if mode == AUTO or isinstance(mode, Usual) else None
+    if chat is not None:
+        return chat
     if mode == AUTO:
         return own_mode(args.model_path, getattr(args, "model_base", None))
     if tag_plain_models and "plain" in name and "finetune" not in name.lower() and "mmtag" not in mode:

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_TOKEN
-from llava.conversation import get_conv_template
+from llava.conversation import Conversation, get_conv_template
 from llava.errors import InputError, shown
 from llava.files.videos import open_video
 from llava.mm_utils import open_image
@@ -137,7 +137,7 @@ def can_be_read(question: Question) -> bool:
     return True
 
 
-def render(message: str, with_image: bool, conv_mode: str, start_end: bool) -> str:
+def render(message: str, with_image: bool, conv_mode: str | Conversation, start_end: bool) -> str:
     """The prompt of a single question under a conversation template; the image token goes first, on its own line."""
     if with_image:
         token = DEFAULT_IMAGE_TOKEN

@@ -11,7 +11,7 @@ from llava.eval.runs.settings import path_of
 from llava.mm_utils import tokenizer_image_token
 from llava.reduction import Geometry, Reduction, name_of
 from llava.reduction.methods.none import Unreduced
-from llava.reduction.schedule import DecoderShape, average_tokens, describe, prefill_flops
+from llava.reduction.schedule import DecoderShape, average_said, average_tokens, describe, prefill_flops
 
 SHOWN = 3  # skipped questions that are named
 
@@ -33,12 +33,12 @@ def schedule_report(method: Reduction, model: Any, data: PreparedQuestions, geom
     shape, whole = DecoderShape.of(model.config), geometry.most_tokens
     with_method = prefill_flops(shape, method, geometry, text_tokens)
     without = prefill_flops(shape, Unreduced(), geometry, text_tokens)
-    average = average_tokens(method, geometry)
+    average, said = average_tokens(method, geometry), average_said(method, geometry)
     several = geometry.views > 1 and not geometry.frames
     largest = f"of a picture of {geometry.views} views, the most: " if several else ""
     return (
         f"method {name_of(method)}{what}: {describe(method, geometry)}\n"
-        f"{largest}average {average:.1f} image tokens per LLM layer, {100 * average / whole:.1f} % of {whole}; "
+        f"{largest}average {said} image tokens per LLM layer, {100 * average / whole:.1f} % of {whole}; "
         f"LLM prefill with {text_tokens} text tokens {in_flops(with_method)} instead of {in_flops(without)} "
         f"({without / with_method:.1f}x fewer)"
     )

@@ -9,42 +9,37 @@ from typing import Any
 import shortuuid
 from tqdm import tqdm
 
+from llava.conversation import Conversation
 from llava.errors import InputError
 from llava.eval.files import skipped_because
 from llava.eval.runs.answering import Answering
 from llava.eval.runs.answers import AnswersFile
 from llava.eval.runs.command import Parser, at_least
-from llava.eval.runs.conv_mode import add_conv_mode
-from llava.eval.runs.identity import checkpoint_digest, pictures_digests
-from llava.eval.runs.inputs import PreparedQuestions, planned_batches
-from llava.eval.runs.loading import Loaded, load_model
-from llava.eval.runs.memory import cache_bytes, free_bytes, rows_that_fit
+from llava.eval.runs.conv_mode import add_conv_mode, template_settings
+from llava.eval.runs.hf_run import HfRun
+from llava.eval.runs.identity import pictures_digests
+from llava.eval.runs.inputs import planned_batches
+from llava.eval.runs.llava_run import LlavaRun
 from llava.eval.runs.options import (
     add_method_options,
     add_model_options,
     add_sampling_options,
     add_speed_options,
-    batch_size_from,
     device_from,
     method_from,
     sampling_from,
 )
 from llava.eval.runs.ordered import OrderedAnswers
-from llava.eval.runs.plan import first_uses, image_key, plan_apart
-from llava.eval.runs.questions import Question, check_questions, chunk, render
-from llava.eval.runs.reporting import schedule_report, show_answers, tell_what_was_skipped
-from llava.eval.runs.schedules import Schedule, schedules_of
+from llava.eval.runs.plan import first_uses, plan_apart
+from llava.eval.runs.preprocessing import picture_changes
+from llava.eval.runs.questions import Question, check_questions, chunk
+from llava.eval.runs.reporting import show_answers, tell_what_was_skipped
 from llava.eval.runs.settings import readable
 from llava.eval.runs.tally import Tally, tally_of
-from llava.eval.runs.video_options import change_config
 from llava.files.reading import file_digest
-from llava.mm_utils import get_model_name_from_path, tokenizer_image_token
-from llava.model.builder import prepare_tower
-from llava.model.checkpoint import read_config
-from llava.model.generation.prefix_store import PrefixStore
-from llava.model.generation.static_decoder import StaticDecoder
-from llava.reduction import Reduction, name_of
-from llava.reduction.positions import written_settings
+from llava.hf.loading import is_host
+from llava.mm_utils import get_model_name_from_path
+from llava.model.checkpoint.folder import Folder
 
 
 def add_runner_options(parser: Parser, questions: str, conv_mode: str = "llava_v1", max_new_tokens: int = 128) -> None:
@@ -67,14 +62,18 @@ def add_runner_options(parser: Parser, questions: str, conv_mode: str = "llava_v
 
 
 def run_questions(
-    args: argparse.Namespace, questions: list[Question], conv_mode: str, already_cut: bool = False, **own_settings: Any
+    args: argparse.Namespace,
+    questions: list[Question],
+    conv_mode: str | Conversation,
+    already_cut: bool = False,
+    **own_settings: Any,
 ) -> None:
     """Answer questions into `args.answers_file`.
 
     Args:
         args: parsed `add_runner_options`.
         questions: all of them; the chunk is cut here, unless they are the chunk.
-        conv_mode: a known conversation mode.
+        conv_mode: a known conversation mode, or a conversation that is written otherwise.
         already_cut: `questions` are those of the chunk.
         own_settings: of the particular runner, where answers depend on them.
     """
@@ -84,25 +83,14 @@ def run_questions(
     questions = questions if already_cut else chunk(questions, args.num_chunks, args.chunk_idx)
     check_questions(questions, args.skip_unreadable)
     _check_apart(args.answers_file, args.question_file)
-    config = read_config(args.model_path)
-    change_config(config, args)
-    tower = prepare_tower(config, args.model_path, args.model_base).name
-    schedules = schedules_of(choice, config, every)
-    method = schedules[0].method
+    road = HfRun if is_host(Folder(str(args.model_path))) else LlavaRun
+    planned = road.planned(args, choice, every)
     own_settings |= {"answers": len(questions), "pictures_sha256": pictures_digests(questions)}
-    own_settings |= {f"{one.modality}_settings": written_settings(one.method) for one in schedules[1:]}
-
-    settings = _settings(args, conv_mode, method, tower) | own_settings
+    settings = _settings(args, conv_mode) | planned.identity | own_settings
     with AnswersFile(args.answers_file, settings, args.overwrite) as file:
         answers = OrderedAnswers(file, questions)
         if answers.done < len(questions):
-            loaded = load_model(args, method, schedules[0].geometry.frames)
-            data = loaded.prepare(questions, conv_mode)
-            for one in schedules:
-                geometry = one.geometry if one.geometry.frames else None
-                print(schedule_report(one.method, loaded.model, data, geometry), flush=True)
-            print(loaded.about(args), flush=True)
-            _answer_and_count(args, *_answering(args, loaded, data, sampling, schedules), answers, file)
+            _answer_and_count(args, *planned.start(questions, conv_mode, sampling), answers, file)
         records = file.finish()
         skipped = [
             {"question_id": record["question_id"], "why": why} for record in records if (why := skipped_because(record))
@@ -123,48 +111,13 @@ def _check_apart(answers_file: str, question_file: str) -> None:
         raise InputError(f"answers go to a file of their own: '{answers_file}' is the question file; name another one")
 
 
-def _settings(args: argparse.Namespace, conv_mode: str, method: Reduction, tower: str | None) -> dict[str, Any]:
-    """What the answers depend on; batch size and device are not in it, so a run may continue on another machine."""
+def _settings(args: argparse.Namespace, conv_mode: str | Conversation) -> dict[str, Any]:
+    """What was typed that answers depend on; batch size and device are not in it, so a run may continue elsewhere."""
     names = ["model_path", "model_base", "image_folder", "question_file", "num_chunks", "chunk_idx", "temperature"]
     names += ["top_p", "num_beams", "max_new_tokens", "seed", "dtype", "load_8bit", "load_4bit"]
-    chosen = {name: getattr(args, name) for name in names}
-    return chosen | {
-        "question_file_sha256": file_digest(args.question_file, "a question file"),
-        "checkpoint_sha256": checkpoint_digest(args.model_path, tower),
-        "base_sha256": checkpoint_digest(args.model_base) if args.model_base is not None else None,
-        "conv_mode": conv_mode,
-        "method": name_of(method),
-        "settings": written_settings(method),
-    }
-
-
-def _answering(
-    args: argparse.Namespace,
-    loaded: Loaded,
-    data: PreparedQuestions,
-    sampling: dict[str, Any],
-    schedules: list[Schedule],
-) -> tuple[Answering, int]:
-    """What answers this run's batches, and how many image prefixes it will be able to keep."""
-    model = loaded.model
-    longest = max(data.questions, key=lambda question: len(question.message))
-    prompt = render(longest.message, False, data.conv_mode, False)
-    text_tokens = len(tokenizer_image_token(prompt, data.tokenizer)) + 4  # image tokens may have marks around them
-    free = free_bytes(model.device, args.device_share)
-    limit = args.prefix_memory * 2**20 if args.prefix_memory is not None else free // 4
-    size = batch_size_from(args)
-    if size is None:
-        new, beams = sampling["max_new_tokens"], sampling["num_beams"]
-        rows = [rows_that_fit(model, s.method, s.geometry, text_tokens, new, beams, free - limit) for s in schedules]
-        size = min(rows)
-    keys = [image_key(question) for question in data.questions]
-    generation = sampling | {"pad_token_id": loaded.padding, "use_cache": True}
-    seed = args.seed if sampling["do_sample"] else None
-    decoder = StaticDecoder(model) if args.compile else None
-    stops = loaded.stops(data.conv_mode)
-    methods = {one.modality: one.method for one in schedules}
-    answering = Answering(model, data, keys, generation, stops, seed, PrefixStore(limit), size, decoder, methods)
-    return answering, limit // max(1, *(cache_bytes(model, s.method, s.geometry, text_tokens) for s in schedules))
+    chosen = {name: getattr(args, name) for name in names} | picture_changes(args)
+    digest = file_digest(args.question_file, "a question file")
+    return chosen | {"question_file_sha256": digest, **template_settings(conv_mode)}
 
 
 def _answer_and_count(

@@ -1,8 +1,12 @@
 """The average image tokens of a run, counted from what was computed; a run that goes on adds to what it had counted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from llava.model.generation.prefix import ImagePrefix
+from llava.model.trace import CountTrace
+from llava.reduction.schedule import layers_per_stage
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,21 @@ class Tally:
         if not self.questions:
             return "counted: no image tokens, since no question has a picture"
         return f"counted: {self.average:.1f} image tokens per LLM layer, on average over {self.questions} questions"
+
+
+def counted(prefixes: Sequence[ImagePrefix | None], trace: CountTrace, layers: int) -> dict[int, float]:
+    """Image tokens per LLM layer that rows of a batch were computed with, by row; rows without picture are left out.
+
+    Args:
+        prefixes: of each row, in which they are counted where the LLM has run over them.
+        trace: of `ask`, where it ran over the images.
+        layers: of the LLM.
+    """
+    known = {row: own.tokens_per_layer for row, own in enumerate(prefixes) if own is not None}
+    if any(tokens is None for tokens in known.values()):
+        method = next(own.reduction for own in prefixes if own is not None)
+        known = dict(trace.tokens(layers_per_stage(method, layers)))
+    return {row: tokens for row, tokens in known.items() if tokens is not None}
 
 
 def tally_of(settings: dict[str, Any]) -> Tally | None:

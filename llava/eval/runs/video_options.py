@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from llava.eval.runs.command import Parser, at_least
+from llava.eval.runs.preprocessing import picture_changes
 
 MOST_FRAMES = 2**16
 NEWLINES = ("one_token", "no_token", "frame", "grid")
@@ -23,7 +24,7 @@ def add_frame_options(parser: Parser) -> None:
 def config_changes(args: argparse.Namespace) -> dict[str, Any]:
     """What these options put in the place of a checkpoint's own settings."""
     position = getattr(args, "mm_newline_position", None)
-    return {} if position is None else {"mm_newline_position": position}
+    return picture_changes(args) | ({} if position is None else {"mm_newline_position": position})
 
 
 def change_config(config: Any, args: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from llava.errors import InputError, shown
 from llava.files.reading import reason
 from llava.model.checkpoint.families import FAMILIES, Family, family_of
 from llava.model.checkpoint.folder import Folder, first_line
+from llava.model.checkpoint.hf_layout import as_original, kind_there
 from llava.model.checkpoint.language import ACTIVATIONS, DTYPES, MPT_ATTENTION
 from llava.model.checkpoint.quantized import BITSANDBYTES
 from llava.model.checkpoint.rules import (
@@ -65,7 +66,7 @@ LLAVA: dict[str, Rule] = {
 
 
 def read_config(path: str, folder: Folder | None = None) -> Any:
-    """The configuration of a LLaVA checkpoint in the original layout, from a folder or a hub id.
+    """The configuration of a LLaVA checkpoint in the original layout or transformers', from a folder or a hub id.
 
     Raises:
         InputError: when there is none, or it is of another layout or model family, or a value in it cannot be.
@@ -75,7 +76,13 @@ def read_config(path: str, folder: Folder | None = None) -> Any:
 
 
 def read_raw_config(folder: Folder) -> dict[str, Any]:
-    """What `config.json` says, unjudged; InputError when there is none that can be read."""
+    """What `config.json` says in LLaVA's own keys, unjudged; InputError as `read_stored_config`."""
+    raw = read_stored_config(folder)
+    return raw if kind_there(raw) is None else as_original(raw, folder)
+
+
+def read_stored_config(folder: Folder) -> dict[str, Any]:
+    """`config.json` as it stands; InputError when there is none that can be read."""
     try:
         raw, problem = folder.read_object("config.json"), "there is none"
     except InputError as error:

@@ -37,13 +37,17 @@ FAMILIES = {
 }
 _OLDER = {"llava": "llava_llama"}  # LLaVA's first name for it
 
-_ORIGINAL = "the transformers layout (llava-hf), and only LLaVA's original layout is read; use "
+_OF_TRANSFORMERS = (
+    "a model of transformers' own, which this does not take; ask it with llava.eval.model_vqa, model_vqa_loader, "
+    "model_vqa_mmbench, model_vqa_science or run_llava, or in Python with llava.hf.reduce; here use a LLaVA on Qwen2 "
+    "(lmms-lab/llava-onevision-qwen2-7b-ov)"
+)
 # What people have and cannot load here: what it is, and the nearest thing that works.
 _ELSEWHERE = {
-    "llava": _ORIGINAL + "the liuhaotian/ checkpoint of the same name",
-    "llava_next": _ORIGINAL + "the liuhaotian/ checkpoint of the same name (llava-v1.6-mistral-7b)",
-    "llava_onevision": _ORIGINAL + "the lmms-lab/ checkpoint of the same name (llava-onevision-qwen2-7b-ov)",
-    "llava_next_video": _ORIGINAL + "the lmms-lab/ checkpoint of the same name (LLaVA-NeXT-Video-7B)",
+    "llava_next_video": (
+        "the transformers layout (llava-hf) of LLaVA-NeXT-Video; use the lmms-lab/ checkpoint of the same name "
+        "(LLaVA-NeXT-Video-7B)"
+    ),
     "video_llava": "Video-LLaVA, which has two towers; use a LLaVA-NeXT or OneVision checkpoint with video frames",
     "vipllava": "ViP-LLaVA, which reads five layers of its tower; use a LLaVA-1.5 checkpoint",
     "llava_gemma": "LLaVA on Gemma; use one on Llama-3 or Qwen2 (lmms-lab/llama3-llava-next-8b, llava_qwen)",
@@ -52,18 +56,9 @@ _ELSEWHERE = {
     "llava_phi": "LLaVA on Phi; use one on Qwen2 (lmms-lab/llava-onevision-qwen2-0.5b-ov)",
     "tiny_llava": "TinyLLaVA; use lmms-lab/llava-onevision-qwen2-0.5b-ov",
     "bunny": "Bunny; use lmms-lab/llava-onevision-qwen2-0.5b-ov",
+    **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl"), _OF_TRANSFORMERS),
     **dict.fromkeys(
-        (
-            "qwen2_vl",
-            "qwen2_5_vl",
-            "qwen3_vl",
-            "internvl",
-            "internvl_chat",
-            "mllama",
-            "paligemma",
-            "idefics2",
-            "idefics3",
-        ),
+        ("internvl_chat", "mllama", "paligemma", "idefics2", "idefics3"),
         "no LLaVA; use one on Qwen2 (lmms-lab/llava-onevision-qwen2-7b-ov)",
     ),
 }

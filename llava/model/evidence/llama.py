@@ -9,7 +9,7 @@ import torch
 
 from llava.model.evidence.tokens import LayoutTokens
 from llava.model.language_model.masks import window_of
-from llava.model.layer_parts import normed, only_looked_at, projected, rotated, split_heads
+from llava.model.layer_parts import normed, only_looked_at, projected, rotated
 from llava.model.layout import Layout
 from llava.reduction.precision import without_autocast
 from llava.reduction.scoring import attention_rows
@@ -97,14 +97,19 @@ class LlamaEvidence(LayoutTokens):
 
     def _rotated_keys(self, end: int) -> torch.Tensor:
         """(B, G, end, d)."""
-        entering = normed(self._norm, self._hidden[:, :end])
-        keys = split_heads(projected(self._attention.k_proj, entering), self._attention.head_dim)
+        keys = self._heads("k", self._hidden[:, :end])
         return rotated(keys, self._cos[:, :end], self._sin[:, :end])
 
     def _rotated_queries(self, states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         """Hidden states (I, R, D) and their rotary tables -> (I, H, R, d)."""
-        queries = projected(self._attention.q_proj, normed(self._norm, states))
-        return rotated(split_heads(queries, self._attention.head_dim), cos, sin)
+        return rotated(self._heads("q", states), cos, sin)
+
+    def _heads(self, kind: str, states: torch.Tensor) -> torch.Tensor:
+        """Hidden states (I, T, D) -> queries or keys (I, heads, T, d), through a norm of their own in Qwen3."""
+        projection = getattr(self._attention, f"{kind}_proj")
+        heads = projected(projection, normed(self._norm, states)).unflatten(-1, (-1, self._attention.head_dim))
+        own = getattr(self._attention, f"{kind}_norm", None)
+        return (heads if own is None else own(heads)).transpose(1, 2)
 
     @cached_property
     def _all_keys(self) -> torch.Tensor:

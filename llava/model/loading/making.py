@@ -36,7 +36,7 @@ def make_model(model_class: Any, state: State, config: Any, origin: str, **setti
     except ImportError as error:
         raise InputError(f"attn_implementation must be installed: {first_line(error)}; use sdpa") from error
     except UNREADABLE as error:
-        raise _refusal(origin, error) from error
+        raise refusal(origin, error) from error
     finally:
         transformers_logging.set_verbosity(verbosity)
     wrong = [describe_shapes(*entry) for entry in info["mismatched_keys"]]
@@ -53,7 +53,7 @@ def make_model(model_class: Any, state: State, config: Any, origin: str, **setti
     return model.eval()
 
 
-def _refusal(origin: str, error: BaseException) -> Exception:
+def refusal(origin: str, error: BaseException) -> Exception:
     """What to say of an error while weights were placed."""
     said = reason(error)
     if isinstance(error, torch.OutOfMemoryError):

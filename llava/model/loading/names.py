@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from llava.errors import InputError, shown
+from llava.model.checkpoint.hf_layout import original_name
 from llava.model.checkpoint.tensors import IGNORED_SUFFIXES, State, shape_of
 
 # The decoder is `model`, but MPT's is `transformer`.
@@ -16,8 +17,18 @@ VOCABULARY = ("model.embed_tokens.weight", "transformer.wte.weight", OUTPUT)
 
 
 def model_names(state: State) -> State:
-    """Tensors under the model's names; buffers that nobody reads are left out."""
-    kept = {name: tensor for name, tensor in state.items() if not name.endswith(IGNORED_SUFFIXES)}
+    """Tensors under the model's names, whichever layout they come from; buffers that nobody reads are left out.
+
+    Raises:
+        InputError: for two tensors that are one.
+    """
+    kept = {original_name(name): tensor for name, tensor in state.items() if not name.endswith(IGNORED_SUFFIXES)}
+    whole = sum(not name.endswith(IGNORED_SUFFIXES) for name in state)
+    if len(kept) != whole:
+        raise InputError(
+            f"each tensor of a checkpoint comes once: got {whole - len(kept)} under two generations of names; fetch "
+            f"the files of one revision"
+        )
     return {_NESTED.sub(r"\1.vision_tower.vision_tower.", name): tensor for name, tensor in kept.items()}
 
 

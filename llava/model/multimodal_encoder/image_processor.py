@@ -8,6 +8,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from llava.errors import InputError, shown
 from llava.image_processor import view_edge
 from llava.model.checkpoint.folder import Folder
+from llava.model.checkpoint.hf_layout import preprocessor_of
 from llava.model.checkpoint.rules import Rule, check, flag, list_of, nullable, number, one_of, positive, whole
 from llava.model.multimodal_encoder.source import KNOWN_TOWERS, TowerSource
 from llava.model.multimodal_encoder.tower_configs import SIGLIP
@@ -23,8 +24,11 @@ def _is_size(value: Any) -> bool:
 
 
 _SIZE = Rule("a number of pixels, as shortest_edge or as height and width", _is_size)
-_CLIP_NAMES = one_of("CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil", "CLIPFeatureExtractor")
-_SIGLIP_NAMES = one_of("SiglipImageProcessor", "SiglipImageProcessorFast", "SiglipImageProcessorPil")
+_BACKENDS = ("", "Fast", "Pil")
+# How llava-hf's cut pictures up, `image_aspect_ratio` says; what they do to a view is the tower's own.
+_OF_LLAVA = [f"Llava{kind}ImageProcessor{end}" for kind in ("", "Next", "Onevision") for end in _BACKENDS]
+_CLIP_NAMES = one_of(*(f"CLIPImageProcessor{end}" for end in _BACKENDS), "CLIPFeatureExtractor", *_OF_LLAVA)
+_SIGLIP_NAMES = one_of(*(f"SiglipImageProcessor{end}" for end in _BACKENDS), *_OF_LLAVA)
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"), flag()),
     **dict.fromkeys(("size", "crop_size"), _SIZE),
@@ -52,7 +56,7 @@ def build_image_processor(source: TowerSource, view_size: int | None = None) -> 
     side, siglip = source.config.image_size, source.config.model_type == SIGLIP
     square, wanted = {"height": side, "width": side}, view_size or side
     for place in _places(source):
-        raw = place.read_object(FILE)
+        raw = preprocessor_of(place)
         if raw is not None:
             return _from_settings(_judged(raw, f"{place.path}/{FILE}", siglip, (side, wanted)), siglip, wanted)
     if siglip:

@@ -4,8 +4,10 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.errors import InputError, shown
-from llava.files.reading import parse_json, read_text, reason
+from llava.files.reading import parse_json, read_json_object, read_text, reason
+from llava.model.checkpoint.hf_layout import kind_there
 from llava.model.tokenizers.llama import LlamaTokenizer
 from llava.model.tokenizers.qwen import FILES, Qwen2Tokenizer, qwen_arguments
 from llava.model.tokenizers.settings import find_file, read_settings
@@ -21,16 +23,36 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     `tokenizer.model`. Any other is read from `tokenizer.json`, by the rules that file holds; where there is none,
     Qwen2's is read from `vocab.json` and `merges.txt`, by its own rules. No class and no code is loaded by name. A
     `tokenizer.json` that was made of a SentencePiece model counts only where it is named as what gives the ids:
-    transformers 5 writes its merges in another order, and nothing in it says which the weights know.
+    transformers 5 writes its merges in another order, and nothing in it says which the weights know. In transformers'
+    layout (llava-hf) it counts, and the tokenizer knows the picture's token: `picture_token_id`, by which
+    `tokenizer_image_token` cuts a prompt as transformers does.
 
     Raises:
         InputError: naming the file that is missing, damaged or of another kind.
     """
+    tokenizer = _load_kind(path)
+    own = _transformers_own(path)
+    if own is not None and tokenizer.get_added_vocab().get(DEFAULT_IMAGE_TOKEN) == own:
+        tokenizer.picture_token_id = own
+    return tokenizer
+
+
+def _transformers_own(path: str) -> int | None:
+    """The image token's id in a checkpoint of transformers' layout, whose `tokenizer.json` gives the ids; else None."""
+    file = find_file(path, "config.json")
+    raw = read_json_object(file, "a checkpoint's config.json", "copy it again") if file is not None else {}
+    index = raw.get("image_token_index", raw.get("image_token_id", -1)) if kind_there(raw) is not None else None
+    return index if isinstance(index, int) else None
+
+
+def _load_kind(path: str) -> PreTrainedTokenizerBase:
+    """The tokenizer that the files say."""
     settings = read_settings(path)
     kind = settings.get("tokenizer_class") or ("a class of its own" if "auto_map" in settings else None)
     is_llama = kind is None or kind.removesuffix("Fast") == "LlamaTokenizer"
     model, file = find_file(path, "tokenizer.model"), find_file(path, "tokenizer.json")
-    if model and is_llama:
+    written = _transformers_own(path)
+    if model and (is_llama or (written is not None and kind in _GENERIC)):
         return _load(LlamaTokenizer, path, model, {})
     if file is None and kind is not None and kind.removesuffix("Fast") == "Qwen2Tokenizer":
         arguments = qwen_arguments(path)
@@ -42,7 +64,7 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
             f"a checkpoint must hold a LLaMA tokenizer (tokenizer.model), a tokenizer.json or Qwen2's vocab.json and "
             f"merges.txt: {shown(path, 300)} has {found}; copy the tokenizer of its base language model there"
         )
-    if kind not in _GENERIC and is_converted(_read(file)):
+    if written is None and kind not in _GENERIC and is_converted(_read(file)):
         raise InputError(
             f"a LLaMA tokenizer must come as tokenizer.model: {shown(path, 300)} has a tokenizer.json made of one, "
             f"whose ids can be others; copy tokenizer.model there, or, if the weights were trained on the ids of "

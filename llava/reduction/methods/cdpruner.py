@@ -13,25 +13,25 @@ Rows of a LLaVA-NeXT image keep their newline tokens, as released.
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 from llava.errors import InputError, shown
-from llava.reduction.base import Geometry, Reduction
-from llava.reduction.checks import check_cls, check_patches, positive, switch
+from llava.reduction.base import Geometry
+from llava.reduction.checks import check_cls, switch
 from llava.reduction.encoder_evidence import ProjectedEvidence
 from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.published import published_setting, text_setting
 from llava.reduction.rules.basics import ascending
 from llava.reduction.rules.cdpruner import dpp_order, question_relevance
-from llava.reduction.schedule import per_view_beside_newlines
 from llava.reduction.selection import NEWLINES, Selection
+from llava.reduction.viewwise import Viewwise
 
 # What the released scripts take off the question before CLIP reads it.
 INSTRUCTION = "\nAnswer the question using a single word or phrase."
 
 
 @dataclass(frozen=True)
-class CDPruner(Reduction):
+class CDPruner(Viewwise):
     """A determinantal point process whose quality is relevance to the question."""
 
     visual_token_num: int = field(metadata={"help": "patches entering the LLM, of each view, e.g. 64"})
@@ -40,10 +40,11 @@ class CDPruner(Reduction):
     reads_question: ClassVar[bool] = True
     question_at_encoder: ClassVar[bool] = True
     after_projector: ClassVar[Literal["view", "patches", "image"] | None] = "view"
+    keeps_newlines: ClassVar[bool] = True
     paper: ClassVar[PaperSettings] = counted("visual_token_num", published=True)
 
     def __post_init__(self) -> None:
-        positive("visual_token_num", self.visual_token_num)
+        super().__post_init__()
         if self.text is not None and not isinstance(self.text, str):
             raise InputError(f"text must be a text: got {shown(self.text)}; leave it out for the question's own")
         switch("published", self.published)
@@ -60,15 +61,6 @@ class CDPruner(Reduction):
         scores = relevance.masked_fill(~evidence.valid, float("-inf"))
         return Selection(ascending(order), counts, scores, arrangement=NEWLINES)
 
-    def tokens_per_stage(self, geometry: Geometry) -> list[int]:
-        return [geometry.views * self.visual_token_num + geometry.newlines]
-
     def check(self, geometry: Geometry) -> None:
         super().check(geometry)
         check_cls("cdpruner", geometry)
-        check_patches("visual_token_num", self.visual_token_num, geometry)
-
-    @classmethod
-    def from_budget(cls, retain: int, geometry: Geometry) -> Self:
-        """`retain` tokens: newlines, the rest shared out evenly among the views of a LLaVA-NeXT image."""
-        return cls(visual_token_num=per_view_beside_newlines("cdpruner", retain, geometry))

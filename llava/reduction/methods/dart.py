@@ -21,6 +21,7 @@ from llava.reduction.checks import checked_number, positive, switch, whole_numbe
 from llava.reduction.layer_evidence import LayerEvidence
 from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.positions import KEEP, position_policy
+from llava.reduction.published import published_setting
 from llava.reduction.rules.dart import dart_kept, even_shares, taken_per_pivot
 from llava.reduction.selection import Selection, membership
 from llava.reduction.stages import own_counts
@@ -40,10 +41,7 @@ class Dart(Reduction):
     )
     pivot_image_token: int = field(default=4, metadata={"help": "pivots among the image tokens; released: 4"})
     pivot_text_token: int = field(default=4, metadata={"help": "pivots among the tokens after the image; released: 4"})
-    published: bool = field(
-        default=False,
-        metadata={"help": "true: turns in a Python set's order, and the counts, as released"},
-    )
+    published: bool = published_setting("turns in a Python set's order, and the counts, as released")
     positions: str = position_policy(KEEP)
     reads_question: ClassVar[bool] = True
     layer_setting: ClassVar[str] = "pruned_layer"

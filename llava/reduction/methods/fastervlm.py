@@ -8,38 +8,23 @@ image keep their newline tokens on top of the patches, as released.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from llava.reduction.base import Evidence, Geometry, Reduction
-from llava.reduction.checks import check_patches, positive
+from llava.reduction.base import Evidence
 from llava.reduction.paper import PaperSettings, counted
-from llava.reduction.schedule import per_view_beside_newlines
 from llava.reduction.selection import NEWLINES, Selection
 from llava.reduction.stages import at_most, keep_top, patch_scores
+from llava.reduction.viewwise import Viewwise
 
 
 @dataclass(frozen=True)
-class FasterVLM(Reduction):
+class FasterVLM(Viewwise):
     """[CLS] ranking, once, in the encoder; nothing merged."""
 
     visual_token_num: int = field(metadata={"help": "patches leaving the vision encoder, of each view, e.g. 64"})
+    keeps_newlines: ClassVar[bool] = True
     paper: ClassVar[PaperSettings] = counted("visual_token_num")
-
-    def __post_init__(self) -> None:
-        positive("visual_token_num", self.visual_token_num)
 
     def at_encoder(self, evidence: Evidence) -> Selection:
         best = keep_top(evidence, patch_scores(evidence), at_most(evidence, self.visual_token_num))
         return replace(best, arrangement=NEWLINES)
-
-    def tokens_per_stage(self, geometry: Geometry) -> list[int]:
-        return [geometry.views * self.visual_token_num + geometry.newlines]
-
-    def check(self, geometry: Geometry) -> None:
-        super().check(geometry)
-        check_patches("visual_token_num", self.visual_token_num, geometry)
-
-    @classmethod
-    def from_budget(cls, retain: int, geometry: Geometry) -> Self:
-        """`retain` tokens: newlines, the rest shared out evenly among the views of a LLaVA-NeXT image."""
-        return cls(visual_token_num=per_view_beside_newlines("fastervlm", retain, geometry))

@@ -8,22 +8,23 @@ The released code has nothing that must be mended, so there is no `published` se
 lie in the next row is kept. On LLaVA-NeXT it divides the budget by the views; here the setting is of each view.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
-from llava.reduction.base import Geometry, Reduction
-from llava.reduction.checks import check_patches, check_room, checked_number, positive
+from llava.reduction.base import Geometry
+from llava.reduction.checks import check_room, checked_number, positive
 from llava.reduction.encoder_evidence import EncoderEvidence
 from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.rules.hiprune import hiprune_kept
-from llava.reduction.schedule import per_view
 from llava.reduction.selection import Selection
+from llava.reduction.stages import row_width
+from llava.reduction.viewwise import Viewwise
 
 PUBLISHED_LAYER, PUBLISHED_DEPTH = 9, 24
 
 
 @dataclass(frozen=True)
-class HiPrune(Reduction):
+class HiPrune(Viewwise):
     """Anchors of a middle layer, their neighbours, and the best of a late layer."""
 
     retention: int = field(metadata={"help": "patches leaving the vision encoder, of each view, e.g. 64"})
@@ -31,10 +32,11 @@ class HiPrune(Reduction):
     object_layer: int = field(
         default=PUBLISHED_LAYER, metadata={"help": "the middle layer of the encoder, from 1; released: 9"}
     )
+    count_setting: ClassVar[str] = "retention"
     paper: ClassVar[PaperSettings] = counted("retention")
 
     def __post_init__(self) -> None:
-        positive("retention", self.retention)
+        super().__post_init__()
         positive("object_layer", self.object_layer)
         object.__setattr__(self, "alpha", checked_number("alpha", self.alpha, 0, 1))
 
@@ -45,21 +47,16 @@ class HiPrune(Reduction):
     def at_encoder(self, evidence: EncoderEvidence) -> Selection:
         late = evidence.received_from_all()
         middle = evidence.layer(self.object_layer - 1).received_from_all()
-        patches = evidence.lengths[0]
-        count = min(self.retention, patches)
-        kept, _ = hiprune_kept(middle, late, count, round(patches**0.5), self.alpha)
+        count = min(self.retention, evidence.lengths[0])
+        kept, _ = hiprune_kept(middle, late, count, row_width(evidence), self.alpha)
         return Selection(kept, (count,) * len(kept), late)
-
-    def tokens_per_stage(self, geometry: Geometry) -> list[int]:
-        return [geometry.views * self.retention]
 
     def check(self, geometry: Geometry) -> None:
         super().check(geometry)
-        check_patches("retention", self.retention, geometry)
         check_room("object_layer", "hiprune", geometry, self.object_layer)
 
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
         """`retain` patches, shared out evenly among the views; the middle layer at the published share of the depth."""
         layer = max(1, round(PUBLISHED_LAYER * geometry.encoder_layers / PUBLISHED_DEPTH))
-        return cls(retention=per_view(retain, geometry), object_layer=layer)
+        return replace(super().from_budget(retain, geometry), object_layer=layer)

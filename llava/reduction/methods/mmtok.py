@@ -10,22 +10,21 @@ setting; its function's default of `word_temperature` is 0.01, but the released 
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 from llava.errors import InputError
-from llava.reduction.base import Geometry, Reduction
-from llava.reduction.checks import check_patches, checked_number, positive
+from llava.reduction.checks import checked_number
 from llava.reduction.encoder_evidence import ProjectedEvidence
 from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.rules.basics import ascending
 from llava.reduction.rules.coverage import mmtok_order
-from llava.reduction.schedule import per_view
 from llava.reduction.selection import Selection
 from llava.reduction.stages import order_scores
+from llava.reduction.viewwise import Viewwise
 
 
 @dataclass(frozen=True)
-class MMTok(Reduction):
+class MMTok(Viewwise):
     """Greedy coverage of question and picture."""
 
     visual_token_num: int = field(metadata={"help": "patches entering the LLM, of each view, e.g. 64"})
@@ -38,7 +37,7 @@ class MMTok(Reduction):
     paper: ClassVar[PaperSettings] = counted("visual_token_num")
 
     def __post_init__(self) -> None:
-        positive("visual_token_num", self.visual_token_num)
+        super().__post_init__()
         object.__setattr__(self, "alpha", checked_number("alpha", self.alpha, 0))
         for name in ("word_temperature", "patch_temperature"):
             object.__setattr__(self, name, checked_number(name, getattr(self, name), 0))
@@ -60,15 +59,3 @@ class MMTok(Reduction):
             self.patch_temperature,
         )
         return Selection(ascending(order), counts, order_scores(order, counts, evidence.valid))
-
-    def tokens_per_stage(self, geometry: Geometry) -> list[int]:
-        return [geometry.views * self.visual_token_num]
-
-    def check(self, geometry: Geometry) -> None:
-        super().check(geometry)
-        check_patches("visual_token_num", self.visual_token_num, geometry)
-
-    @classmethod
-    def from_budget(cls, retain: int, geometry: Geometry) -> Self:
-        """`retain` patches, shared out evenly among the views of a LLaVA-NeXT image."""
-        return cls(visual_token_num=per_view(retain, geometry))

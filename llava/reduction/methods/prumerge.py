@@ -56,6 +56,10 @@ class PruMerge(Reduction):
     def encoder_layers(self) -> tuple[int, ...]:
         return (LAST_LAYER,)
 
+    @property
+    def varies(self) -> bool:
+        return self.adaptive or self.variant == "prumerge+"
+
     def at_encoder(self, evidence: EncoderEvidence) -> Selection:
         query, keys = evidence.layer(LAST_LAYER).single_head()
         scores = prumerge_scores(query, keys)
@@ -69,8 +73,7 @@ class PruMerge(Reduction):
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
         """With `adaptive` or "+" the most there can be; how many there are, only the picture says."""
-        fixed = not self.adaptive and self.variant == "prumerge"
-        kept = int(geometry.patches * self.reduction_ratio) if fixed else geometry.patches
+        kept = geometry.patches if self.varies else int(geometry.patches * self.reduction_ratio)
         return [geometry.views * (kept + 1)]
 
     def check(self, geometry: Geometry) -> None:

@@ -10,34 +10,34 @@ encoder without [CLS] (SigLIP) patches are ranked by what they receive, and one 
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 
 from llava.errors import InputError
-from llava.reduction.base import Geometry, Reduction
-from llava.reduction.checks import check_patches, integer, positive, switch
+from llava.reduction.checks import integer, switch
 from llava.reduction.encoder_evidence import EncoderEvidence
 from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.published import published_setting
 from llava.reduction.rules.prunesid import component_groups, groups_of, prunesid_order
-from llava.reduction.schedule import per_view
 from llava.reduction.scoring import summed_over_heads
 from llava.reduction.selection import VIEWS, Selection
 from llava.reduction.stages import patch_scores
+from llava.reduction.viewwise import Viewwise
 
 
 @dataclass(frozen=True)
-class PruneSID(Reduction):
+class PruneSID(Viewwise):
     """Groups by principal directions, the best of each that are not alike."""
 
     visual_token_num: int = field(metadata={"help": "tokens leaving the vision encoder, of each view, [CLS] included"})
     seed: int = field(default=0, metadata={"help": "another seed finds other groups", "shared": True})
     published: bool = published_setting("a new random start at every call, as released")
+    least: ClassVar[int] = 2  # [CLS] and a patch
     paper: ClassVar[PaperSettings] = counted("visual_token_num")
 
     def __post_init__(self) -> None:
-        positive("visual_token_num", self.visual_token_num)
+        super().__post_init__()
         if self.visual_token_num < 2:
             raise InputError("visual_token_num of prunesid must be at least 2, [CLS] and a patch: got 1; raise it")
         integer("seed", self.seed)
@@ -52,15 +52,3 @@ class PruneSID(Reduction):
         order = prunesid_order(evidence.values, scores, groups, count)
         counts = (order.shape[1],) * len(order)
         return Selection(order, counts, scores, keeps_cls=evidence.has_cls, arrangement=VIEWS)
-
-    def tokens_per_stage(self, geometry: Geometry) -> list[int]:
-        return [geometry.views * self.visual_token_num]
-
-    def check(self, geometry: Geometry) -> None:
-        super().check(geometry)
-        check_patches("visual_token_num", self.visual_token_num, geometry)
-
-    @classmethod
-    def from_budget(cls, retain: int, geometry: Geometry) -> Self:
-        """`retain` tokens, shared out evenly among the views of a LLaVA-NeXT image."""
-        return cls(visual_token_num=max(2, per_view(retain, geometry)))

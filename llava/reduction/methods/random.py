@@ -6,16 +6,15 @@ device and whatever dtype the model computes in; another image or another seed g
 """
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar
 
 import torch
 
 from llava.errors import InputError
-from llava.reduction.base import Evidence, Geometry, Reduction
-from llava.reduction.checks import check_patches, positive
-from llava.reduction.schedule import per_view
+from llava.reduction.base import Evidence
 from llava.reduction.selection import Selection
 from llava.reduction.stages import at_most, keep_top
+from llava.reduction.viewwise import Viewwise
 
 # The golden ratio's odd multiplier of 64 bits, and the shifts and factors of splitmix64's finaliser, as signed numbers.
 GOLDEN = -0x61C8864680B583EB
@@ -24,32 +23,21 @@ LOT_BITS = 24  # what a float32 holds exactly
 
 
 @dataclass(frozen=True)
-class RandomPatches(Reduction):
+class RandomPatches(Viewwise):
     """Patches by lot, once, in the encoder; no [CLS], nothing merged."""
 
     keep: int = field(metadata={"help": "patches leaving the vision encoder, of each view, e.g. 32"})
     seed: int = field(default=0, metadata={"help": "another seed draws other patches", "shared": True})
+    count_setting: ClassVar[str] = "keep"
 
     def __post_init__(self) -> None:
-        positive("keep", self.keep)
+        super().__post_init__()
         if not isinstance(self.seed, int) or isinstance(self.seed, bool):
             raise InputError(f"seed must be a whole number: got {self.seed!r}; write it like 0")
 
     def at_encoder(self, evidence: Evidence) -> Selection:
         scores = lots(fingerprints(evidence.pixels), self.seed, evidence.valid.shape[1])
         return keep_top(evidence, scores, at_most(evidence, self.keep))
-
-    def tokens_per_stage(self, geometry: Geometry) -> list[int]:
-        return [geometry.views * self.keep]
-
-    def check(self, geometry: Geometry) -> None:
-        super().check(geometry)
-        check_patches("keep", self.keep, geometry)
-
-    @classmethod
-    def from_budget(cls, retain: int, geometry: Geometry) -> Self:
-        """`retain` patches, shared out evenly among the views of a LLaVA-NeXT image."""
-        return cls(keep=per_view(retain, geometry))
 
 
 def fingerprints(pixels: torch.Tensor) -> torch.Tensor:

@@ -10,24 +10,24 @@ An encoder without [CLS] (SigLIP) weights patches by the attention they receive.
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 
 from llava.errors import InputError, shown
-from llava.reduction.base import Evidence, Geometry, Reduction
-from llava.reduction.checks import check_patches, checked_number, positive
+from llava.reduction.base import Evidence
+from llava.reduction.checks import checked_number
 from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.rules.basics import ascending
 from llava.reduction.rules.coverage import scope_order
-from llava.reduction.schedule import per_view
 from llava.reduction.scoring import summed_over_heads
 from llava.reduction.selection import Selection
 from llava.reduction.stages import at_most, patch_scores
+from llava.reduction.viewwise import Viewwise
 
 
 @dataclass(frozen=True)
-class Scope(Reduction):
+class Scope(Viewwise):
     """Greedy coverage weighted by [CLS], once, in the encoder."""
 
     num_token: int = field(metadata={"help": "patches leaving the vision encoder, of each view, e.g. 64"})
@@ -35,10 +35,11 @@ class Scope(Reduction):
     combined: str = field(
         default="multi", metadata={"help": "multi: gain times attention, as released; add: gain plus attention"}
     )
+    count_setting: ClassVar[str] = "num_token"
     paper: ClassVar[PaperSettings] = counted("num_token")
 
     def __post_init__(self) -> None:
-        positive("num_token", self.num_token)
+        super().__post_init__()
         object.__setattr__(self, "alpha", checked_number("alpha", self.alpha, 0))
         if self.combined not in ("multi", "add"):
             raise InputError(f"combined must be multi or add: got {shown(self.combined)}; leave it out for multi")
@@ -49,15 +50,3 @@ class Scope(Reduction):
         counts = at_most(evidence, self.num_token)
         order = scope_order(evidence.values, scores, counts, evidence.valid, self.alpha, self.combined)
         return Selection(ascending(order), counts, scores.masked_fill(~evidence.valid, -torch.inf))
-
-    def tokens_per_stage(self, geometry: Geometry) -> list[int]:
-        return [geometry.views * self.num_token]
-
-    def check(self, geometry: Geometry) -> None:
-        super().check(geometry)
-        check_patches("num_token", self.num_token, geometry)
-
-    @classmethod
-    def from_budget(cls, retain: int, geometry: Geometry) -> Self:
-        """`retain` patches, shared out evenly among the views of a LLaVA-NeXT image."""
-        return cls(num_token=per_view(retain, geometry))

@@ -30,6 +30,7 @@ from llava.reduction.layer_evidence import LayerEvidence
 from llava.reduction.merging import Merged
 from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.positions import KEEP, RENUMBER, position_policy
+from llava.reduction.published import published_setting
 from llava.reduction.rules.sparsevlm import (
     best_heads,
     cluster_means,
@@ -70,9 +71,7 @@ class SparseVLM(Reduction):
     )
     scale: float = field(default=13.5, metadata={"help": "release 1.0: tokens kept for each rank; released: 13.5"})
     bias: float = field(default=0.0, metadata={"help": "release 1.0: and so many more; released: 0"})
-    published: bool = field(
-        default=False, metadata={"help": "true: ties of density broken by noise, at least one token goes, as released"}
-    )
+    published: bool = published_setting("ties of density broken by noise, at least one token goes, as released")
     positions: str = position_policy("")
     reads_question: ClassVar[bool] = True
     paper: ClassVar[PaperSettings] = counted("retained_tokens", least=64, published=True)

@@ -11,27 +11,23 @@ setting. Later layers work on fewer tokens, so that the encoder is faster than w
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from llava.errors import InputError
-from llava.reduction.base import Geometry, Reduction
-from llava.reduction.checks import check_patches, positive
+from llava.reduction.base import Geometry
 from llava.reduction.encoder_evidence import EncoderEvidence
 from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.rules.tome import first_members, pairs_per_layer
-from llava.reduction.schedule import per_view
 from llava.reduction.selection import VIEWS, Selection
+from llava.reduction.viewwise import Viewwise
 
 
 @dataclass(frozen=True)
-class ToMe(Reduction):
+class ToMe(Viewwise):
     """Pairs merged in every layer of the encoder."""
 
     visual_token_num: int = field(metadata={"help": "tokens leaving the vision encoder, of each view, e.g. 64"})
     paper: ClassVar[PaperSettings] = counted("visual_token_num")
-
-    def __post_init__(self) -> None:
-        positive("visual_token_num", self.visual_token_num)
 
     def merges(self, patches: int, layers: int) -> tuple[int, ...]:
         return pairs_per_layer(patches, min(self.visual_token_num, patches), layers)
@@ -45,20 +41,11 @@ class ToMe(Reduction):
         scores = sizes.gather(1, into).float()
         return Selection(kept, counts, scores, values=evidence.values, assignment=into, arrangement=VIEWS)
 
-    def tokens_per_stage(self, geometry: Geometry) -> list[int]:
-        return [geometry.views * self.visual_token_num]
-
     def check(self, geometry: Geometry) -> None:
         super().check(geometry)
-        check_patches("visual_token_num", self.visual_token_num, geometry)
         layers = max(1, geometry.encoder_layers - 1)
         if geometry.patches and sum(self.merges(geometry.patches, layers)) < geometry.patches - self.visual_token_num:
             raise InputError(
                 f"visual_token_num of tome must be reached by halving at most in each of {layers} encoder layers: got "
                 f"{self.visual_token_num} of {geometry.patches}; raise it"
             )
-
-    @classmethod
-    def from_budget(cls, retain: int, geometry: Geometry) -> Self:
-        """`retain` tokens, shared out evenly among the views of a LLaVA-NeXT image."""
-        return cls(visual_token_num=per_view(retain, geometry))

@@ -44,6 +44,10 @@ class Trim(Reduction):
         if self.text is not None and not isinstance(self.text, str):
             raise InputError(f"text must be a text: got {shown(self.text)}; leave it out for the question's own")
 
+    @property
+    def varies(self) -> bool:
+        return self.k == ADAPTIVE
+
     def at_encoder(self, evidence: EncoderEvidence) -> Selection:
         texts = [self.text] * len(evidence.lengths) if self.text is not None else evidence.questions()
         embeds, _ = evidence.text_embeds(texts, pieces=False)
@@ -54,7 +58,7 @@ class Trim(Reduction):
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
         """With `k` at -1 the most there can be; how many there are, only picture and question say."""
-        kept = geometry.patches if self.k == ADAPTIVE else int(geometry.patches * self.k)
+        kept = geometry.patches if self.varies else int(geometry.patches * self.k)
         return [geometry.views * (kept + 1)]
 
     def check(self, geometry: Geometry) -> None:

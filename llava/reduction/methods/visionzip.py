@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 from llava.reduction.base import Evidence, Geometry, Reduction
 from llava.reduction.checks import check_encoder_counts, check_encoder_pair
 from llava.reduction.paper import PaperSettings
+from llava.reduction.schedule import per_view
 from llava.reduction.selection import Selection
 from llava.reduction.stages import encoder_stage
 
@@ -44,6 +45,6 @@ class VisionZip(Reduction):
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
         """The paper's proportion, 54 dominant to 10 contextual, of `retain` tokens per image."""
-        each = max(2, round(retain / geometry.views))
+        each = per_view(retain, geometry, "visionzip", least=2)  # a dominant one and a contextual one
         contextual = max(1, round(each * 10 / 64))
         return cls(dominant=each - contextual, contextual=contextual)

@@ -13,23 +13,23 @@ patches, as released.
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 
 from llava.errors import InputError
-from llava.reduction.base import Evidence, Geometry, Reduction
-from llava.reduction.checks import check_patches, checked_number, positive, switch
+from llava.reduction.base import Evidence, Geometry
+from llava.reduction.checks import checked_number, switch
 from llava.reduction.paper import PaperSettings, counted
 from llava.reduction.published import published_setting
 from llava.reduction.rules.vispruner import important_and_diverse, odd_list
-from llava.reduction.schedule import per_view_beside_newlines
 from llava.reduction.selection import NEWLINES, Selection
 from llava.reduction.stages import at_most, patch_scores
+from llava.reduction.viewwise import Viewwise
 
 
 @dataclass(frozen=True)
-class VisPruner(Reduction):
+class VisPruner(Viewwise):
     """Important patches and diverse ones, once, in the encoder."""
 
     visual_token_num: int = field(metadata={"help": "patches leaving the vision encoder, of each view, e.g. 64"})
@@ -37,10 +37,11 @@ class VisPruner(Reduction):
         default=0.5, metadata={"help": "share of them chosen by attention, the rest by diversity; released: 0.5"}
     )
     published: bool = published_setting("refuse what the released code cannot do, else as released")
+    keeps_newlines: ClassVar[bool] = True
     paper: ClassVar[PaperSettings] = counted("visual_token_num", published=True)
 
     def __post_init__(self) -> None:
-        positive("visual_token_num", self.visual_token_num)
+        super().__post_init__()
         object.__setattr__(self, "important_ratio", checked_number("important_ratio", self.important_ratio, 0, 1))
         switch("published", self.published)
 
@@ -51,12 +52,8 @@ class VisPruner(Reduction):
         kept = important_and_diverse(evidence.values, scores, important, diverse, evidence.lengths, self.published)
         return Selection(kept, counts, scores.masked_fill(~evidence.valid, -torch.inf), arrangement=NEWLINES)
 
-    def tokens_per_stage(self, geometry: Geometry) -> list[int]:
-        return [geometry.views * self.visual_token_num + geometry.newlines]
-
     def check(self, geometry: Geometry) -> None:
         super().check(geometry)
-        check_patches("visual_token_num", self.visual_token_num, geometry)
         important = int(self.visual_token_num * self.important_ratio)
         odd = odd_list(geometry.patches - important, self.visual_token_num - important)
         if self.published and odd is not None:
@@ -65,8 +62,3 @@ class VisPruner(Reduction):
                 f"ones of {geometry.patches}, where the released code ends in an IndexError; change visual_token_num "
                 f"or important_ratio, or leave published out"
             )
-
-    @classmethod
-    def from_budget(cls, retain: int, geometry: Geometry) -> Self:
-        """`retain` tokens: newlines, the rest shared out evenly among the views; half of the patches by attention."""
-        return cls(visual_token_num=per_view_beside_newlines("vispruner", retain, geometry))

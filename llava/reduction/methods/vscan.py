@@ -20,7 +20,7 @@ from llava.reduction.encoder_evidence import ProjectedEvidence
 from llava.reduction.paper import PaperSettings
 from llava.reduction.positions import position_policy
 from llava.reduction.published import published_setting
-from llava.reduction.rules.vscan import WINDOWS_A_SIDE, merge_into_kept, vscan_kept
+from llava.reduction.rules.vscan import WINDOWS_A_SIDE, merge_into_kept, vscan_kept, vscan_kept_of_any_size
 from llava.reduction.scoring import mean_received
 from llava.reduction.selection import Selection
 from llava.reduction.stages import keep_top, own_counts, patch_scores
@@ -73,7 +73,11 @@ class VScan(Reduction):
         if self.visual_token_num >= patches:
             return None
         late, early = patch_scores(evidence.encoder), patch_scores(evidence.encoder.layer(self.early_layer))
-        kept = vscan_kept(early, late, self.visual_token_num, round(patches**0.5), self.published)
+        shape = getattr(evidence.encoder, "shape", None)  # rows and columns of pictures of any size
+        if shape is None:
+            kept = vscan_kept(early, late, self.visual_token_num, round(patches**0.5), self.published)
+        else:
+            kept = vscan_kept_of_any_size(early, late, self.visual_token_num, shape, self.published)
         counts = (kept.shape[1],) * len(kept)
         built, assignment = merge_into_kept(evidence.values, kept, counts, evidence.valid)
         return Selection(kept, counts, late, values=built, assignment=assignment)
@@ -81,7 +85,9 @@ class VScan(Reduction):
     def at_layer(self, stage: int, evidence: Evidence) -> Selection:
         wanted = own_counts(evidence, self.image_token_list[stage])
         counts = tuple(min(count, length) for count, length in zip(wanted, evidence.lengths))
-        return keep_top(evidence, mean_received(evidence.attention_from_last()), counts)
+        # For Qwen it was published without rotation; there alone the evidence has it.
+        asked = getattr(evidence, "unrotated", evidence) if self.published else evidence
+        return keep_top(evidence, mean_received(asked.attention_from_last()), counts)
 
     def tokens_per_stage(self, geometry: Geometry) -> list[int]:
         kept, windows = self.visual_token_num, WINDOWS_A_SIDE**2

@@ -21,12 +21,13 @@ def hiprune_kept(
     released: at the ends of a row they are in the next one, and beyond the picture they become its first or last patch.
 
     Args:
-        middle, late: (I, side^2) float32, what each patch of a full grid receives; at most 1.
+        middle, late: (I, n) float32, what each patch of a full grid receives, row by row; at most 1.
+        side: patches in a row.
 
     Returns:
         (I, count) int64, ascending; and the anchors, (I, a) int64, by falling score.
     """
-    length = side * side
+    length = middle.shape[1]
     anchors = ranked(middle)[:, : round(count * alpha / 5)]
     steps = torch.tensor([-1, 1, -side, side], device=middle.device)
     around = (anchors[..., None] + steps).clamp(0, length - 1).flatten(1)

@@ -12,6 +12,7 @@ from llava.reduction.rules.basics import ascending, choice, places, ranked, unit
 from llava.reduction.selection import membership
 
 WINDOWS_A_SIDE = 4
+WINDOW = 4  # tokens along its side, in pictures of any size
 
 
 @choice
@@ -38,6 +39,41 @@ def vscan_kept(early: torch.Tensor, late: torch.Tensor, count: int, side: int, p
     rest = count - count // 2 if published else count - local.shape[1]
     wide = ranked(late.masked_fill(membership(local, length), -torch.inf))[:, :rest]
     return ascending(torch.cat([local, wide], dim=1))
+
+
+@choice
+def vscan_kept_of_any_size(
+    early: torch.Tensor, late: torch.Tensor, count: int, shape: tuple[int, int], published: bool = False
+) -> torch.Tensor:
+    """The same of pictures of any size, as in VScan for Qwen2.5-VL: a window is 4 x 4 tokens, smaller at the edges.
+
+    Each window gives its share of count // 2, rounded up.
+
+    Args:
+        early, late: (I, rows * cols) float32, what each token receives.
+        published: keep all that the windows give, so that more than `count` stay. Mended: the best count // 2 of them.
+
+    Returns:
+        (I, kept) int64, ascending.
+    """
+    rows, cols = shape
+    wide = -(-cols // WINDOW)
+    row, col = (torch.arange(edge, device=early.device) // WINDOW for edge in shape)
+    window = (row[:, None] * wide + col).flatten()
+    windows, half = -(-rows // WINDOW) * wide, count // 2
+    order = ranked(early)
+    seen = torch.nn.functional.one_hot(window[order], windows).cumsum(dim=1)  # of each window, down the ranking
+    offered = seen.gather(-1, window[order][..., None])[..., 0] <= -(-half // windows)
+    most = [
+        min(WINDOW, rows - at) * min(WINDOW, cols - to)
+        for at in range(0, rows, WINDOW)
+        for to in range(0, cols, WINDOW)
+    ]
+    given = sum(min(size, -(-half // windows)) for size in most)  # the same of every picture of this shape
+    local = order.gather(1, ranked(offered.float()))[:, : given if published else min(half, given)]
+    rest = count - half if published else count - local.shape[1]
+    whole = ranked(late.masked_fill(membership(local, early.shape[1]), -torch.inf))[:, :rest]
+    return ascending(torch.cat([local, whole], dim=1))
 
 
 def merge_into_kept(

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
+from llava.conversation import Conversation
 from llava.reduction import Reduction
 from llava.serve.api.asking import Asker
 from llava.serve.api.body import read_body
@@ -39,7 +40,7 @@ class Settings:
     """
 
     name: str
-    conv_mode: str
+    conv_mode: str | Conversation
     reduction: Reduction
     keys: tuple[str, ...] = ()
     most_bytes: int = 32 * 2**20

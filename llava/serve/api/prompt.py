@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_TOKEN
-from llava.conversation import get_conv_template
+from llava.conversation import Conversation, get_conv_template
 from llava.serve.api.errors import Refusal
 from llava.serve.api.schema import ImagePart, Message
 
@@ -16,7 +16,7 @@ class Prompt:
     urls: tuple[str, ...]
 
 
-def prompt_of(messages: list[Message], conv_mode: str, start_end: bool) -> Prompt:
+def prompt_of(messages: list[Message], conv_mode: str | Conversation, start_end: bool) -> Prompt:
     """Write messages down under a template; a system message takes the place of the template's own.
 
     Args:

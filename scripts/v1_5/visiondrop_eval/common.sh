@@ -4,14 +4,15 @@
 #
 #   CKPT            checkpoint, a folder or a hub id (required)
 #   DATA            folder of benchmark data                      playground/data/eval
-#   METHOD          visiondrop, visionzip, pyramiddrop, random    visiondrop
-#                   or none
+#   METHOD          any method of docs/methods.md, or none        visiondrop
 #   RETAIN          average image tokens per LLM layer            32
+#   PRESET          paper-192, paper-128, paper-64 or paper-32: the settings published for that budget, instead of
+#                   RETAIN
 #   DOMINANT CONTEXTUAL LAYER_LIST IMAGE_TOKEN_LIST IMAGE_TOKEN_RATIO_LIST KEEP
 #                   a schedule of your own, instead of RETAIN
 #   SEED            of the method random                          0
 #   SPLIT           question file without its ending, where a benchmark has several; each script has its default
-#   CONV_MODE       conversation template                         vicuna_v1
+#   CONV_MODE       conversation template                         vicuna_v1, or the checkpoint's chat template
 #   BATCH_SIZE      questions answered together                   1
 #   MAX_NEW_TOKENS  length limit of an answer                     the runner's
 #   MODEL_BASE      base of a LoRA or projector-only checkpoint
@@ -24,18 +25,12 @@
 # Under torchrun, accelerate launch or srun every task runs one chunk (RANK of WORLD_SIZE); task 0 merges and scores.
 set -euo pipefail
 
-fail() {
-    echo "error: $*" >&2
-    exit 2
-}
-
-((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || fail "bash must be 4.4 or later: this is $BASH_VERSION"
-[[ "${BASH_SOURCE[0]}" != "$0" ]] || fail "common.sh is what the benchmark scripts share; run one of them, as pope.sh"
-[[ -n "${CKPT:-}" ]] || fail "CKPT must name a checkpoint; run: CKPT=path/to/llava-v1.5-7b bash $0"
+scripts="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)" # the folder of the converters
+example=llava-v1.5-7b
+. "$scripts/evaluation_head.sh"
 DATA="${DATA:-playground/data/eval}"
 METHOD="${METHOD:-visiondrop}"
 PYTHON="${PYTHON:-python}"
-scripts="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)" # the folder of the converters
 extra=("$@")
 
 # number SETTING LOWEST DEFAULT: a setting, known to be a plain number. Bash runs commands that hide in others when it
@@ -85,12 +80,18 @@ for flag in dominant contextual layer_list image_token_list image_token_ratio_li
         budget+="_$(tr -cs '0-9.\n' '-' <<<"${!setting}" | sed 's/^-//; s/-$//')"
     fi
 done
+if [[ "$METHOD" != none && -n "${PRESET:-}" ]]; then
+    schedule+=(--preset "$PRESET")
+    budget+="_$PRESET"
+fi
 if [[ "$METHOD" != none && (-n "${RETAIN:-}" || -z "$budget") ]]; then
     RETAIN="${RETAIN:-${DEFAULT_RETAIN:-32}}" # scripts/v1_6 has defaults of its own
     schedule+=(--retain "$RETAIN")
     budget="_$RETAIN"
 fi
-flags=(--model-path "$CKPT" --conv-mode "${CONV_MODE:-${DEFAULT_CONV_MODE:-vicuna_v1}}" --temperature 0
+template=(--conv-mode "${CONV_MODE:-${DEFAULT_CONV_MODE:-}}")
+[[ -n "${template[1]}" ]] || template=(--usual-conv-mode vicuna_v1) # a checkpoint's chat template goes before it
+flags=(--model-path "$CKPT" "${template[@]}" --temperature 0
     --method "$METHOD" "${schedule[@]}" --batch-size "${BATCH_SIZE:-1}" --device "${DEVICE:-auto}")
 [[ -z "${MODEL_BASE:-}" ]] || flags+=(--model-base "$MODEL_BASE")
 [[ -z "${MAX_NEW_TOKENS:-}" ]] || flags+=(--max_new_tokens "$MAX_NEW_TOKENS")

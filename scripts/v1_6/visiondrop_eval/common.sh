@@ -7,14 +7,8 @@
 #                   the same share of its own. The paper's budgets are 640, 320 and 160      320
 #   CONV_MODE       conversation template; auto is the checkpoint's own: vicuna_v1, mistral_instruct,
 #                   chatml_direct (34B)                                                      auto
-if [[ "${BASH_SOURCE[0]}" == "$0" ]]; then
-    echo "error: common.sh is what the benchmark scripts share; run one of them, as pope.sh" >&2
-    exit 2
-fi
-if [[ -z "${CKPT:-}" ]]; then
-    echo "error: CKPT must name a checkpoint; run: CKPT=path/to/llava-v1.6-vicuna-7b bash $0" >&2
-    exit 2
-fi
+example=llava-v1.6-vicuna-7b
+. "$(dirname -- "${BASH_SOURCE[0]}")/../../evaluation_head.sh"
 name="$1"
 shift
 export DEFAULT_RETAIN=320 DEFAULT_CONV_MODE=auto

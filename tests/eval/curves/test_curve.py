@@ -8,6 +8,7 @@ import pytest
 import torch
 from commands import TINY, call, questions
 from conftest import PARITY, Load
+from PIL import Image
 from published import lines
 
 from llava.eval.curve import all_methods
@@ -92,7 +93,8 @@ def test_answers_are_those_of_single_questions(load: Load, tmp_path: Path) -> No
     asked = [asked[0], asked[0], asked[2]]  # two about one picture
     runs, _ = plan_runs(model.geometry, ["none", "visiondrop", "pyramiddrop", "random"], [9], 1)
     data = loaded.prepare(asked, "vicuna_v1")
-    answers = answer_all(loaded, data, runs, batch_size=3, max_new_tokens=3)
+    done, answers = answer_all(loaded, data, runs, batch_size=3, max_new_tokens=3)
+    assert [run.tokens for run in done] == pytest.approx([run.tokens for run in runs])
     for run, texts in zip(runs, answers):
         for (ids, pixels, size), text in zip((data[at] for at in range(3)), texts):
             pixels = torch.zeros_like(pixels) if run.name == "blind" else pixels
@@ -102,6 +104,20 @@ def test_answers_are_those_of_single_questions(load: Load, tmp_path: Path) -> No
             )  # fmt: skip
             assert text == tokenizer.batch_decode(new, skip_special_tokens=True)[0].strip()
     assert len({tuple(texts) for texts in answers}) > 1
+
+
+@torch.inference_mode()
+def test_tokens_are_those_that_were_computed_and_not_the_largest_pictures(load: Load, tmp_path: Path) -> None:
+    tokenizer, model, processor, _ = load("llava-tiny-next")
+    loaded = Loaded(tokenizer, model, processor)
+    for number, size in enumerate([(60, 20), (40, 40)]):
+        Image.new("RGB", size, (90, 40 * number, 9)).save(tmp_path / f"{number}.png")
+    data = loaded.prepare(read_questions(str(questions(tmp_path, 2)), str(tmp_path)), "vicuna_v1")
+    runs, _ = plan_runs(model.geometry, ["random"], [18], 1)
+    [done], _ = answer_all(loaded, data, runs, batch_size=2, max_new_tokens=1)
+    views = [len(data[at][1]) for at in range(2)]
+    assert views[0] < model.geometry.views
+    assert done.tokens == runs[0].reduction.keep * sum(views) / 2 < runs[0].tokens  # type: ignore[attr-defined]
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ from llava.eval.curves.board import Board, as_markdown, ranked
 from llava.eval.curves.points import mean_and_margin, points_of
 from llava.eval.curves.published_numbers import FAMILIES
 from llava.eval.curves.runs import Run, Unreached
-from llava.eval.leaderboard import RULES, benchmarks_of, build_parser
+from llava.eval.judging.opening import places_of
+from llava.eval.judging.words import means_the_same
+from llava.eval.leaderboard import build_parser
 from llava.reduction import create
 
 IMAGES = ["a", "a", "b", "c"]
@@ -31,6 +33,9 @@ RIGHT = [
     [False, True, True, False],
     [True, True, True, True],
 ]
+
+BEYOND = {"name": "scope", "retain": 8, "accuracy": 50.0, "margin": 1.0, "asked": 2}
+BOARD = {"name": "toy", "questions": 4, "pictures": 3, "points": [], "beyond": [], "unreached": []}
 
 
 def test_beyond_counts_only_what_the_small_picture_gets_wrong() -> None:
@@ -74,17 +79,21 @@ def test_rows_have_a_number_for_every_benchmark() -> None:
 
 
 def test_rules() -> None:
-    assert RULES["exact"]("Red.", "red") and not RULES["exact"]("dark red", "red")
-    assert RULES["yes-no"]("No, there is none", "no") and not RULES["yes-no"]("no", "yes")
+    assert means_the_same("No, there is none", "no") and not means_the_same("no", "yes")
 
 
 def test_lists_of_benchmarks_are_one_of_each_or_one_for_all() -> None:
     args = build_parser().parse_args(
         ["--question-file", "pope/questions.jsonl", "gqa.jsonl", "--rule", "yes-no", "exact"]
     )
-    first, second = benchmarks_of(args)
-    assert (first.name, first.rule, second.name, second.rule) == ("pope", "yes-no", "gqa", "exact")
-    assert first.image_folder == second.image_folder == "playground/shapes/images"
+    truth, images = "playground/shapes/answers.jsonl", "playground/shapes/images"
+    assert places_of(args) == {
+        "pope": ("yes-no", "pope/questions.jsonl", truth, images),
+        "gqa": ("exact", "gqa.jsonl", truth, images),
+    }
+    named = build_parser().parse_args(["--benchmark", "shapes", "pope", "--data", "d", "--question-file", "x.jsonl"])
+    assert places_of(named)["pope"] == ("pope", "d/pope/llava_pope_test.jsonl", "d/pope/coco", "d/pope/val2014")
+    assert list(places_of(named)) == ["shapes", "pope", "x"]
 
 
 @pytest.mark.parametrize(
@@ -93,6 +102,8 @@ def test_lists_of_benchmarks_are_one_of_each_or_one_for_all() -> None:
         (["--question-file", "a", "b", "c", "--rule", "exact", "yes-no"], "--rule must come once, or once for each"),
         (["--question-file", "x/a.jsonl", "y/a.jsonl"], "benchmarks need different names"),
         (["--rule", "roughly"], "invalid choice: 'roughly'"),
+        (["--benchmark", "pope", "--rule", "exact"], "--rule belongs to a --question-file"),
+        (["--benchmark", "pope", "pope"], "benchmarks need different names"),
         (["--question-file", "/nowhere.jsonl"], "'/nowhere.jsonl'"),
     ],
 )
@@ -102,13 +113,44 @@ def test_bad_input_is_one_line(flags: list[str], complaint: str, capsys: pytest.
 
 
 def test_command_writes_tables_numbers_and_picture(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    flags = [*small_benchmark(tmp_path), "--methods", "downsample", "fastv", "cdpruner", "none"]
-    found = call("leaderboard", capsys, *flags, "--divisors", 9, "--output", tmp_path / "out/board")
+    """And draws them once more from the numbers, all of it or a curve of some methods, without asking anything."""
+    flags = [*small_benchmark(tmp_path), "--methods", "downsample", "random", "fastv", "cdpruner", "none", "--seeds", 2]
+    found = call("leaderboard", capsys, *flags, "--divisors", 9, "--output", tmp_path / "one")
     assert found.code == 0 and "downsample" in found.out
-    record = json.loads((tmp_path / "out/board.json").read_text())
+    record = json.loads((tmp_path / "one.json").read_text())
     [measured] = record["benchmarks"]
     assert measured["questions"] == 4 and measured["pictures"] == 2
-    assert {point["name"] for point in measured["points"]} == {"none", "blind", "downsample", "fastv"}
+    assert {point["name"] for point in measured["points"]} == {"none", "blind", "downsample", "random", "fastv"}
     [missing] = measured["unreached"]  # this checkpoint has no text tower: said, not fatal
     assert missing["name"] == "cdpruner" and "text tower" in missing["reason"]
-    assert "published" in record and (tmp_path / "out/board.png").read_bytes()[:4] == b"\x89PNG"
+    assert "published" in record and (tmp_path / "one.png").read_bytes()[:4] == b"\x89PNG"
+
+    assert call("leaderboard", capsys, "--redraw", tmp_path / "one.json", "--output", tmp_path / "two").code == 0
+    for ending in ("json", "md", "png"):
+        assert (tmp_path / f"one.{ending}").read_bytes() == (tmp_path / f"two.{ending}").read_bytes()
+    redrawn = ["--redraw", tmp_path / "one.json", "--methods", "none", "random", "--output", tmp_path / "curve"]
+    assert call("curve", capsys, *redrawn).code == 0
+    points = json.loads((tmp_path / "curve.json").read_text())["points"]
+    assert [point["name"] for point in points] == ["none", "blind", "random"]
+    assert all(point in measured["points"] for point in points)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"benchmarks": []}, "have model and benchmarks"),
+        ({"benchmarks": [{"name": "x"}]}, "lacks questions"),
+        ({"benchmarks": [3]}, "has 3"),
+        ({"benchmarks": [BOARD | {"points": 3}]}, "has points 3"),
+        ({"benchmarks": [BOARD | {"points": [{"accuracy": 1}]}]}, "lacks name"),
+        ({"benchmarks": [BOARD | {"beyond": [BEYOND | {"accuracy": "much"}]}]}, "has accuracy 'much'"),
+        ({"benchmarks": [BOARD | {"unreached": [{"name": 1, "retain": 2, "reason": "x"}]}]}, "has name 1"),
+    ],
+)
+def test_what_is_no_leaderboard_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture, change: dict, complaint: str
+) -> None:
+    path = tmp_path / "board.json"
+    path.write_text(json.dumps({"model": "m", "benchmarks": [BOARD]} | change))
+    found = call("leaderboard", capsys, "--redraw", path, "--output", tmp_path / "out")
+    assert found.code == 2 and complaint in found.err and found.err.count("\n") == 0

@@ -100,7 +100,7 @@ def test_a_chat_template_decides_where_the_recipe_does_not(tmp_path: Path) -> No
 
 def test_another_layout_is_refused_as_the_loader_does(tmp_path: Path) -> None:
     folder = unknown(tmp_path)
-    (folder / "config.json").write_text(json.dumps({"model_type": "llava", "text_config": {}}))
+    (folder / "config.json").write_text(json.dumps({"model_type": "llava", "text_config": {"model_type": "gemma"}}))
     with pytest.raises(InputError, match="llava-hf"):
         own_mode(str(folder))
 

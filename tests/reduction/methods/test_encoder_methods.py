@@ -30,13 +30,21 @@ def test_keeping_as_many_as_there_are_keeps_them_all_in_order(name: str) -> None
 
 
 @METHODS
-@pytest.mark.parametrize(("retain", "views", "each"), [(64, 1, 64), (192, 1, 192), (320, 5, 64), (1, 5, 1)])
+@pytest.mark.parametrize(("retain", "views", "each"), [(64, 1, 64), (192, 1, 192), (320, 5, 64), (7, 5, 1)])
 def test_budget_is_shared_out_among_views(name: str, retain: int, views: int, each: int) -> None:
     geometry = Geometry(32, 576, views=views)
     made = method_class(name).from_budget(retain, geometry)
     made.check(geometry)
     assert made == create(name, **{COUNT_OF[name]: each})
     assert average_tokens(made, geometry) == each * views and not made.reads_question and made.layers == []
+
+
+@METHODS
+def test_a_budget_of_less_than_a_token_for_each_view_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=f"{name} must be at least 1 for each of 5 views: got 4, expected at least 5"):
+        method_class(name).from_budget(4, Geometry(32, 576, views=5))
+    with pytest.raises(InputError, match="for each of 8 frames: got 7"):
+        method_class(name).from_budget(7, Geometry(32, 576, views=8, frames=8))
 
 
 @METHODS
