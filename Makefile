@@ -86,6 +86,7 @@ $(LOWEST)/installed: pyproject.toml constraints-lowest.txt
 
 # lmms-eval's own command line and classes, in an environment of their own.
 test-harness: export PYTHONPATH = tests/eval/harness/site
+test-harness: export OMP_NUM_THREADS = 1
 test-harness: $(LMMS)/installed
 	$(LMMS)/bin/python -m pytest -n auto -rs tests/eval/harness
 
