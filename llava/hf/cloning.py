@@ -42,3 +42,16 @@ def mixed(mixin: type, host: type, name: str | None = None) -> type:
 @functools.cache
 def _mixed(mixin: Any, host: Any, name: Any) -> type:
     return type(name or f"{mixin.__name__}{host.__name__}", (mixin, host), {"__module__": mixin.__module__})
+
+
+def under_signature(method: Any, host: Any) -> Any:
+    """`method` as a function of its own that shows the signature of the host's, by which others decide what to pass.
+
+    A mixin serves several hosts: what `functools.wraps` writes must not be written on the mixin's own function.
+    """
+
+    @functools.wraps(host)
+    def own(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return method(self, *args, **kwargs)
+
+    return own

@@ -8,6 +8,7 @@ from typing import Any
 import transformers
 
 from llava.errors import InputError, shown
+from llava.hf.cloning import under_signature
 from llava.hf.llava_eyes import LlavaSeeing, clip_geometry
 from llava.hf.merged_eyes import DeepSeeing, MergedSeeing, check_layers, layers_to_look_at
 from llava.hf.mrope import MRopeEntering
@@ -100,7 +101,7 @@ def _own_settings(kind: type[Reduction], settings: dict[str, Any]) -> dict[str, 
 def _seeing_class(mixin: Any, host: Any) -> type:
     """`generate` decides by the signatures of `get_image_features` and its like what it passes: they are the host's."""
     names = [name for name in ("get_image_features", "get_video_features") if hasattr(mixin, name)]
-    own = {name: functools.wraps(getattr(host, name))(getattr(mixin, name)) for name in names if hasattr(host, name)}
+    own = {name: under_signature(getattr(mixin, name), getattr(host, name)) for name in names if hasattr(host, name)}
     return type(f"{mixin.__name__}{host.__name__}", (mixin, host), own)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from llava.errors import InputError
 from llava.hf.cache import PromptCache, is_filled
-from llava.hf.cloning import clone, mixed
+from llava.hf.cloning import clone, mixed, under_signature
 from llava.hf.families import Family, family_of
 from llava.hf.note import Note
 from llava.hf.plan import Plan
@@ -134,7 +134,7 @@ class Reduced:
 @functools.cache
 def _reduced_class(kind: Any) -> type:
     """Under the host's signature, by which a trainer decides which columns of a data set it passes."""
-    forward = functools.wraps(kind.forward)(Reduced.forward)
+    forward = under_signature(Reduced.forward, kind.forward)
     return type(kind.__name__, (Reduced, kind), {"__module__": Reduced.__module__, "forward": forward})
 
 

@@ -12,6 +12,7 @@ from tiny_hf import MODELS, inputs
 from transformers.generation import BaseStreamer
 
 import llava.hf
+from llava.hf.families import family_of
 
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -76,11 +77,15 @@ def test_a_subclass_is_reduced_as_its_base() -> None:
     assert torch.equal(reduced(**given).logits, wanted)
 
 
-def test_a_trainer_sees_the_arguments_of_the_original() -> None:
-    """By which it decides which columns of a data set it passes."""
-    model = MODELS["qwen2_5"]()
-    reduced = llava.hf.reduce(model, "visionzip", retain=0.4)
-    assert inspect.signature(reduced.forward) == inspect.signature(model.forward)
+def test_signatures_are_the_originals_whatever_else_is_reduced() -> None:
+    """By which a trainer decides what columns of a data set it passes, and `generate` what goes with the pictures."""
+    made = [(model, llava.hf.reduce(model, "visionzip", retain=0.4)) for model in (make() for make in MODELS.values())]
+    inner = [(model, family_of(model).seeing(type(model.model))) for model, _ in made]
+    for model, reduced in made:
+        assert inspect.signature(reduced.forward) == inspect.signature(model.forward)
+    for model, kind in inner:
+        wanted = inspect.signature(type(model.model).get_image_features)
+        assert inspect.signature(kind.get_image_features) == wanted
 
 
 def test_a_copy_of_a_reduced_model_reduces() -> None:
