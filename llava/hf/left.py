@@ -102,9 +102,19 @@ def _laid_out(selection: Selection, values: torch.Tensor, again: bool = False) -
     """
     merged = selection.merged
     kept = torch.nn.functional.pad(values, (0, 0, 0, 1)).take_along_dim(selection.kept[..., None], dim=1)
-    if selection.values is not None and not again:
-        kept = selection.values
+    if selection.values is not None:
+        kept = _averaged(values, selection) if again and selection.assignment is not None else selection.values
     if merged is None:
         return selection.kept, kept
     folded = follow_merge(values, merged) if again else merged.values
     return torch.cat([selection.kept, merged.targets], dim=1), torch.cat([kept, folded], dim=1)
+
+
+def _averaged(values: torch.Tensor, selection: Selection) -> torch.Tensor:
+    """(I, n, D) -> (I, k, D), for each token that is kept the mean of those that went into it, itself among them."""
+    assert selection.assignment is not None
+    slots = selection.kept.shape[1]
+    share = torch.nn.functional.one_hot(selection.assignment.clamp(min=0), slots).float()
+    share = share * (selection.assignment >= 0)[..., None]
+    mean = share.transpose(1, 2) @ values.float() / share.sum(dim=1).clamp(min=1)[..., None]
+    return mean.to(values.dtype)

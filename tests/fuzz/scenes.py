@@ -236,7 +236,7 @@ def _before_loading(command: Callable[[], Any]) -> Callable[[], Any]:
 
     def stopped() -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("llava.eval.runs.runner.load_model", lambda *_, **__: sys.exit(0))
+            patch.setattr("llava.eval.runs.llava_run.load_model", lambda *_, **__: sys.exit(0))
             command()
 
     return stopped

@@ -75,6 +75,33 @@ def test_vscan(name: str, picture: int) -> None:
     check(reduced, given, torch.stack([values[own].mean(dim=0) for own in joined.values()]))
 
 
+@torch.no_grad()
+def test_deepstack_follows_what_vscan_averages() -> None:
+    """What is added after Qwen3-VL's first layer is the mean of the same groups."""
+    model = MODELS["qwen3"]()
+    given = inputs(model, [[0]])
+    _, _, made = received_by_units(model, given["pixel_values"], given["image_grid_thw"][0], 3)
+    found: dict[str, torch.Tensor] = {}
+    first, second = model.model.language_model.layers[:2]
+    hooks = [
+        first.register_forward_pre_hook(lambda module, args: found.update(entering=args[0])),
+        first.register_forward_hook(lambda module, args, left: found.update(left=left)),
+        second.register_forward_pre_hook(lambda module, args: found.update(second=args[0])),
+    ]
+    llava.hf.reduce(model, "vscan", visual_token_num=0.5)(**given)
+    for hook in hooks:
+        hook.remove()
+    start = int((given["input_ids"][0] == 91).nonzero()[0]) + 1
+    tokens = found["entering"][0, start : start + 12]
+    added = (found["second"] - found["left"])[0, start : start + 12]
+    # Which of the 24 tokens each of the 12 is the mean of, read off the tokens themselves.
+    share = torch.linalg.lstsq(made.pooler_output[0].T, tokens.T).solution.T
+    layer = made.deepstack_features[0]
+    layer = layer if isinstance(layer, torch.Tensor) else layer[0]
+    torch.testing.assert_close(added, share @ layer, atol=1e-3, rtol=0)
+    assert (share.round(decimals=3).count_nonzero(dim=1) > 1).any()
+
+
 def check(reduced: Any, given: dict[str, torch.Tensor], wanted: torch.Tensor) -> None:
     """What enters the LLM between the prompt's words."""
     entered: list[torch.Tensor] = []

@@ -17,7 +17,7 @@ from llava.eval import model_vqa_mmbench
 from llava.eval.benchmarks.mmbench import options_of, read_table
 from llava.eval.benchmarks.mmbench_images import TableImage, images_of
 from llava.eval.model_vqa_mmbench import read_rows, rounds_of
-from llava.eval.runs import runner
+from llava.eval.runs import llava_run
 
 LETTER = "Answer with the option's letter from the given choices directly."
 
@@ -187,7 +187,7 @@ def broken() -> str:
 def test_bad_tables_are_refused_before_weights_are_read(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, rows: list, complaint: str
 ) -> None:
-    monkeypatch.setattr(runner, "load_model", lambda *_, **__: pytest.fail("weights were read"))
+    monkeypatch.setattr(llava_run, "load_model", lambda *_, **__: pytest.fail("weights were read"))
     path = table(tmp_path, *rows)
     done = ask(capsys, path)
     assert done.code == 2 and complaint in done.err and str(path) in done.err

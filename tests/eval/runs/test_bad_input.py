@@ -9,7 +9,7 @@ import pytest
 from commands import TINY, call, loader_flags, questions, records, texts
 from conftest import PARITY
 
-from llava.eval.runs import runner
+from llava.eval.runs import llava_run, runner
 
 FOUR = ["--dominant", 42, "--contextual", 6, "--layer_list", "[3,6,9]", "--image_token_list", "[[30,5],[22,4],[16,3]]"]
 
@@ -17,7 +17,7 @@ FOUR = ["--dominant", 42, "--contextual", 6, "--layer_list", "[3,6,9]", "--image
 @pytest.fixture
 def no_loading(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading weights would be a failure."""
-    monkeypatch.setattr(runner, "load_model", lambda *_, **__: pytest.fail("weights were read"))
+    monkeypatch.setattr(llava_run, "load_model", lambda *_, **__: pytest.fail("weights were read"))
 
 
 def refused(outcome: object, complaint: str) -> None:

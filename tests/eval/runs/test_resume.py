@@ -19,7 +19,7 @@ from commands import call, loader_flags, questions, records, texts
 
 from llava.errors import InputError
 from llava.eval import model_vqa_loader
-from llava.eval.runs import runner
+from llava.eval.runs import llava_run
 from llava.eval.runs.answers import AnswersFile
 from llava.eval.runs.command import run
 
@@ -102,7 +102,7 @@ def test_a_finished_run_is_not_repeated(
     call("model_vqa_loader", capsys, *loader_flags(tmp_path))
     before = (tmp_path / "answers/a.jsonl").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "load_model", lambda *_, **__: pytest.fail("weights were read"))
+        patch.setattr(llava_run, "load_model", lambda *_, **__: pytest.fail("weights were read"))
         again = call("model_vqa_loader", capsys, *loader_flags(tmp_path))
     assert again.code == 0 and "4 of them from before" in again.out
     assert (tmp_path / "answers/a.jsonl").read_bytes() == before

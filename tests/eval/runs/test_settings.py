@@ -10,7 +10,7 @@ from commands import TINY, call, loader_flags, questions, records, texts
 from conftest import PARITY
 
 from llava.errors import InputError
-from llava.eval.runs import identity, runner
+from llava.eval.runs import identity, llava_run
 from llava.eval.runs.identity import checkpoint_digest, pictures_digests
 from llava.eval.runs.questions import FileImage, Question
 from llava.eval.runs.settings import as_written, difference, read_settings, write_settings
@@ -41,7 +41,7 @@ def test_another_spelling_goes_on(
     (tmp_path / "mount").symlink_to(tmp_path)
     written = json.loads(Path(f"{half_done}.settings.json").read_text())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runner, "load_model", lambda *_, **__: (_ for _ in ()).throw(InputError("let in")))
+    monkeypatch.setattr(llava_run, "load_model", lambda *_, **__: (_ for _ in ()).throw(InputError("let in")))
     for root in (Path("."), tmp_path / "mount", Path("mount/mount")):
         for slash in ("", "/"):
             given = flags(

@@ -11,7 +11,7 @@ from commands import call, loader_flags, records, texts
 from conftest import PARITY, Load
 
 from llava.eval.model_vqa_loader import read_questions
-from llava.eval.runs import answering, memory, runner
+from llava.eval.runs import answering, llava_run, memory
 from llava.eval.runs.answers import AnswersFile
 from llava.eval.runs.inputs import PreparedQuestions
 from llava.eval.runs.ordered import OrderedAnswers
@@ -87,7 +87,7 @@ def test_prefixes_let_go_in_the_middle_are_made_again(
     assert sum(encoded) == 4
     encoded.clear()
     one = 12 * 2 * 48 * 4 * 70  # bytes: layers, keys and values, width, float32, about as many tokens
-    monkeypatch.setattr(runner, "PrefixStore", lambda _: PrefixStore(2 * one))
+    monkeypatch.setattr(llava_run, "PrefixStore", lambda _: PrefixStore(2 * one))
     assert call("model_vqa_loader", capsys, *loader_flags(tmp_path, "--retain", 32, answers="b.jsonl")).code == 0
     assert 4 < sum(encoded) < 12
     assert texts(tmp_path / "b.jsonl") == texts(tmp_path / "answers/a.jsonl")
@@ -241,7 +241,7 @@ def test_runs_that_share_a_device_share_what_is_free(
     interleaved(tmp_path, 1)
     monkeypatch.setattr(memory, "_free_now", lambda _: 4 * 10**9)
     limits = []
-    monkeypatch.setattr(runner, "PrefixStore", lambda limit: limits.append(limit) or PrefixStore(limit))
+    monkeypatch.setattr(llava_run, "PrefixStore", lambda limit: limits.append(limit) or PrefixStore(limit))
     for share in (1, 4):
         flags = loader_flags(tmp_path, "--device-share", share, answers=f"{share}.jsonl")
         assert call("model_vqa_loader", capsys, *flags).code == 0

@@ -13,7 +13,7 @@ from films import greys, write_film
 from PIL import Image
 
 from llava.eval.model_vqa_loader import read_questions
-from llava.eval.runs import inputs, runner
+from llava.eval.runs import inputs, llava_run
 from llava.eval.runs.inputs import PreparedQuestions
 from llava.files import videos
 from llava.model.generation.prefix_encoding import PrefixEncoding
@@ -250,7 +250,7 @@ def test_broken_videos_end_a_run_in_one_line(folder: Path, capsys: pytest.Captur
 def test_the_schedule_is_checked_before_weights_are_read(
     folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "load_model", lambda *_, **__: pytest.fail("weights were read"))
+    monkeypatch.setattr(llava_run, "load_model", lambda *_, **__: pytest.fail("weights were read"))
     assert run(folder, capsys, "--retain", 3).code == 2
 
 
