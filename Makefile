@@ -119,6 +119,7 @@ $(VLLM)/installed: pyproject.toml constraints-vllm.txt
 
 # lmms-eval's own command line and classes, in an environment of their own.
 test-harness: export PYTHONPATH = tests/eval/harness/site
+test-harness: export OMP_NUM_THREADS = 1
 test-harness: $(LMMS)/installed
 	$(LMMS)/bin/python -m pytest -n auto -rs tests/eval/harness
 

@@ -114,5 +114,5 @@ def test_reduced_likelihoods_differ(model: Any, checkpoint: Path, records: list)
 def test_what_the_class_does_not_have_is_said(checkpoint: Path) -> None:
     from lmms_eval.models import get_model
 
-    with pytest.raises(InputError, match="square views"):
+    with pytest.raises(InputError, match="square view"):
         get_model("visiondrop_qwen2_5_vl")(pretrained=str(checkpoint), method="pool", rows=2, cols=2)
