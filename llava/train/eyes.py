@@ -1,5 +1,6 @@
 """Tower and projector of a run, judged before any weight of a model is read."""
 
+import copy
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,8 +24,10 @@ def check_eyes(arguments: Any, config: Any, width: int) -> None:
     """
     beside = {key: getattr(config, key, None) for key in ("s2", "s2_scales")}
     beside["name_or_path"] = str(arguments.model_name_or_path)  # the tower may lie in the checkpoint's folder
+    told = copy.copy(config)  # MPT's calls its widths otherwise, and answers to these names
+    told.mm_hidden_size = width
     with torch.device("meta"):
         build_vision_tower(SimpleNamespace(**vars(arguments), **beside), delay_load=True)
-        projector = build_vision_projector(SimpleNamespace(**config.to_dict() | {"mm_hidden_size": width}))
+        projector = build_vision_projector(told)
     if arguments.pretrain_mm_mlp_adapter is not None:
         check_pretrained(projector, str(arguments.pretrain_mm_mlp_adapter))
