@@ -1,5 +1,6 @@
 """transformers' Trainer with LLaVA's order of samples, groups of parameters, loss and files."""
 
+import os
 from typing import Any
 
 import torch
@@ -9,11 +10,12 @@ from transformers import Trainer
 from llava.constants import IGNORE_INDEX
 from llava.train.optimizer import parameter_groups
 from llava.train.progress import Progress, Rates
-from llava.train.sampler import LengthGroupedSampler, SharedOrder
+from llava.train.sampler import LengthGroupedSampler, RememberedOrder
 from llava.train.saving import Mode, load_weights, save_weights
 from llava.train.sharding import KeepAskedLayers
 
 TRAINING_ARGS = "training_args.bin"
+ORDER = "order_state.pth"  # torch's generator, from which the order of an epoch that is not over was drawn
 
 
 class LLaVATrainer(Trainer):
@@ -30,6 +32,8 @@ class LLaVATrainer(Trainer):
         # The mean over the batches that are accumulated, each a mean over its own targets, as in LLaVA.
         self.model_accepts_loss_kwargs = False
         self._rates = Rates()
+        self._order: RememberedOrder | None = None
+        self._again: torch.Tensor | None = None
         self.add_callback(Progress())
         if hasattr(self.llava, "reduction"):
             self.add_callback(KeepAskedLayers(self.llava))
@@ -49,8 +53,11 @@ class LLaVATrainer(Trainer):
             )
         else:
             own = super()._get_train_sampler(dataset)
-        alone = self.args.world_size == 1 or not isinstance(own, LengthGroupedSampler | RandomSampler)
-        return own if alone else SharedOrder(own)
+        if not isinstance(own, LengthGroupedSampler | RandomSampler):
+            return own
+        self._order = RememberedOrder(own, self.args.world_size)
+        self._order.again, self._again = self._again, None
+        return self._order
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The optimiser that the arguments name, over LLaVA's groups."""
@@ -87,6 +94,14 @@ class LLaVATrainer(Trainer):
         if self.processing_class is not None:
             self.processing_class.save_pretrained(folder)
         torch.save(self.args, f"{folder}/{TRAINING_ARGS}")
+        if self._order is not None and self._order.began is not None and (self.state.epoch or 0) % 1:
+            torch.save(self._order.began, f"{folder}/{ORDER}")  # in the middle of an epoch, its order goes on
+
+    def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Trainer's; a run that goes on inside an epoch goes on in that epoch's order."""
+        path = os.path.join(str(resume_from_checkpoint), ORDER)
+        self._again = torch.load(path, weights_only=True) if resume_from_checkpoint and os.path.isfile(path) else None
+        return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:

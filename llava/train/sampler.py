@@ -106,20 +106,31 @@ class LengthGroupedSampler(Sampler):
         return iter(grouped(self.lengths, self.batch_size, self.world_size, self.generator))
 
 
-class SharedOrder(Sampler):
-    """A sampler's order on several devices: that of one device which accumulates their batches.
+class RememberedOrder(Sampler):
+    """A sampler whose order a run can go on with in the middle of an epoch, and that all devices share.
 
-    Every device works the order out from torch's own generator, which all begin an epoch with in the first one's state.
-    A bare sampler with an attribute `generator` would be given a generator of its own by accelerate, and by that
-    another order.
+    Every device works the order out from torch's own generator, which all begin an epoch with in the first one's state:
+    their order is that of one device which accumulates their batches. A bare sampler with an attribute `generator`
+    would be given a generator of its own by accelerate, and by that another order.
+
+    Attributes:
+        began: the generator's state that this epoch's order was drawn from.
+        again: the state that the next order is drawn from; None: the generator's own.
     """
 
-    def __init__(self, sampler: Sampler) -> None:
-        self._sampler = sampler
+    def __init__(self, sampler: Sampler, devices: int) -> None:
+        self._sampler, self._devices = sampler, devices
+        self.began: torch.Tensor | None = None
+        self.again: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self._sampler)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[int]:
-        synchronize_rng_states(["torch"])
+        if self.again is not None:
+            torch.set_rng_state(self.again)
+            self.again = None
+        if self._devices > 1:
+            synchronize_rng_states(["torch"])
+        self.began = torch.get_rng_state()
         return iter(self._sampler)
