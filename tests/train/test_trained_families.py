@@ -16,7 +16,7 @@ RUNS = {
     "mistral-next": ("mistral_instruct", ("--method", "visiondrop", "--retain", "64")),
     "next-qwen-clip": ("qwen_1_5", ("--lora_enable", "True", "--lora_r", "2", "--method", "pyramiddrop", *DROPS)),
     "llama3-next": ("llava_llama_3", ("--unfreeze_mm_vision_tower", "True", "--mm_vision_tower_lr", "2e-4")),
-    "ov-qwen": ("qwen_1_5", ("--method", "visionzip", "--retain", "64")),
+    "ov-qwen": ("qwen_1_5", ("--method", "visionzip", "--retain", "148")),
     "mpt": ("mpt", ("--tune_mm_mlp_adapter", "True")),
     "s2": ("v1", ("--method", "visionzip", "--retain", "64")),
 }

@@ -160,8 +160,8 @@ def open_all(args: argparse.Namespace, picture: bool = True) -> Opened:
     if picture:
         require("matplotlib", "the picture")
     check_trained(args.model_path)
-    conv_mode = conversation_from(args)
     benchmarks = benchmarks_of(args)
+    conv_mode = conversation_from(args)
     loaded = load_model(args)
     print(loaded.about(args), file=sys.stderr)
     return Opened(loaded, benchmarks, conv_mode, get_model_name_from_path(args.model_path))

@@ -165,7 +165,10 @@ def options_of(module: object) -> dict[str, argparse.Action]:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(Parser, "parse_args", catch)
         module.main()
-    return {action.dest: action for action in caught[0]._actions}
+    first: dict[str, argparse.Action] = {}
+    for action in caught[0]._actions:
+        first.setdefault(action.dest, action)
+    return first
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,8 @@ def test_a_killed_run_is_continued_at_once_though_its_readers_live(tmp_path: Pat
     assert second.poll() is None, output.read_text()
     os.killpg(second.pid, signal.SIGTERM)
     assert second.wait(timeout=15) == 143
-    assert last_line(output) == "error: told to stop; what was written so far is kept"
+    # The readers that outlived the first run may find out late that they have no parent, and say so behind it.
+    assert "error: told to stop; what was written so far is kept" in output.read_text().splitlines()
     assert path.read_bytes().count(b"\n") > answered
 
 
@@ -80,6 +81,17 @@ def test_a_run_whose_reader_is_ended_says_so(tmp_path: Path) -> None:
     assert last_line(output).startswith("error: processes that read pictures must not be ended: one was (DataLoader")
 
 
+def wait_for_handler(pid: int) -> None:
+    """Until a process has its own way of taking SIGTERM, which a command sets as it begins."""
+    for _ in range(600):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt"))
+        if caught >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.05)
+    raise AssertionError("no handler after half a minute")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_while_waiting(tmp_path: Path, number: signal.Signals) -> None:
     """A command that has begun: here the merging of chunks that never come."""
@@ -95,7 +107,7 @@ def test_stopped_while_waiting(tmp_path: Path, number: signal.Signals) -> None:
         tmp_path / "c",
     ]
     process = start(command, output)
-    time.sleep(2)
+    wait_for_handler(process.pid)
     process.send_signal(number)
     assert process.wait(timeout=10) == 128 + number
     said = {signal.SIGTERM: "told to stop", signal.SIGINT: "interrupted"}[number]

@@ -161,7 +161,6 @@ REFUSED = {
     "llava_gemma": "LLaVA on Gemma; use one on Llama-3",
     "llava_mixtral": "LLaVA on Mixtral; use one on Mistral or Yi",
     "llava_next_video": r"the transformers layout \(llava-hf\) .* use the lmms-lab/ checkpoint of the same name",
-    "qwen2_vl": "no LLaVA; use one on Qwen2",
     "mistral": "Mistral alone has no eyes; give it as --model-base",
     "gpt2": "expected model_type llava, llava_llama, llava_mistral, llava_qwen, llava_mpt; use a liuhaotian/ or",
 }
