@@ -15,7 +15,7 @@ PICTURE := $(SHAPES)/images/00000.png
 QUESTION := 'Where is the white ring?'
 
 .PHONY: demo gpu curve figures shapes shapes-lora web web-test test fuzz check test-lowest test-ray test-vllm test-harness
-.PHONY: install clean
+.PHONY: install test-long clean
 
 install: $(VENV)/installed
 
@@ -77,7 +77,11 @@ shapes-lora: install
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m playground.shapes.lora --output $(SHAPES)/run-lora
 
 test: install
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto -m 'not long'
+
+# What takes longest: runs that are killed again and again, processes that train together, whole runs.
+test-long: install
+	$(BIN)/python -m pytest -n auto -m long
 
 # 100,000 damaged files, pictures and flags through every reader: each is read, or refused in one line. Some minutes.
 fuzz: install
@@ -90,7 +94,7 @@ check: install
 
 # The same code against the lowest transformers that pyproject.toml admits.
 test-lowest: $(LOWEST)/installed
-	$(LOWEST)/bin/python -m pytest -n auto -m 'not slow'
+	$(LOWEST)/bin/python -m pytest -n auto -m 'not slow and not long'
 
 $(LOWEST)/installed: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv $(LOWEST)

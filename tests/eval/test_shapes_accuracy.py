@@ -42,6 +42,7 @@ def arguments(monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_counts_are_those_that_were_measured(arguments: argparse.Namespace) -> None:
     opened, benchmark = open_one(arguments)
     runs, _ = plan_runs(opened.loaded.model.geometry, all_methods(), [3, 4.5, 9], seeds=1)

@@ -47,6 +47,7 @@ def exported(folder: Path) -> dict[str, bytes]:
     return {name: (folder / "llava-shapes" / name).read_bytes() for name in names}
 
 
+@pytest.mark.long
 def test_all_stages_from_nothing_and_again_after_a_break(
     small: pytest.MonkeyPatch, vocabulary: Path, tmp_path: Path
 ) -> None:

@@ -46,6 +46,7 @@ def seen(trainer: LLaVATrainer) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.long
 def test_a_run_ends_with_the_weights_of_llava(name: str, tmp_path: Path) -> None:
     case, wanted = RUNS[name], load_file(FOLDER / f"{name}.safetensors")
     trainer = make_trainer(parse(recorded_flags(case["argv"], tmp_path, case["samples"])))

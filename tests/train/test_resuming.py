@@ -79,6 +79,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.long
 def test_resumed_runs_end_with_the_same_weights(mode: str, whole: Whole, tmp_path: Path) -> None:
     wanted, torn = weights(whole(mode)[0]), settings(tmp_path, mode)
     for step, saved in ((1, True), (3, True)):  # each in the middle of an epoch
@@ -153,6 +154,7 @@ def tensor_names(folder: Path) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES if "TRAINING_KILLS" in os.environ else ["lora"])
+@pytest.mark.long
 def test_kills_at_any_time(mode: str, tmp_path: Path) -> None:
     """SIGKILL at a random moment of a random step, as often as asked for, of runs with so many epochs."""
     for name in ("whole", "torn"):
@@ -179,6 +181,7 @@ def _checkpoints(out: Path) -> set[str]:
     return {path.name for path in out.glob("checkpoint-*")}
 
 
+@pytest.mark.long
 def test_a_second_pretraining_goes_on(tmp_path: Path) -> None:
     """LLaVA's stops there: it looks for a whole model in a checkpoint that holds a projector."""
     more = ("--pretrain_mm_mlp_adapter", str(projector_file(tmp_path)), "--tune_mm_mlp_adapter", "True")

@@ -20,6 +20,7 @@ SEEN = [{"image": "2.png", "conversations": TALKS[at]["conversations"][:2]} for 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     """Three pictures and three texts: in the last step, one device has a picture and the other a text.
 
@@ -49,6 +50,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_shared_out_weights_have_the_same_gradients(tmp_path: Path) -> None:
     """One process has a picture and the other a text, with each method in turn."""
     given = flags(tmp_path, data=write_data(tmp_path))

@@ -45,6 +45,7 @@ def tower_of(name: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
+@pytest.mark.long
 def test_a_family_learns_and_is_saved(name: str, tmp_path: Path) -> None:
     result = train(own_flags(tmp_path, name))
     losses = [entry["loss"] for entry in result.trainer.state.log_history if "loss" in entry]

@@ -51,6 +51,7 @@ def test_away_from_the_repository_the_script_asks_for_a_model(tmp_path: Path) ->
     assert "set CKPT" in done.stderr and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_script_goes_from_questions_to_a_score(tmp_path: Path) -> None:
     """shapes.sh on the tiny checkpoint, which is told that what it says is right."""
     asked = [json.loads(line) for line in questions(tmp_path, 4).read_text().splitlines()]

@@ -49,6 +49,7 @@ def forked() -> multiprocessing.context.ForkServerContext:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_killed_twenty_times_and_continued(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Each run is killed a random while after it has begun to write, so most are hit between or inside two answers."""
     questions(tmp_path, 200)

@@ -45,6 +45,7 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_run_is_continued_at_once_though_its_readers_live(tmp_path: Path) -> None:
     questions(tmp_path, 400)
     path, output = tmp_path / "answers/a.jsonl", tmp_path / "output.txt"
@@ -168,6 +169,7 @@ KILLS = int(os.environ.get("KILLS", "8"))
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_random_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Killed at any moment, imports and loading among them; KILLS=100 for a long try. Reader processes run beside."""
     chance = random.Random(20261125)
