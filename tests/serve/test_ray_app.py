@@ -84,17 +84,33 @@ def configuration(port: int, checkpoint: Path) -> dict[str, Any]:
     return told
 
 
+def begun(folder: Path, url: str) -> subprocess.Popen:
+    """`serve run`, once Ray has begun to serve.
+
+    Ray gives its proxy one minute, in which a fresh environment on a busy machine has not imported it: twice again.
+    """
+    serve = Path(sys.executable).with_name("serve")
+    more = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
+    more |= {f"RAY_SERVE_PROXY_{check}_CHECK_TIMEOUT_S": "60" for check in ("READY", "HEALTH")}
+    for _ in range(3):
+        with (folder / "log").open("wb") as log:
+            command = [serve, "run", folder / "app.yaml"]
+            started = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **more})
+        wait_until(lambda started=started: started.poll() is not None or bool(answering(url)), SECONDS)
+        if started.poll() is None:
+            break
+    return started
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("ray")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     (folder / "app.yaml").write_text(yaml.safe_dump(configuration(port, endless(folder / "llava-shapes"))))
-    serve = Path(sys.executable).with_name("serve")
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
-    with (folder / "log").open("wb") as log:
-        started = subprocess.Popen([serve, "run", folder / "app.yaml"], stdout=log, stderr=log, env=environment)
-    running, url = psutil.Process(started.pid), f"http://127.0.0.1:{port}"
+    url = f"http://127.0.0.1:{port}"
+    started = begun(folder, url)
+    running = psutil.Process(started.pid)
     try:
         wait_until(lambda: started.poll() is not None or len(answering(url)) == 2, SECONDS)
         assert started.poll() is None, (folder / "log").read_text()[-3000:]
