@@ -19,11 +19,13 @@ from typing import Any
 import torch
 from transformers.utils import is_flash_attn_2_available
 
-from llava.eval.device.agreement import examine, methods_at
+from llava.errors import InputError
+from llava.eval.device.agreement import examine
 from llava.eval.device.aims import aims
-from llava.eval.device.page import page
+from llava.eval.device.page import checks_of, page
 from llava.eval.device.sections import run_sections
 from llava.eval.device.syncs import count_syncs
+from llava.eval.method_cost import at_budget
 from llava.eval.runs.command import Parser, between, run
 from llava.eval.runs.options import device_from
 from llava.eval.speed.latency import OneQuestion
@@ -31,11 +33,12 @@ from llava.eval.speed.random_model import PRESETS, Shape, machine, random_model
 from llava.eval.speed.report import draw
 from llava.eval.speed.roofline import against, measure_roof
 from llava.eval.speed.tables import Asking, about, budgets_of, measure_tables, methods_for
-from llava.files.reading import read_text
 from llava.files.writing import write_text
 from llava.reduction import available, name_of
 
-# Answers are compared on a model that is deep enough for every schedule and small enough for a minute.
+# Answers are compared on a model that is deep enough for every schedule and small enough for a minute, at a budget that
+# every method comes to there.
+BUDGET, TINY_BUDGET = 96, 20
 CHECKED = Shape(8, 1024, 2816, 16, vision_layers=6, vision_width=512, vision_heads=8)
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -60,7 +63,10 @@ def check_answers(
     rows = []
     # Convolutions of float32 run in TF32 otherwise, and a picture in a batch of other sizes by another kernel.
     with torch.backends.cudnn.flags(allow_tf32=False):
-        for method in methods_at(model, names, 20 if tiny else 64):
+        methods, unreached = at_budget(names, TINY_BUDGET if tiny else BUDGET, model.geometry)
+        if unreached:
+            raise InputError(unreached[0])
+        for method in methods:
             row = examine(model, method, True, exact.get(name_of(method)))
             exact.setdefault(row["method"], row.pop("chosen"))
             row.pop("chosen", None)
@@ -77,7 +83,7 @@ def measure_model(name: str, device: str, dtype: torch.dtype, attention: str = "
         asking = dataclasses.replace(asking, repeats=1, workloads=("GQA",), batch_size=8)
     roof = measure_roof(device, dtype)
     model = random_model(shape, device, dtype, attention)
-    budgets = budgets_of(shape) if name != "tiny" else [20]
+    budgets = budgets_of(shape) if name != "tiny" else [TINY_BUDGET]
     result = about(shape, model, asking) | measure_tables(model, methods_for(model, budgets), asking)
     parts = (*model.get_model().layers.parameters(), model.lm_head.weight)
     weights = sum(part.numel() * part.itemsize for part in parts)
@@ -107,6 +113,16 @@ def parts_of(args: argparse.Namespace, device: str) -> dict[str, Callable[[], An
     return parts
 
 
+def tables_of(found: dict[str, Any]) -> dict[str, Any]:
+    """The tables among what was found, by their model."""
+    return {name.removeprefix("tables "): one for name, one in found.items() if name.startswith("tables")}
+
+
+def described(result: dict[str, Any]) -> dict[str, Any]:
+    """What was found, with the aims that it reaches."""
+    return result | {"aims": aims(tables_of(result["found"]))}
+
+
 def main() -> None:
     """The command."""
     args = build_parser().parse_args()
@@ -114,18 +130,16 @@ def main() -> None:
     head = {"machine": machine(device), "command": f"python -m llava.eval.gpu {shlex.join(sys.argv[1:])}".strip()}
 
     def save(result: dict[str, Any]) -> None:
-        tables = {name.removeprefix("tables "): one for name, one in result["found"].items() if "tables" in name}
-        whole = head | result | {"aims": aims(tables)}
+        whole = head | described(result)
         write_text(f"{args.output}.json", json.dumps(whole, indent=1) + "\n")
         write_text(f"{args.output}.md", page(whole))
-        drawn = next((one for one in tables.values() if one["throughput"]), None)
+        drawn = next((one for one in tables_of(result["found"]).values() if one["throughput"]), None)
         if drawn is not None:
             draw(drawn, f"{args.output}.png")
 
     result = run_sections(parts_of(args, device), 60 * args.minutes, save)
-    print(read_text(f"{args.output}.md", "the page"))
-    checks = [row for name, rows in result["found"].items() if name.startswith("agreement") for row in rows]
-    if result["failed"] or not all(row["right"] for row in checks):
+    print(page(head | described(result)))
+    if result["failed"] or not all(row["right"] for row in checks_of(result["found"])):
         sys.exit(1)
 
 

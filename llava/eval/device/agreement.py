@@ -1,37 +1,22 @@
 """What tests prove on a CPU, looked at on a device: one question alone, in a batch, shared and compiled."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from llava.errors import InputError
 from llava.eval.device.choices import agreement, choices
 from llava.eval.speed.throughput import Questions
 from llava.model.generation.prefix import padded
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.model.language_model.llava_causal_lm import LlavaCausalLM
 from llava.model.trace import Trace
-from llava.reduction import Reduction, method_class, name_of
+from llava.reduction import Reduction, name_of
 
 # How far logits may be apart, as a share of the largest, and for what share of the questions they must be that near:
 # in 16 bits the choice between two tokens of one score may fall otherwise in a batch, and another answer begins.
 LIMITS = {torch.float32: (1e-4, 1.0), torch.float16: (2e-2, 0.75), torch.bfloat16: (1.5e-1, 0.75)}
 PER_IMAGE = 4
 STEPS = 4
-
-
-def methods_at(model: LlavaCausalLM, names: Sequence[str], retain: int) -> list[Reduction]:
-    """Methods at a budget; those that have none as they are by default."""
-    methods: list[Reduction] = []
-    for name in names:
-        try:
-            methods.append(method_class(name).from_budget(retain, model.geometry))
-        except InputError:
-            methods.append(method_class(name)())
-    for method in methods:
-        method.check(model.geometry)
-    return methods
 
 
 def nearness(wanted: torch.Tensor, got: torch.Tensor, dtype: torch.dtype) -> tuple[float, float]:

@@ -61,10 +61,15 @@ def aims_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def checks_of(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of every part that compared answers."""
+    return [row for name, rows in found.items() if name.startswith("agreement") for row in rows]
+
+
 def page(result: Mapping[str, Any]) -> str:
     """Everything that was found, what failed and what was left out, to be read or put into the documentation."""
     parts = [f"# {result['machine']}", f"`{result['command']}`"]
-    checks = [row for name, rows in result["found"].items() if name.startswith("agreement") for row in rows]
+    checks = checks_of(result["found"])
     if result["aims"]:
         parts += ["## Aims", aims_table(result["aims"])]
     if checks:

@@ -9,12 +9,15 @@ import torch
 from commands import call
 
 from llava.eval.device import agreement
-from llava.eval.device.agreement import examine, methods_at
+from llava.eval.device.agreement import examine
 from llava.eval.device.aims import aims
 from llava.eval.device.sections import run_sections
 from llava.eval.device.syncs import count_syncs
-from llava.eval.speed.random_model import PRESETS, random_model
+from llava.eval.gpu import BUDGET, CHECKED, TINY_BUDGET
+from llava.eval.method_cost import at_budget
+from llava.eval.speed.random_model import PRESETS, Shape, random_model
 from llava.eval.speed.roofline import Roof, against, measure_roof
+from llava.reduction import available
 
 TINY = ["--device", "cpu", "--models", "tiny"]
 
@@ -51,7 +54,7 @@ def test_the_whole_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture, uncom
 
 def test_a_wrong_answer_is_found(uncompiled: None, monkeypatch: pytest.MonkeyPatch) -> None:
     model = random_model(PRESETS["tiny"], "cpu", torch.float32)
-    [method] = methods_at(model, ["visionzip"], 20)
+    [method], _ = at_budget(["visionzip"], 20, model.geometry)
     whole = agreement.ask_batched
     assert examine(model, method, True, None)["right"]
 
@@ -67,6 +70,13 @@ def test_a_wrong_answer_is_found(uncompiled: None, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(agreement, "ask_batched", whole)
     monkeypatch.setattr(agreement.StaticDecoder, "start", lambda *_: None)
     assert not examine(model, method, True, None)["right"]
+
+
+@pytest.mark.parametrize(("shape", "budget"), [(CHECKED, BUDGET), (PRESETS["tiny"], TINY_BUDGET)])
+def test_every_method_comes_to_the_budget_that_answers_are_compared_at(shape: Shape, budget: int) -> None:
+    model = random_model(shape, "meta", torch.float32)
+    methods, unreached = at_budget(available(), budget, model.geometry)
+    assert len(methods) == len(available()) and not unreached
 
 
 def test_nothing_is_lost_when_a_part_fails() -> None:
