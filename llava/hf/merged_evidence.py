@@ -41,7 +41,36 @@ class Watching:
             return super().forward(hidden_states, *args, **kwargs)  # type: ignore[misc]
 
 
-class MergedEvidence:
+class MergedTokens:
+    """What evidence about merged tokens has in common, V rows of n: all there are, and what cannot be asked of them.
+
+    Args:
+        values: (V, n, D), the tokens as the LLM gets them.
+    """
+
+    has_cls = False
+    without_cls: str
+    """Why nothing can be asked of [CLS]."""
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self.values = values
+        self.lengths = self.initial_lengths = self.largest_lengths = (values.shape[1],) * len(values)
+        self.valid = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
+
+    def attention_from_image(self) -> torch.Tensor:
+        """Refused: of merged tokens there is what they receive."""
+        raise NotImplementedError("attention between merged tokens is not defined; ask for attention_received")
+
+    def attention_from_cls(self) -> torch.Tensor:
+        """Refused: [CLS] is none of the tokens."""
+        raise NotImplementedError(self.without_cls)
+
+    def attention_from_last(self) -> torch.Tensor:
+        """Refused: there is no prompt in the encoder."""
+        raise NotImplementedError("an encoder layer sees no prompt")
+
+
+class MergedEvidence(MergedTokens):
     """Evidence about I pictures of n tokens each. Implements what there is of `llava.reduction.EncoderEvidence`.
 
     Args:
@@ -53,7 +82,7 @@ class MergedEvidence:
         shape: rows and columns of tokens.
     """
 
-    has_cls = False
+    without_cls = "Qwen's towers have no [CLS] token"
 
     def __init__(
         self,
@@ -65,10 +94,9 @@ class MergedEvidence:
         order: torch.Tensor,
         shape: tuple[int, int],
     ) -> None:
-        self.values, self._rows, self._all_watched, self._watched = values, rows, watched, watched[main]
+        super().__init__(values)
+        self._rows, self._all_watched, self._watched = rows, watched, watched[main]
         self._patches, self._order, self.shape = patches, order, shape
-        self.lengths = self.initial_lengths = self.largest_lengths = (values.shape[1],) * len(values)
-        self.valid = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
 
     @property
     def width(self) -> int:
@@ -116,18 +144,6 @@ class MergedEvidence:
             return received.unflatten(1, self._rows.shape[1:]).mean(dim=2)
 
     received_from_all = attention_received
-
-    def attention_from_image(self) -> torch.Tensor:
-        """Refused: of merged tokens there is what they receive."""
-        raise NotImplementedError("attention between merged tokens is not defined; ask for attention_received")
-
-    def attention_from_cls(self) -> torch.Tensor:
-        """Refused: there is no [CLS]."""
-        raise NotImplementedError("Qwen's towers have no [CLS] token")
-
-    def attention_from_last(self) -> torch.Tensor:
-        """Refused: there is no prompt in the encoder."""
-        raise NotImplementedError("an encoder layer sees no prompt")
 
 
 def mean_of_columns(queries: torch.Tensor, keys: torch.Tensor, scale: float) -> torch.Tensor:

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from llava.hf.merged_evidence import Watched
+from llava.hf.merged_evidence import MergedTokens, Watched
 from llava.model.evidence.clip import ClipEvidence
 from llava.model.layer_parts import normed
 
 
-class TileEvidence:
+class TileEvidence(MergedTokens):
     """Evidence about V tiles of n tokens each. Implements what there is of `llava.reduction.EncoderEvidence`.
 
     Args:
@@ -26,7 +26,7 @@ class TileEvidence:
         views: tiles of each picture.
     """
 
-    has_cls = False
+    without_cls = "InternVL's [CLS] token does not enter the LLM"
 
     def __init__(
         self,
@@ -36,9 +36,8 @@ class TileEvidence:
         pixels: torch.Tensor,
         views: tuple[int, ...],
     ) -> None:
-        self.values, self.pixels, self.views, self._watched = values, pixels, views, watched
-        self.lengths = self.initial_lengths = self.largest_lengths = (values.shape[1],) * len(values)
-        self.valid = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
+        super().__init__(values)
+        self.pixels, self.views, self._watched = pixels, views, watched
         self._patches = _of_patches(watched[main], pixels)
 
     def layer(self, number: int) -> "TileEvidence":
@@ -65,18 +64,6 @@ class TileEvidence:
     def received_from_all(self) -> torch.Tensor:
         """(V, n) float32, the same with [CLS] among the queries."""
         return self._folded(self._patches.received_from_all())
-
-    def attention_from_image(self) -> torch.Tensor:
-        """Refused: of merged tokens there is what they receive."""
-        raise NotImplementedError("attention between merged tokens is not defined; ask for attention_received")
-
-    def attention_from_cls(self) -> torch.Tensor:
-        """Refused: [CLS] does not enter the LLM."""
-        raise NotImplementedError("InternVL's [CLS] token does not enter the LLM")
-
-    def attention_from_last(self) -> torch.Tensor:
-        """Refused: there is no prompt in the encoder."""
-        raise NotImplementedError("an encoder layer sees no prompt")
 
 
 class _Normed:

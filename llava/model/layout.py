@@ -54,12 +54,11 @@ class Layout:
 
     def columns(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Rows (I,), columns (I, n) and validity (I, n) of the image tokens; columns past an image's end repeat 0."""
-        rows = sent([span.row for span in self.spans], device)
-        first = sent([[self.width - self.lengths[span.row] + span.start] for span in self.spans], device)
-        length = sent([[span.length] for span in self.spans], device)
+        spans = [[span.row, self.width - self.lengths[span.row] + span.start, span.length] for span in self.spans]
+        rows, first, length = sent(spans, device).split(1, dim=1)
         offset = torch.arange(max(span.length for span in self.spans), device=device)
         valid = offset < length
-        return rows, torch.where(valid, first + offset, 0), valid
+        return rows[:, 0], torch.where(valid, first + offset, 0), valid
 
     def text_columns(
         self, device: torch.device, ends: Sequence[int] | None = None

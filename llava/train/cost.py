@@ -103,7 +103,7 @@ def measure_seconds(args: Any, mode: str) -> dict[str, Any]:
     # No question and nothing decoded: the prompt's layers alone.
     flops = [count(prepared.llava, method, args.text_tokens, 0, 1).prefix for method in prepared.methods]
     medians = [statistics.median(column) for column in zip(*seconds)]
-    return {"machine": machine(str(prepared.llava.device)), "seconds": medians, "flops": flops}
+    return {"machine": machine(prepared.llava.device.type), "seconds": medians, "flops": flops}
 
 
 def measure_bytes(args: Any, mode: str) -> int:

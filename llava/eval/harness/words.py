@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llava.errors import InputError, shown
+from llava.eval.runs.budget import share_of
 from llava.hf.plan import COUNTS, plan_of
 from llava.reduction import Geometry, Reduction
 from llava.reduction.registry import available, method_class
@@ -72,11 +73,8 @@ def _share(name: str, value: Any) -> Any:
     """A number of tokens, or a share of them that is written as a fraction or in per cent; `plan_of` checks it."""
     if not isinstance(value, str) or not value.endswith("%"):
         return value
-    try:
-        share = float(value.removesuffix("%")) / 100
-    except ValueError:
-        share = float("nan")
-    if not 0 < share <= 1:
+    share = share_of(value)
+    if share is None:
         raise InputError(f"{name} in per cent must be above 0 and at most 100: got {shown(value)}; write it like 11.1%")
     return share
 

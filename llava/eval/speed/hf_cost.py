@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from llava.eval.speed.clock import Work, medians
 from llava.eval.speed.hf_model import PICTURE
 from llava.reduction.schedule import DecoderShape
 
@@ -90,7 +91,7 @@ def measure_sharing(
     reduced: Any, given: dict[str, torch.Tensor], questions: int, repeats: int, clock: str
 ) -> tuple[float, float]:
     """Median milliseconds of so many questions about one picture: asked one at a time, and of its shared prefix."""
-    now, words = CLOCKS[clock], given["input_ids"][0, -16:]
+    words = given["input_ids"][0, -16:]
     asked = [(words + number) % 800 + 1 for number in range(questions)]
     greedy = {"max_new_tokens": 4, "do_sample": False}
 
@@ -102,11 +103,6 @@ def measure_sharing(
     def shared() -> None:
         reduced.ask(reduced.encode_image(**given), asked, **greedy)
 
-    times: list[list[float]] = [[], []]
-    for _ in range(repeats + 1):
-        for kept, work in zip(times, (alone, shared)):
-            started = now()
-            work()
-            kept.append(1e3 * (now() - started))
-    first, second = (statistics.median(own[1:]) for own in times)
-    return first, second
+    works = {"alone": Work(lambda _: alone()), "shared": Work(lambda _: shared())}
+    seconds = medians(works, repeats, words.device.type, clock)
+    return 1e3 * seconds["alone"], 1e3 * seconds["shared"]
