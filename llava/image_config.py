@@ -97,7 +97,12 @@ def most_views(config: object, edge: int) -> int:
 
 
 def most_tokens(config: object, edge: int, side: int) -> int:
-    """The most tokens a picture can have where nothing is dropped, [CLS] and LLaVA-NeXT's newlines counted.
+    """The most tokens a picture can have where nothing is dropped, [CLS] and newlines counted; see `most_of_parts`."""
+    return sum(most_of_parts(config, edge, side))
+
+
+def most_of_parts(config: object, edge: int, side: int) -> tuple[int, int, int]:
+    """The same by parts: tokens of the base view and of the tiles, [CLS] counted, and LLaVA-NeXT's newlines.
 
     Args:
         edge: the vision tower's `image_size` in pixels.
@@ -107,10 +112,10 @@ def most_tokens(config: object, edge: int, side: int) -> int:
     possible: Sequence[tuple[int, int]] = grids(config, edge)
     merge, limit = merge_of(config), most_tiles(config)
     if not possible:
-        return per_view + int(merge.unpad)
+        return per_view, 0, int(merge.unpad)
     if not merge.spatial:
-        return max((1 + columns * rows) * per_view for columns, rows in possible)
-    return max(most_of_grid(columns, rows, side, merge, limit) for columns, rows in possible)
+        return per_view, max(columns * rows for columns, rows in possible) * per_view, 0
+    return max((most_of_grid(columns, rows, side, merge, limit) for columns, rows in possible), key=sum)
 
 
 def check_image_config(config: object, image_size: int, hidden_size: int) -> None:

@@ -73,20 +73,21 @@ def shrunk(height: int, width: int, side: int, most_tiles: int | None) -> tuple[
 
 
 @functools.lru_cache(maxsize=4096)
-def most_of_grid(columns: int, rows: int, side: int, merge: Merge, most_tiles: int | None) -> int:
-    """The most tokens that a picture in `columns` x `rows` tiles can have, its base view counted.
+def most_of_grid(columns: int, rows: int, side: int, merge: Merge, most_tiles: int | None) -> tuple[int, int, int]:
+    """The most tokens that a picture in `columns` x `rows` tiles can have: of its base view, its tiles, and newlines.
 
     The padding that is cut off lies above and below, or left and right, the same whole number of patches on each side.
     """
     base = 0 if merge.nobase else side * side
     high, wide = rows * side, columns * side
     if merge.maxpool:
-        return base + (high // 2) * (wide // 2)
+        return base, (high // 2) * (wide // 2), 0
     if not merge.unpad:
-        return base + high * wide
+        return base, high * wide, 0
     if most_tiles is None:
-        return base + high * (wide + 1)
+        return base, high * wide, high
     cuts = [(high - 2 * cut, wide) for cut in range((high + 1) // 2)]
     cuts += [(high, wide - 2 * cut) for cut in range((wide + 1) // 2)]
     sizes = [shrunk(height, width, side, most_tiles) for height, width in cuts]
-    return base + max(height * (width + 1) for height, width in sizes)
+    height, width = max(sizes, key=lambda size: size[0] * (size[1] + 1))
+    return base, height * width, height

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from llava.merge_config import shrunk
 from llava.model.forms import Form, Rules
+from llava.reduction.encoder_evidence import NEWLINE
 from llava.video_config import STRIDE, pooled_side
 
 
@@ -78,6 +79,16 @@ def order_of(form: Form, rules: Rules) -> Order:
     if rules.merge.unpad and not rules.merge.maxpool:
         picture = functional.pad(picture, (0, 1), value=count)
     return Order(torch.cat([base, picture.flatten()]), blend)
+
+
+def parts_of(form: Form, rules: Rules) -> torch.Tensor:
+    """(n,) int64, the part of the image that each token of `order_of` is of; see `ProjectedEvidence.parts`."""
+    own, count = order_of(form, rules).tokens, form.views * rules.per_view
+    if form.modality == "video":
+        part = (own - count - 1) // pooled_side(rules.side, rules.pool) ** 2
+    else:
+        part = (own >= rules.per_view).long()
+    return part.masked_fill(own == count, NEWLINE)
 
 
 def _of_video(frames: int, rules: Rules) -> Order:

@@ -24,11 +24,13 @@ class Plan:
             token, or -1 for padding.
         layout: real tokens and image spans.
         cut: what was cut off at the most tokens a row may have; None: nothing.
+        ahead: (B, T) int64, see `llava.model.places.ahead_of`; None: every token stands where it is counted.
     """
 
     source: torch.Tensor
     layout: Layout
     cut: Cut | None = None
+    ahead: torch.Tensor | None = None
 
     @property
     def surplus(self) -> tuple[int, ...]:
@@ -45,6 +47,7 @@ def plan_fusion(
     image_lengths: list[int],
     max_length: int | None = None,
     largest: Sequence[int] = (),
+    rooms: Sequence[int] = (),
 ) -> Plan:
     """Lay out prompts with their images.
 
@@ -54,6 +57,7 @@ def plan_fusion(
         image_lengths: tokens of each image.
         max_length: rows are cut to this many tokens, as LLaVA does with `tokenizer_model_max_length`.
         largest: for each image, tokens of the largest there may be, 0 where that is not known; empty: nowhere.
+        rooms: for each image, the positions it takes; empty: one for each token.
 
     Raises:
         InputError: when prompts and images do not match in number, an id is none, or a row is empty.
@@ -87,11 +91,16 @@ def plan_fusion(
         origin, row, place = origin[within], row[within], place[within]
         lengths = lengths.clamp(max=max_length)
     spans = tuple(
-        Span(row_of, start, length, length, most)
-        for row_of, start, length, most in (
-            (row_of, start, min(length, int(lengths[row_of]) - start), most)
-            for row_of, start, length, most in zip(
-                rows_of_images, starts, image_lengths, largest or (0,) * len(image_lengths), strict=True
+        Span(row_of, start, length, length, most, gap)
+        for row_of, start, length, most, gap in (
+            (row_of, start, min(length, int(lengths[row_of]) - start), most, room - length)
+            for row_of, start, length, most, room in zip(
+                rows_of_images,
+                starts,
+                image_lengths,
+                largest or (0,) * len(starts),
+                rooms or image_lengths,
+                strict=True,
             )
         )
         if length > 0

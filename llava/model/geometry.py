@@ -1,16 +1,19 @@
 """What a reduction method must fit into, read from the configurations of a model and its vision tower."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from transformers import MptConfig
 
-from llava.image_config import most_tokens, most_views, select_feature
-from llava.model.assembly import order_of
-from llava.model.forms import follow_one_another, forms_of, rules_of
+from llava.image_config import most_of_parts, most_views, select_feature
+from llava.model.assembly import parts_of
+from llava.model.forms import forms_of, rules_of
 from llava.model.multimodal_encoder.scales import scales_of, view_size
 from llava.model.multimodal_encoder.tower_configs import has_cls, layers_there
 from llava.reduction import Geometry
-from llava.video_config import check_video_config, video_tokens
+from llava.reduction.encoder_evidence import NEWLINE
+from llava.video_config import check_video_config, newlines, pool_mode, pooled_side, video_tokens
 
 
 def geometry_of(config: Any, vision_config: Any) -> Geometry:
@@ -23,7 +26,8 @@ def geometry_of(config: Any, vision_config: Any) -> Geometry:
         InputError: for settings about pictures that are not known.
     """
     edge = view_size(config, vision_config)
-    return _geometry(config, vision_config, most_views(config, edge), most_tokens(config, edge, side_of(vision_config)))
+    *parts, newlines = most_of_parts(config, edge, side_of(vision_config))
+    return _geometry(config, vision_config, most_views(config, edge), parts, newlines)
 
 
 def video_geometry_of(config: Any, vision_config: Any, frames: int) -> Geometry:
@@ -33,7 +37,9 @@ def video_geometry_of(config: Any, vision_config: Any, frames: int) -> Geometry:
         InputError: for settings about videos that are not known.
     """
     check_video_config(config)
-    return _geometry(config, vision_config, frames, video_tokens(config, side_of(vision_config), frames), frames)
+    tokens = video_tokens(config, side_of(vision_config), frames)
+    ends = newlines(config, frames, pooled_side(side_of(vision_config), pool_mode(config)))
+    return _geometry(config, vision_config, frames, [(tokens - ends) // frames] * frames, ends, frames)
 
 
 def image_geometry_of(
@@ -52,9 +58,9 @@ def image_geometry_of(
         return video_geometry_of(config, vision_config, views)
     rules = rules_of(config, side_of(vision_config), video=False)
     (form,) = forms_of(config, view_size(config, vision_config), [views], [size], [modality])
-    plain = follow_one_another(form, rules, reduced=False)
-    tokens = views * rules.per_view if plain else len(order_of(form, rules).tokens)
-    return _geometry(config, vision_config, views, tokens)
+    parts = parts_of(form, rules)
+    base, newlines = int((parts == 0).sum()), int((parts == NEWLINE).sum())
+    return _geometry(config, vision_config, views, [base, len(parts) - base - newlines], newlines)
 
 
 def side_of(vision_config: Any) -> int:
@@ -67,16 +73,23 @@ def drops_inside(config: Any) -> bool:
     return not isinstance(config, MptConfig)
 
 
-def _geometry(config: Any, vision_config: Any, views: int, unreduced: int, frames: int = 0) -> Geometry:
-    return Geometry(
+def _geometry(
+    config: Any, vision_config: Any, views: int, parts: Sequence[int], newlines: int, frames: int = 0
+) -> Geometry:
+    """The geometry whose largest image has parts of so many tokens, [CLS] counted, and so many newlines."""
+    has_more = select_feature(config) == "cls_patch"
+    known = Geometry(
         config.num_hidden_layers,
         side_of(vision_config) ** 2,
         views,
         has_cls(vision_config),
-        unreduced=unreduced,
+        unreduced=sum(parts) + newlines,
         frames=frames,
         encoder_layers=layers_there(vision_config),
         scales=max(1, len(scales_of(config, vision_config))),
-        cls_patch=select_feature(config) == "cls_patch",
+        cls_patch=has_more,
         stages=drops_inside(config),
     )
+    # A part of whole views has one [CLS] in each.
+    own = tuple(part - has_more * (part // (known.patches + 1)) for part in parts if part)
+    return known if own == known.part_sizes else replace(known, parts=own)

@@ -18,6 +18,7 @@ class Span:
     """One image's tokens: `length` of them from token `start` of row `row`; `initial` when they entered the LLM.
 
     `largest`: what the largest image has on entering, which the counts of a method's schedule are of; 0: not known.
+    `gap`: positions it takes beyond one for each token, where tokens keep those of the whole image.
     """
 
     row: int
@@ -25,6 +26,7 @@ class Span:
     length: int
     initial: int
     largest: int = 0
+    gap: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,14 @@ class Layout:
     def tokens_of(self, row: int) -> int:
         """Image tokens of a row."""
         return sum(span.length for span in self.spans if span.row == row)
+
+    @property
+    def gaps(self) -> tuple[int, ...]:
+        """Of each row, the positions that its images take beyond their tokens; (): none in any."""
+        found = [0] * len(self.lengths)
+        for span in self.spans:
+            found[span.row] += span.gap
+        return tuple(found) if any(found) else ()
 
     def padding(self, device: torch.device) -> torch.Tensor:
         """(B, 1) int64: filler columns at the left of each row."""
@@ -113,13 +123,13 @@ class Layout:
         return Layout(tuple(lengths), tuple(spans))
 
     def to_tensor(self) -> torch.Tensor:
-        """(B, 1 + 4 * images) int64 on the CPU: length, then each image's start, length, initial, largest, then zeros.
+        """(B, 1 + 5 * images) int64 on the CPU: length, then each image's numbers from start to gap, then zeros.
 
         The form in which a layout passes through `generate`, which repeats the rows of tensors for beam search.
         """
         per_row: list[list[int]] = [[length] for length in self.lengths]
         for span in self.spans:
-            per_row[span.row] += [span.start, span.length, span.initial, span.largest]
+            per_row[span.row] += [span.start, span.length, span.initial, span.largest, span.gap]
         widest = max(map(len, per_row))
         return torch.tensor([row + [0] * (widest - len(row)) for row in per_row])
 
@@ -128,9 +138,9 @@ class Layout:
         """The inverse of `to_tensor`."""
         rows = table.tolist()
         spans = [
-            Span(row, *values[at : at + 4])
+            Span(row, *values[at : at + 5])
             for row, values in enumerate(rows)
-            for at in range(1, len(values), 4)
+            for at in range(1, len(values), 5)
             if values[at + 1]
         ]
         return cls(tuple(values[0] for values in rows), tuple(spans))

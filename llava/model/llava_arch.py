@@ -1,5 +1,6 @@
 """What turns a language model into LLaVA: a vision tower, a projector, and the fusion of text and image tokens."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from llava.model.image_inputs import sort_images
 from llava.model.llava_inputs import LlavaInputs
 from llava.model.multimodal_encoder.builder import build_vision_tower
 from llava.model.multimodal_projector.builder import build_vision_projector
+from llava.model.places import ImageTokens, ahead_of
 from llava.model.text_table import TextTable
 from llava.model.trace import Trace
 from llava.model.view_tokens import ViewTokens
@@ -56,7 +58,7 @@ class LlavaMetaForCausalLM(ViewTokens, LlavaInputs, VisionTokenizer):
         image_sizes: Any = None,
         reduction: Reduction | None = None,
         trace: Trace | None = None,
-        encoded: tuple[torch.Tensor, list[int]] | None = None,
+        encoded: ImageTokens | None = None,
         modalities: Any = None,
         labels: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, Plan]:
@@ -66,7 +68,7 @@ class LlavaMetaForCausalLM(ViewTokens, LlavaInputs, VisionTokenizer):
             input_ids: (B, L) int64, -200 where an image goes, padded on any side.
             attention_mask: (B, L), 0 at padding.
             images, image_sizes, modalities: see `generate`.
-            encoded: what `encode_views` gave for them earlier; `images` is then not looked at, and `modalities` are one
+            encoded: what `image_tokens` gave for them earlier; `images` is then not looked at, and `modalities` are one
                 for each of them.
             labels: (B, L), -100 where there is no answer: a method that reads the question reads no answer.
         """
@@ -76,12 +78,15 @@ class LlavaMetaForCausalLM(ViewTokens, LlavaInputs, VisionTokenizer):
             given = sort_images(ids, images, image_sizes, mask, modalities)
             reads = reduction is not None and reduction.question_at_encoder
             asked = self.asked_in(ids, mask, labels) if reads else None
-            encoded = self.encode_views(given.views, given.sizes, reduction, trace, given.modalities, asked)
+            encoded = self.image_tokens(given.views, given.sizes, reduction, trace, given.modalities, asked)
             modalities = given.modalities
             if self.training and images is not None and not given.views:
-                encoded = self.unseen_tokens(reduction), []
-        features, lengths = encoded
-        plan = plan_fusion(ids, mask, lengths, max_length(self.config), self._largest(reduction, lengths, modalities))
+                encoded = ImageTokens(self.unseen_tokens(reduction), [])
+        features, lengths, places = encoded
+        largest, rooms = self._largest(reduction, lengths, modalities), places.rooms if places is not None else ()
+        plan = plan_fusion(ids, mask, lengths, max_length(self.config), largest, rooms)
+        if places is not None:
+            plan = replace(plan, ahead=ahead_of(plan, places, lengths, ids.numel()))
         if plan.cut is not None and not self.training:
             warn_of_cut(plan.cut)
         table = self.get_model().embed_tokens

@@ -25,7 +25,10 @@ MANY_FRAMES = 10**6  # more than any video of one call has
 
 @dataclass(frozen=True)
 class DecoderInputs:
-    """What the decoder is given: ids (B, T) or embeddings (B, T, D), padded on the left, and what is known of them."""
+    """What the decoder is given: ids (B, T) or embeddings (B, T, D), padded on the left, and what is known of them.
+
+    `ahead` (B, T): see `llava.model.places.ahead_of`.
+    """
 
     input_ids: torch.Tensor | None = None
     embeds: torch.Tensor | None = None
@@ -33,6 +36,7 @@ class DecoderInputs:
     labels: torch.Tensor | None = None
     position_ids: torch.Tensor | None = None
     realigned: Realigned | None = None
+    ahead: torch.Tensor | None = None
 
 
 class LlavaForward:
@@ -98,6 +102,7 @@ class LlavaForward:
         image_sizes: Any = None,
         return_dict: bool | None = None,
         layout: torch.Tensor | None = None,
+        ahead: torch.Tensor | None = None,
         reduction: Method = None,
         trace: Trace | None = None,
         logits_to_keep: int | torch.Tensor = 0,
@@ -115,6 +120,7 @@ class LlavaForward:
             labels: (B, L) int64, -100 where there is no loss. They follow the text where image tokens are dropped.
             images, image_sizes, modalities: as in `generate`.
             layout: from `Layout.to_tensor`, with `inputs_embeds` that are already fused and padded on the left.
+            ahead: their plan's (`llava.model.fusion.Plan`), of a method that leaves gaps between positions.
             reduction: the method, or its name (see `llava.reduction.resolve`); None: the model's.
             num_items_in_batch: what the loss is divided by, from a trainer that adds up several calls; None: the
                 number of predicted labels.
@@ -139,7 +145,7 @@ class LlavaForward:
         if layout is not None and inputs_embeds is not None:
             known = Layout.from_tensor(layout)
             own = without_first(labels, known) if labels is not None else None
-            given = DecoderInputs(None, inputs_embeds, known, own)
+            given = DecoderInputs(None, inputs_embeds, known, own, ahead=ahead)
         elif inputs_embeds is not None or started:
             check_text(input_ids, inputs_embeds, images, method if reduction is not None else None)
             given = self._without_padding(given, attention_mask, started)
@@ -157,6 +163,7 @@ class LlavaForward:
             past_key_values=past_key_values,
             use_cache=use_cache,
             layout=given.layout,
+            ahead=given.ahead,
             reduction=method,
             trace=trace,
             labels=given.labels,
@@ -215,4 +222,5 @@ def from_plan(
         labels = without_first(fuse_labels(labels, plan), plan.layout)
     if position_ids is not None:
         position_ids = fuse_labels(position_ids.expand(len(embeds), -1), plan).clamp(min=0)
-    return DecoderInputs(None, embeds, plan.layout, labels, position_ids if not plan.layout.spans else None)
+    positions = position_ids if not plan.layout.spans else None
+    return DecoderInputs(None, embeds, plan.layout, labels, positions, ahead=plan.ahead)

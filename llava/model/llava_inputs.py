@@ -8,6 +8,7 @@ from llava.errors import InputError
 from llava.model.fusion import fuse_labels
 from llava.model.image_inputs import longest_video
 from llava.model.realign import pad_right
+from llava.reduction import name_of
 
 
 class LlavaInputs:
@@ -36,7 +37,8 @@ class LlavaInputs:
             Without a tower, images or more than one token: the arguments, and None for the embeddings.
 
         Raises:
-            InputError: where the model's method drops tokens inside the LLM, which embeddings cannot tell it of.
+            InputError: where the model's method drops tokens inside the LLM, or leaves gaps between positions, which
+                embeddings cannot tell it of.
         """
         if self.get_vision_tower() is None or images is None or input_ids.shape[1] == 1:
             return input_ids, position_ids, attention_mask, past_key_values, None, labels
@@ -47,6 +49,11 @@ class LlavaInputs:
             raise InputError(
                 f"embeddings do not say where images are: got a method that drops image tokens after layers "
                 f"{method.layers}; call forward or generate with input_ids and images, or take a method of the encoder"
+            )
+        if method.keeps_gaps:
+            raise InputError(
+                f"embeddings do not say at which positions they stand: got the method '{name_of(method)}', which "
+                f"leaves gaps; call forward or generate with input_ids and images, or take positions renumber"
             )
         embeds, plan = self.prepare_inputs(
             input_ids, attention_mask, images, image_sizes, method, modalities=modalities, labels=labels

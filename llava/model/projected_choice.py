@@ -1,10 +1,13 @@
 """Asking a method what is left of tokens after the projector."""
 
+from collections.abc import Callable
+
 import torch
 
 from llava.model.evidence.projected import PictureEvidence, ViewEvidence
 from llava.model.kept_order import view_order
 from llava.model.multimodal_encoder.vision_tower import Encoded
+from llava.model.places import ImageTokens, Places
 from llava.model.trace import Trace
 from llava.reduction import Reduction
 
@@ -26,23 +29,22 @@ def choose_in_pictures(
     order: torch.Tensor | None,
     projected: Encoded,
     trace: Trace | None,
-) -> tuple[torch.Tensor, list[int]]:
+    parts: Callable[[], torch.Tensor] | None = None,
+) -> ImageTokens:
     """What is left of the tokens of whole pictures.
 
     Args:
         tokens: (total, D) of all pictures, one after the other; lengths: how many each has.
-        order: see `PictureEvidence`.
-
-    Returns:
-        The same of what is left.
+        order, parts: see `PictureEvidence`.
     """
     assert projected.evidence is not None and projected.selection is None, "one choice before the LLM"
-    evidence = PictureEvidence(tokens, tuple(lengths), projected.evidence, order)
+    evidence = PictureEvidence(tokens, tuple(lengths), projected.evidence, order, parts)
     selection = method.at_projector(evidence)
     if trace is not None:
         trace.encoder, trace.order, trace.pooled = selection, order, selection is not None
     if selection is None:
-        return tokens, lengths
+        return ImageTokens(tokens, lengths)
     slots, counts = view_order(selection, [1] * len(lengths))
     left = selection.tokens(evidence.values).flatten(0, 1)
-    return left if slots is None else left[slots.to(left.device, non_blocking=True)], counts
+    left = left if slots is None else left[slots.to(left.device, non_blocking=True)]
+    return ImageTokens(left, counts, Places.of(selection, slots, lengths) if method.keeps_gaps else None)

@@ -1,17 +1,19 @@
 """Pixels of views to image tokens in the LLM's order, in three steps: the tower, the projector, the arrangement."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from llava.errors import InputError
-from llava.model.assembly import unreduced_tokens
+from llava.model.assembly import parts_of, unreduced_tokens
 from llava.model.devices import device_of, tensor_of
-from llava.model.forms import follow_one_another, forms_of, rules_of
+from llava.model.forms import Form, Rules, follow_one_another, forms_of, rules_of
 from llava.model.image_entries import Sizes
 from llava.model.image_inputs import list_images
 from llava.model.kept_order import kept_order
 from llava.model.multimodal_encoder.vision_tower import Encoded
+from llava.model.places import ImageTokens
 from llava.model.projected_choice import choose_in_pictures, choose_in_views
 from llava.model.question import Asked, tokenizer_of
 from llava.model.sharded import gathers_by_call
@@ -70,9 +72,22 @@ class ViewTokens:
         Returns:
             (total, D) tokens of all images one after the other, and the number of tokens of each image.
         """
+        return self.image_tokens(views, image_sizes, reduction, trace, modalities, asked)[:2]
+
+    def image_tokens(
+        self,
+        views: list[torch.Tensor],
+        image_sizes: Sizes | None,
+        reduction: Reduction | None,
+        trace: Trace | None = None,
+        modalities: list[str] | None = None,
+        asked: Asked | None = None,
+    ) -> ImageTokens:
+        """`encode_views`, and where the tokens stand; arguments as there."""
         if not views:
             table = self.get_model().embed_tokens
-            return torch.empty(0, table.embedding_dim, dtype=table.weight.dtype, device=device_of(table)), []
+            nothing = torch.empty(0, table.embedding_dim, dtype=table.weight.dtype, device=device_of(table))
+            return ImageTokens(nothing, [])
         projected, counts = self._project(self._see(views, reduction, asked)), [len(view) for view in views]
         if reduction is not None and reduction.after_projector == "view":
             projected = choose_in_views(reduction, projected)
@@ -80,7 +95,7 @@ class ViewTokens:
             return self._choose_in_pictures(reduction, projected, counts, image_sizes, trace, modalities)
         if trace is not None:
             trace.encoder = projected.selection
-        return self._arrange(projected, counts, image_sizes, trace, modalities)
+        return ImageTokens(*self._arrange(projected, counts, image_sizes, trace, modalities))
 
     def _choose_in_pictures(
         self,
@@ -90,12 +105,18 @@ class ViewTokens:
         image_sizes: Sizes | None,
         trace: Trace | None,
         modalities: list[str] | None,
-    ) -> tuple[torch.Tensor, list[int]]:
-        """What a method leaves of all tokens of each image; arguments and result as of `_arrange`."""
+    ) -> ImageTokens:
+        """What a method leaves of all tokens of each image; arguments as of `_arrange`."""
         if method.after_projector == "image":
             whole = Trace()
             tokens, lengths = self._arrange(projected, counts, image_sizes, whole, modalities)
-            return choose_in_pictures(method, tokens, lengths, whole.order, projected, trace)
+
+            def parts() -> torch.Tensor:
+                rules, forms = self._forms(counts, image_sizes, modalities)
+                rules = replace(rules, has_cls=False)  # no method gets [CLS] here
+                return torch.cat([parts_of(form, rules) for form in forms])
+
+            return choose_in_pictures(method, tokens, lengths, whole.order, projected, trace, parts)
         lengths = [count * projected.features.shape[1] for count in counts]
         return choose_in_pictures(method, projected.features.flatten(0, 1), lengths, None, projected, trace)
 
@@ -137,6 +158,14 @@ class ViewTokens:
         features = projector(seen.features.to(next(weights, seen.features).dtype))
         return Encoded(features, seen.selection, seen.evidence)
 
+    def _forms(
+        self, counts: list[int], image_sizes: Sizes | None, modalities: list[str] | None
+    ) -> tuple[Rules, list[Form]]:
+        """The configuration's rules for a call, and the form of each of its images."""
+        tower = self.get_vision_tower()
+        rules = rules_of(self.config, tower.num_patches_per_side, "video" in (modalities or ()))
+        return rules, forms_of(self.config, tower.image_size, counts, image_sizes, modalities)
+
     def _arrange(
         self,
         projected: Encoded,
@@ -150,9 +179,8 @@ class ViewTokens:
         Args:
             counts: views of each image.
         """
-        tower, features, selection = self.get_vision_tower(), projected.features, projected.selection
-        rules = rules_of(self.config, tower.num_patches_per_side, "video" in (modalities or ()))
-        forms = forms_of(self.config, tower.image_size, counts, image_sizes, modalities)
+        features, selection = projected.features, projected.selection
+        rules, forms = self._forms(counts, image_sizes, modalities)
         newline = tensor_of(self.get_model(), "image_newline")
         flat = features.flatten(0, 1)
         if selection is not None:

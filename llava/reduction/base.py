@@ -4,64 +4,19 @@ A method is one frozen dataclass in one file of this folder. Its fields are its 
 The model hands it *evidence* about the image tokens of a layer and gets back a `Selection`; a method sees no model.
 """
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import torch
 
 from llava.errors import InputError
+from llava.reduction.geometry import Geometry
 from llava.reduction.paper import PaperSettings, settings_of
-from llava.reduction.positions import RENUMBER, check_choices
+from llava.reduction.positions import KEEP, RENUMBER, check_choices
 from llava.reduction.selection import Selection
 
 if TYPE_CHECKING:
     from llava.reduction.encoder_evidence import EncoderEvidence, ProjectedEvidence
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """What a schedule must fit into.
-
-    Attributes:
-        layers: decoder layers of the language model.
-        patches: visual tokens of one view of an image, without [CLS].
-        views: the most views an image can have (1, or 1 + tiles for LLaVA-NeXT).
-        has_cls: the vision encoder has a [CLS] token.
-        unreduced: tokens of the largest image where nothing is dropped, LLaVA-NeXT's newlines counted; None: its
-            patches.
-        encoder_layers: layers of the vision encoder.
-        scales: at how many scales it sees a view (`s2`).
-        cls_patch: a view's [CLS] goes to the LLM too where nothing is dropped.
-        frames: of a video, each of which is a view; 0: pictures.
-        stages: tokens may be dropped between the language model's layers, which must know positions of their own.
-    """
-
-    layers: int
-    patches: int
-    views: int = 1
-    has_cls: bool = True
-    unreduced: int | None = None
-    frames: int = 0
-    stages: bool = True
-    encoder_layers: int = 24
-    scales: int = 1
-    cls_patch: bool = False
-
-    @property
-    def side(self) -> int:
-        """Patches along one side of a view."""
-        return math.isqrt(self.patches)
-
-    @property
-    def newlines(self) -> int:
-        """Newline tokens of the largest image where nothing is dropped."""
-        return max(0, self.most_tokens - (self.patches + self.cls_patch) * self.views)
-
-    @property
-    def most_tokens(self) -> int:
-        """Tokens of the largest image where nothing is dropped."""
-        return self.patches * self.views if self.unreduced is None else self.unreduced
 
 
 class Evidence(Protocol):
@@ -117,6 +72,8 @@ class Reduction:
     after_projector: ClassVar[Literal["view", "patches", "image"] | None] = None
     """What `at_projector` chooses from: the patches of a view; those of all views of an image, one after the other; an
     image's tokens as they would enter the LLM, newlines among them. None: it is not asked."""
+    positions_at_entry: ClassVar[bool] = False
+    """True where `positions` is about tokens that are left before the LLM, too: they may enter it with gaps."""
     usual_budget: ClassVar[int | None] = None
     """Average image tokens per LLM layer that a method named by its name alone gets; None: it must be said."""
 
@@ -132,6 +89,11 @@ class Reduction:
     def positions(self) -> str:
         """`keep` or `renumber`, once a stage inside the LLM has dropped tokens; a field in methods that have stages."""
         return RENUMBER
+
+    @property
+    def keeps_gaps(self) -> bool:
+        """Tokens enter the LLM at the positions they had among all of their image's, of which others are gone."""
+        return self.positions_at_entry and self.positions == KEEP
 
     @property
     def masks(self) -> bool:
@@ -203,6 +165,11 @@ class Reduction:
             raise InputError(
                 f"nothing can be dropped between MPT's layers, which know distances (ALiBi) and no positions: got the "
                 f"method '{name_of(self)}' with layer_list {self.layers}; take one of the encoder, such as visionzip"
+            )
+        if self.keeps_gaps and not geometry.stages:
+            raise InputError(
+                f"no gaps can be left between MPT's tokens, whose distances are counted (ALiBi): got the method "
+                f"'{name_of(self)}', which keeps positions; take positions renumber, or another method"
             )
         late = [layer for layer in self.layers if layer >= geometry.layers]
         if late:

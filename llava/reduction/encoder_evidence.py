@@ -10,6 +10,8 @@ import torch
 
 from llava.reduction.base import Evidence
 
+NEWLINE, NO_TOKEN = -1, -2  # in `ProjectedEvidence.parts`
+
 
 class EncoderEvidence(Evidence, Protocol):
     """Evidence of one layer of the vision encoder about V views of n patches each.
@@ -79,6 +81,13 @@ class ProjectedEvidence(Protocol):
     @property
     def encoder(self) -> EncoderEvidence:
         """That of the views the tokens are of."""
+
+    def parts(self) -> torch.Tensor:
+        """(I, n) int64 on the CPU, the part of its image that each token belongs to.
+
+        The base view is 0, the tiles as one picture are 1; frames of a video are counted from 0. `NEWLINE` and
+        `NO_TOKEN` are below zero.
+        """
 
     def of_views(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores (V, patches) of the views' patches -> (I, n), at the tokens that are those patches; zero elsewhere."""

@@ -15,6 +15,7 @@ from transformers.cache_utils import Cache, DynamicCache
 
 from llava.errors import InputError
 from llava.model.cache.growing_layer import GrowingLayer
+from llava.model.layout import Layout
 
 
 @dataclass
@@ -45,6 +46,8 @@ class StagedCache(DynamicCache):
         self.layer_class_to_replicate = None
         self.stages: list[Stage] = []
         self.surplus: tuple[int, ...] = ()  # per row, image tokens minus the <image> tokens they stand for
+        # Per row, the positions that its images take beyond their tokens, where those kept the whole image's; (): none.
+        self.gaps: tuple[int, ...] = ()
         self.prompt_columns = 0  # of layer 0, while transformers generates after embeddings, which it does not count
         self.closed_by: str | None = None  # what left rows that no sequence belongs to
         self.keeps_positions = False  # a new token stands in every stage where it stands in the first one
@@ -116,6 +119,15 @@ class StagedCache(DynamicCache):
         """Count the images of newly laid out prompts."""
         self.surplus = tuple(old + new for old, new in zip(self.surplus or (0,) * len(surplus), surplus))
 
+    def add_gaps(self, gaps: tuple[int, ...]) -> None:
+        """Count in what newly laid out prompts leave between positions, a number for each row; (): nothing."""
+        self.gaps = tuple(old + new for old, new in zip(self.gaps or (0,) * len(gaps), gaps)) if gaps else self.gaps
+
+    def after(self, layout: Layout) -> int:
+        """The position that comes after new tokens, at most: what is cached, the tokens, and the gaps of both."""
+        most = max(layout.gaps, default=0) + max(self.gaps, default=0)
+        return self.get_seq_length() + layout.width + most
+
     def real_tokens(self, batch: int) -> torch.Tensor:
         """(B,) int64 on the CPU: tokens of the first stage that are not padding."""
         filler = self.stages[0].filler
@@ -150,7 +162,7 @@ class StagedCache(DynamicCache):
                 stage.filler = change(stage.filler)
 
     def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
-        """Follow the beams."""
+        """Follow the beams; those of one prompt have its gaps."""
         super().reorder_cache(beam_idx)
         self._map_filler(lambda filler: filler[beam_idx.to(filler.device)])
 
@@ -158,6 +170,7 @@ class StagedCache(DynamicCache):
         """Repeat every row."""
         self._check_unmasked()
         super().batch_repeat_interleave(repeats)
+        self.gaps = tuple(gap for gap in self.gaps for _ in range(repeats))
         self._map_filler(lambda filler: filler.repeat_interleave(repeats, dim=0))
 
     def repeat_rows(self, repeats: int) -> None:
@@ -170,6 +183,7 @@ class StagedCache(DynamicCache):
         """Keep some rows."""
         self._check_unmasked()
         super().batch_select_indices(indices)
+        self.gaps = tuple(self.gaps[row] for row in indices.tolist()) if self.gaps else ()
         self._map_filler(lambda filler: filler[indices.to(filler.device)])
 
     @contextlib.contextmanager
@@ -197,4 +211,4 @@ class StagedCache(DynamicCache):
     def reset(self) -> None:
         """Forget everything, stages included."""
         super().reset()
-        self.stages, self.surplus, self.closed_by, self.masking = [], (), None, None
+        self.stages, self.surplus, self.gaps, self.closed_by, self.masking = [], (), (), None, None

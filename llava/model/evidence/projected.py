@@ -1,8 +1,10 @@
 """What a method may ask about tokens after the projector: of views, or of whole pictures."""
 
+from collections.abc import Callable
+
 import torch
 
-from llava.reduction.encoder_evidence import EncoderEvidence
+from llava.reduction.encoder_evidence import NO_TOKEN, EncoderEvidence
 from llava.reduction.rules.basics import places
 
 
@@ -18,6 +20,10 @@ class ViewEvidence:
         self.values, self.encoder = values, encoder
         self.lengths, self.valid = encoder.lengths, encoder.valid.to(values.device)
 
+    def parts(self) -> torch.Tensor:
+        """(V, n) int64: a view has one part."""
+        return torch.zeros(self.values.shape[:2], dtype=torch.long)
+
     def of_views(self, scores: torch.Tensor) -> torch.Tensor:
         """The scores as they are."""
         return scores.to(self.values.device)
@@ -32,14 +38,29 @@ class PictureEvidence:
         encoder: evidence of the layer that the views' patches left.
         order: (total,) int64, for each token the number of its patch among those of all views; what is no patch (a
             newline, a blend of patches) has a number beyond. None: the tokens are the patches.
+        parts: gives (total,) int64 on the CPU, the part of each token; None: the first view is one, the others are one.
     """
 
     def __init__(
-        self, tokens: torch.Tensor, lengths: tuple[int, ...], encoder: EncoderEvidence, order: torch.Tensor | None
+        self,
+        tokens: torch.Tensor,
+        lengths: tuple[int, ...],
+        encoder: EncoderEvidence,
+        order: torch.Tensor | None,
+        parts: Callable[[], torch.Tensor] | None = None,
     ) -> None:
-        self.lengths, self.encoder, self._order = lengths, encoder, order
+        self.lengths, self.encoder, self._order, self._parts = lengths, encoder, order, parts
         self.valid = places(lengths, max(lengths), tokens.device)
         self.values = self._by_picture(tokens)
+
+    def parts(self) -> torch.Tensor:
+        """(I, m) int64 on the CPU."""
+        if self._parts is not None:
+            own = list(self._parts().split(list(self.lengths)))
+        else:
+            firsts = [length // views for length, views in zip(self.lengths, self.encoder.views, strict=True)]
+            own = [(torch.arange(length) >= first).long() for length, first in zip(self.lengths, firsts)]
+        return torch.nn.utils.rnn.pad_sequence(own, batch_first=True, padding_value=NO_TOKEN)
 
     def of_views(self, scores: torch.Tensor) -> torch.Tensor:
         """(V, n) -> (I, m): each patch's score at its token; zero for what is no patch, and for filling."""

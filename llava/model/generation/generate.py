@@ -85,7 +85,7 @@ class LlavaGeneration(LlavaForward):
         )
         cache.add_surplus(plan.surplus)
         excused = None if started else lambda: rows_without_numbers(ids, images)
-        return self.generate_from(embeds, plan.layout, cache, method, trace, excused, **kwargs)
+        return self.generate_from(embeds, plan.layout, cache, method, trace, excused, plan.ahead, **kwargs)
 
     def _generate_from_embeds(
         self,
@@ -111,16 +111,18 @@ class LlavaGeneration(LlavaForward):
         method: Reduction,
         trace: Trace | None = None,
         excused: Callable[[], set[int]] | None = None,
+        ahead: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
         """transformers' generation from decoder inputs (B, T, D) that follow what a cache holds; see `generate`.
 
         Args:
             excused: the rows of which no numbers could be expected; asked only if there are such rows.
+            ahead: (B, T) int64, see `llava.model.places.ahead_of`; None: tokens stand where they are counted.
         """
         kwargs = checked_settings(kwargs, self.generation_config)
         config = kwargs.get("generation_config") or self.generation_config
-        warn_of_length(cache.get_seq_length() + layout.width, new_tokens(config, kwargs), self.config)
+        warn_of_length(cache.after(layout), new_tokens(config, kwargs), self.config)
         beams, samples = (
             value_of(name, kwargs, self.generation_config) or 1 for name in ("num_beams", "num_return_sequences")
         )
@@ -138,6 +140,7 @@ class LlavaGeneration(LlavaForward):
                 inputs_embeds=whole,
                 attention_mask=torch.ones(whole.shape[:2], dtype=torch.long, device=whole.device),
                 layout=layout.to_tensor(),
+                ahead=ahead,
                 past_key_values=cache,
                 reduction=method,
                 trace=trace,

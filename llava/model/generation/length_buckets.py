@@ -59,6 +59,7 @@ def prefill_in_buckets(
 def _rows(cache: StagedCache, rows: slice, skip: int) -> StagedCache:
     """Some rows of a cache as one that shares its buffers and has `skip` more columns, of padding."""
     part = cache.like()
+    part.gaps = cache.gaps[rows]
     for own, layer in zip(part.layers, cache.layers):
         assert isinstance(own, GrowingLayer) and isinstance(layer, GrowingLayer) and layer.buffers is not None
         filled = layer.get_seq_length()

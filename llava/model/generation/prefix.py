@@ -16,6 +16,7 @@ from llava.errors import InputError
 from llava.model.cache.growing_layer import GrowingLayer
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.layout import Layout
+from llava.model.places import Places
 from llava.reduction import Reduction, name_of
 from llava.reduction.positions import KEEP
 
@@ -49,6 +50,7 @@ class ImagePrefix:
         features: (n, D), the image tokens, where the LLM has not run or another image's may not have; else None.
         question: of a method that read it before the LLM, the tokens after the last image: it can be asked no other.
         modalities: of its images, as in `generate`; None: all are pictures.
+        places: of a method that leaves gaps between positions, where its image tokens stand.
     """
 
     ids: tuple[int, ...]
@@ -60,11 +62,17 @@ class ImagePrefix:
     features: torch.Tensor | None = None
     question: tuple[int, ...] | None = None
     modalities: tuple[str, ...] | None = None
+    places: Places | None = None
 
     @property
     def surplus(self) -> int:
         """Image tokens minus the <image> tokens they stand for."""
         return sum(self.image_lengths) - len(self.image_lengths)
+
+    @property
+    def gap(self) -> int:
+        """Positions that its images take beyond one for each token."""
+        return sum(self.places.rooms) - sum(self.image_lengths) if self.places is not None else 0
 
     @property
     def tokens_per_layer(self) -> float | None:
@@ -80,6 +88,7 @@ class ImagePrefix:
     def nbytes(self) -> int:
         """Bytes it holds on the device."""
         held = [block.states for block in self.blocks] + ([] if self.features is None else [self.features])
+        held += [self.places.tokens] if self.places is not None else []
         return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
 
@@ -162,6 +171,8 @@ def start_cache(config: Any, prefixes: Sequence[ImagePrefix | None], room: int) 
     assert all(prefix.stages == model.stages for prefix in distinct), "prefixes of one batch have one schedule"
     cache.open(list(model.stages), model.reduction.positions == KEEP)
     cache.add_surplus(tuple(prefix.surplus if prefix is not None else 0 for prefix in prefixes))
+    gaps = tuple(prefix.gap if prefix is not None else 0 for prefix in prefixes)
+    cache.add_gaps(gaps if any(gaps) else ())
     for number, block in enumerate(model.blocks):
         lengths = [prefix.lengths[block.stage] if prefix is not None else 0 for prefix in prefixes]
         placed = [(prefix.blocks[number].states, rows_of[id(prefix)]) for prefix in distinct]

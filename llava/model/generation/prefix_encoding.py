@@ -8,6 +8,7 @@ import torch
 from llava.errors import InputError
 from llava.image_config import max_length
 from llava.model.cache.staged_cache import StagedCache
+from llava.model.fusion import Plan
 from llava.model.generation.prefix import Ids, ImagePrefix, cut_cache, listed, padded, split_prompt
 from llava.model.image_inputs import Images, sort_images
 from llava.model.layout import Layout
@@ -81,34 +82,35 @@ class PrefixEncoding:
     ) -> list[ImagePrefix]:
         ids, mask = padded(starts)
         asked = self._asked(starts, questions, method)
-        features, lengths = self.encode_views(
-            given.views, given.sizes, method, modalities=given.modalities, asked=asked
-        )
+        encoded = self.image_tokens(given.views, given.sizes, method, modalities=given.modalities, asked=asked)
+        features, lengths, _ = encoded
         counts = [sum(token < 0 for token in start) for start in starts]
         per_prompt = [tuple(lengths[sum(counts[:row]) :][:count]) for row, count in enumerate(counts)]
         longest = max_length(self.config)
         cut = [longest is not None and len(s) + sum(n) - len(n) >= longest for s, n in zip(starts, per_prompt)]
-        pieces = [piece.clone() for piece in features.split([sum(own) for own in per_prompt])]
+        sums = [sum(own) for own in per_prompt]
+        pieces = [piece.clone() for piece in features.split(sums)]
+        places = encoded.places.split(sums, counts) if encoded.places is not None else [None] * len(starts)
         listed = given.modalities or ["image"] * len(lengths)
         kinds = [tuple(listed[sum(counts[:row]) :][:count]) for row, count in enumerate(counts)]
         if method.reads_question or any(cut):
             known = questions if method.question_at_encoder else [None] * len(starts)
             return [
-                ImagePrefix(start, method, own, features=piece, question=of, modalities=kind)
-                for start, own, piece, of, kind in zip(starts, per_prompt, pieces, known, kinds)
+                ImagePrefix(start, method, own, features=piece, question=of, modalities=kind, places=where)
+                for start, own, piece, of, kind, where in zip(starts, per_prompt, pieces, known, kinds, places)
             ]
-        embeds, plan = self.prepare_inputs(
-            ids, mask, reduction=method, encoded=(features, lengths), modalities=given.modalities
-        )
-        cache, layouts = self._run_prefixes(embeds, plan.layout, method)
+        embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=encoded, modalities=given.modalities)
+        cache, layouts = self._run_prefixes(embeds, plan, method)
         stages = tuple((stage.first, stage.stop) for stage in cache.stages)
         # Images of several sizes: one that is cut off may come into the same batch, which then starts from tokens.
         several = self.geometry.views > 1 or max(map(len, given.views)) > 1
         keep_tokens = longest is not None and several
         return [
-            ImagePrefix(start, method, own, rows, stages, blocks, piece if keep_tokens else None, modalities=kind)
-            for start, own, piece, kind, (rows, blocks) in zip(
-                starts, per_prompt, pieces, kinds, cut_cache(cache, layouts)
+            ImagePrefix(
+                start, method, own, rows, stages, blocks, piece if keep_tokens else None, modalities=kind, places=where
+            )
+            for start, own, piece, kind, where, (rows, blocks) in zip(
+                starts, per_prompt, pieces, kinds, places, cut_cache(cache, layouts)
             )
         ]
 
@@ -125,17 +127,16 @@ class PrefixEncoding:
             )
         return self.asked_in(*padded([start + question for start, question in zip(starts, questions)]))
 
-    def _run_prefixes(
-        self, embeds: torch.Tensor, layout: Layout, method: Reduction
-    ) -> tuple[StagedCache, list[Layout]]:
+    def _run_prefixes(self, embeds: torch.Tensor, plan: Plan, method: Reduction) -> tuple[StagedCache, list[Layout]]:
         """The LLM over prefixes (B, T, D): the filled cache and the layout of each stage."""
         cache, trace = StagedCache(self.config), Trace()
         self.get_model()(
             inputs_embeds=embeds,
             past_key_values=cache,
             use_cache=True,
-            layout=layout,
+            layout=plan.layout,
+            ahead=plan.ahead,
             reduction=method,
             trace=trace,
         )
-        return cache, [layout, *(stage.after for stage in trace.stages)]
+        return cache, [plan.layout, *(stage.after for stage in trace.stages)]

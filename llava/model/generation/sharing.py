@@ -1,7 +1,7 @@
 """One image, many questions: `encode_image` once, `ask` as often as there are questions, in batches."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -20,10 +20,19 @@ from llava.model.generation.settings import guided
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.model.language_model.staged_decoder import stage_bounds
 from llava.model.layout import Layout
+from llava.model.places import ImageTokens, Places
 from llava.model.trace import Trace
 from llava.reduction import Reduction, name_of
 from llava.reduction.positions import KEEP
 from llava.reduction.sent import sent
+
+
+class Entering(NamedTuple):
+    """Decoder inputs (B, T, D) that are left to run, where everything is in them, and `ahead` of their plan."""
+
+    embeds: torch.Tensor
+    layout: Layout
+    ahead: torch.Tensor | None = None
 
 
 class LlavaSharing(PrefixEncoding):
@@ -66,19 +75,19 @@ class LlavaSharing(PrefixEncoding):
         if settings is None:
             if decoder is not None:
                 decoder.decline("the method keeps no cache" if again else "only greedy decoding is compiled")
-            embeds, layout, cache, method = self._start(prefixes, asked, 0)
-            last = sent([question[-1:] for question in asked], embeds.device)
+            given, cache, method = self._start(prefixes, asked, 0)
+            last = sent([question[-1:] for question in asked], given.embeds.device)
             kwargs = guided(kwargs, self.generation_config, last)
             if trace is not None:
-                trace.layout = layout
-            return self.generate_from(embeds, layout, cache, method, trace, **kwargs)
+                trace.layout = given.layout
+            return self.generate_from(given.embeds, given.layout, cache, method, trace, ahead=given.ahead, **kwargs)
         # More of the longest row, where shapes are to repeat; they end with it and are cut off.
         order = sorted(range(len(asked)), key=lambda row: len(asked[row]))
         rows = order + order[-1:] * (decoder.rows(len(asked)) - len(asked) if decoder is not None else 0)
         start = self._start([prefixes[row] for row in rows], [asked[row] for row in rows], settings.max_new_tokens)
-        warn_of_length(start[2].get_seq_length() + start[1].width, settings.max_new_tokens, self.config)
+        warn_of_length(start[1].after(start[0].layout), settings.max_new_tokens, self.config)
         if trace is not None:
-            trace.layout, trace.rows = start[1], rows
+            trace.layout, trace.rows = start[0].layout, rows
         tokens, bad = self._greedy(*start, settings, decoder, trace)
         back = sent(sorted(range(len(asked)), key=lambda place: order[place]), tokens.device)
         refuse_nonfinite(bad[back].nonzero().flatten().tolist(), self.dtype)
@@ -105,13 +114,15 @@ class LlavaSharing(PrefixEncoding):
                 f"chooses again at every token; take the form that drops once, or generate"
             )
         asked = [self._question(own, question) for own, question in zip(prefix, questions)]
-        embeds, layout, cache, _ = self._start(list(prefix), asked, 0)
+        given, cache, _ = self._start(list(prefix), asked, 0)
+        layout = given.layout
         if not cache.stages and not layout.spans:
             cache.open(stage_bounds(reduction.layers, len(self.get_model().layers)), reduction.positions == KEEP)
         before = [own.lengths if own is not None and own.blocks else () for own in prefix]
         trace = Trace()
         arguments = {"past_key_values": cache, "use_cache": True, "reduction": reduction, "logits_to_keep": keep}
-        logits = self.forward(inputs_embeds=embeds, layout=layout.to_tensor(), trace=trace, **arguments).logits
+        given_in = {"inputs_embeds": given.embeds, "layout": layout.to_tensor(), "ahead": given.ahead}
+        logits = self.forward(**given_in, trace=trace, **arguments).logits
         logits = logits[:, -1] if keep == 1 else logits
         after = [layout, *(stage.after for stage in trace.stages)]
         after += [after[-1]] * (len(cache.stages) - len(after))
@@ -135,22 +146,22 @@ class LlavaSharing(PrefixEncoding):
 
     def _greedy(
         self,
-        embeds: torch.Tensor,
-        layout: Layout,
+        given: Entering,
         cache: StagedCache,
         method: Reduction,
         settings: Greedy,
         decoder: StaticDecoder | None,
         trace: Trace | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """`greedy_tokens` after decoder inputs (B, T, D) that follow what a cache holds."""
+        """`greedy_tokens` after decoder inputs that follow what a cache holds."""
 
         def last_logits(inputs: torch.Tensor, where: Layout, past: StagedCache) -> torch.Tensor:
             arguments = {"past_key_values": past, "use_cache": True, "reduction": method, "logits_to_keep": 1}
-            return self.forward(inputs_embeds=inputs, layout=where.to_tensor(), trace=trace, **arguments).logits[:, -1]
+            arguments |= {"ahead": given.ahead, "trace": trace}  # where there are any, all rows run at once
+            return self.forward(inputs_embeds=inputs, layout=where.to_tensor(), **arguments).logits[:, -1]
 
-        first = prefill_in_buckets(embeds, layout, cache, last_logits)
-        static = decoder.start(cache, len(embeds), settings.max_new_tokens) if decoder is not None else None
+        first = prefill_in_buckets(given.embeds, given.layout, cache, last_logits)
+        static = decoder.start(cache, len(given.embeds), settings.max_new_tokens) if decoder is not None else None
 
         def step(tokens: torch.Tensor) -> torch.Tensor:
             return self.forward(input_ids=tokens[:, None], past_key_values=cache, use_cache=True).logits[:, -1]
@@ -159,8 +170,8 @@ class LlavaSharing(PrefixEncoding):
 
     def _start(
         self, prefixes: list[ImagePrefix | None], asked: list[tuple[int, ...]], room: int
-    ) -> tuple[torch.Tensor, Layout, StagedCache, Reduction]:
-        """What is left to run: decoder inputs (B, T, D) after a cache, and their layout."""
+    ) -> tuple[Entering, StagedCache, Reduction]:
+        """What is left to run after a cache."""
         known = [prefix for prefix in prefixes if prefix is not None]
         methods = {repr(prefix.reduction): prefix.reduction for prefix in known}
         if len(methods) > 1:
@@ -175,11 +186,11 @@ class LlavaSharing(PrefixEncoding):
         check_vocabulary(ids, self.get_model().embed_tokens.num_embeddings)
         cache = start_cache(self.config, prefixes, max(map(len, asked)) + room)
         embeds = self.get_model().embed_tokens(ids.to(device, non_blocking=True))
-        return embeds, Layout(tuple(map(len, asked))), cache, method
+        return Entering(embeds, Layout(tuple(map(len, asked)))), cache, method
 
     def _start_from_tokens(
         self, prefixes: list[ImagePrefix | None], asked: list[tuple[int, ...]], room: int, method: Reduction
-    ) -> tuple[torch.Tensor, Layout, StagedCache, Reduction]:
+    ) -> tuple[Entering, StagedCache, Reduction]:
         """The same where only the image's tokens are shared: whole prompts, after an empty cache."""
         starts = [prefix.ids if prefix is not None else () for prefix in prefixes]
         ids, mask = padded([start + question for start, question in zip(starts, asked)])
@@ -190,10 +201,10 @@ class LlavaSharing(PrefixEncoding):
                 f"a batch with an image that is cut off at tokenizer_model_max_length must be asked in parts: got "
                 f"{len(known)} prefixes of which {len(pieces)} hold image tokens; ask about each by itself"
             )
-        features = torch.cat(pieces)
         lengths = [length for prefix in known for length in prefix.image_lengths]
+        encoded = ImageTokens(torch.cat(pieces), lengths, Places.joined([prefix.places for prefix in known]))
         kinds = [kind for prefix in known for kind in prefix.modalities or ("image",) * len(prefix.image_lengths)]
-        embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=(features, lengths), modalities=kinds)
+        embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=encoded, modalities=kinds)
         cache = StagedCache(self.config, room)
         cache.add_surplus(plan.surplus)
-        return embeds, plan.layout, cache, method
+        return Entering(embeds, plan.layout, plan.ahead), cache, method

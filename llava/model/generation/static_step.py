@@ -11,6 +11,7 @@ import torch
 
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.language_model.masks import as_added, windows_of
+from llava.reduction.sent import sent
 
 
 @dataclass
@@ -120,6 +121,8 @@ def fill(state: StepState, cache: StagedCache) -> None:
         if filler is not None:
             state.fillers[number][:, :length] = filler
             state.positions[number].sub_(filler.sum(dim=1, keepdim=True))
+        if cache.gaps:
+            state.positions[number].add_(sent([[gap] for gap in cache.gaps], state.tokens.device))
         if cache.keeps_positions:
             state.positions[number].copy_(state.positions[0])
         for layer in range(stage.first, stage.stop):

@@ -29,6 +29,7 @@ class Flow:
         hidden: (B, T, D), padded on the left as `layout` says.
         labels: (B, T) int64, in training.
         positions: (1 or B, T) int64, those that tokens keep; None: they are counted.
+        ahead: (B, T) int64, on entering, how much further on tokens stand than they are counted; None: nowhere.
         unseen: (B, T) bool, True where later layers do not look; None: they look everywhere.
     """
 
@@ -37,6 +38,7 @@ class Flow:
     labels: torch.Tensor | None = None
     positions: torch.Tensor | None = None
     unseen: torch.Tensor | None = None
+    ahead: torch.Tensor | None = None
 
 
 class Reducing:

@@ -21,6 +21,7 @@ from llava.model.trace import Trace
 from llava.reduction import Reduction
 from llava.reduction.methods.none import Unreduced
 from llava.reduction.positions import KEEP
+from llava.reduction.sent import sent
 
 
 @dataclass
@@ -46,6 +47,7 @@ class StagedDecoder:
         inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,
         layout: Layout | None = None,
+        ahead: torch.Tensor | None = None,
         reduction: Reduction | None = None,
         trace: Trace | None = None,
         labels: torch.Tensor | None = None,
@@ -61,6 +63,7 @@ class StagedDecoder:
             position_ids: (1 or B, T), of text alone that nothing is cached of; None: those of the layout.
             past_key_values: what was seen before. Where it holds tokens, no LLM stage may act on new images.
             layout: real tokens and image spans of the new tokens; None: every token is real, no images.
+            ahead: (B, T) int64, how much further on each token stands than it is counted; None: nowhere.
             reduction: the method; None keeps everything.
             trace: filled in where given.
             labels: (B, T) int64, in training; a method that reads the question reads those of the answers by them.
@@ -91,7 +94,7 @@ class StagedDecoder:
         own_positions = layout.spans or (past_key_values is not None and past_key_values.length(0))
         given = None if own_positions else position_ids
 
-        flow = Flow(hidden, layout, labels)
+        flow = Flow(hidden, layout, labels, ahead=ahead)
         reducing = Reducing(self, method, flow, trace, idle)
         before: Any = None  # what entered the layer that ran last
         rotary: Any = None
@@ -107,9 +110,11 @@ class StagedDecoder:
             masks = self.layer_masks(self.config, hidden, filler, view, given, (first, stop))
             if keeps and number == 0:
                 flow = replace(flow, positions=positions)
+            if past_key_values is not None and number == 0:
+                past_key_values.add_gaps(layout.gaps)
             rotary = self.rotary_emb(hidden, position_ids=positions)
             # Flash attention takes positions that do not count up by one for the sequences of a packed row.
-            told = None if keeps and number > 0 else positions
+            told = None if keeps and (number > 0 or ahead is not None) else positions
             for layer, mask in zip(self.layers[first:stop], masks):
                 before = hidden
                 hidden = layer(
@@ -157,6 +162,10 @@ def _place(
     else:
         # A token's position is the number of real tokens before it.
         positions = ((~filler).cumsum(dim=1) - 1).clamp(min=0)[:, past:]
+    if flow.positions is None and cache is not None and cache.gaps:
+        positions = positions + sent([[gap] for gap in cache.gaps], device)
+    if flow.positions is None and flow.ahead is not None:
+        positions = positions + flow.ahead.to(device)
     if cache is not None and new_filler is not None:
         cache.stages[stage].filler = filler
     return filler, positions

@@ -83,7 +83,8 @@ class Slots:
                     buffer[places, :, :start] = 0  # padding is masked, but it must be a number
                     buffer[places, :, start:edge] = taken
         surplus = tuple(source.surplus[row] if source.surplus else 0 for row in rows)
-        self._show(self.count + len(rows), edges, (*self.cache.surplus, *surplus))
+        gaps = (*(self.cache.gaps or (0,) * self.count), *(source.gaps[row] if source.gaps else 0 for row in rows))
+        self._show(self.count + len(rows), edges, (*self.cache.surplus, *surplus), gaps)
 
     def keep(self, staying: Sequence[int]) -> list[int]:
         """Let all other rows go.
@@ -102,16 +103,18 @@ class Slots:
                 for layer in range(stage.first, stage.stop):
                     for buffer in self._buffers[layer]:
                         buffer[to.to(buffer.device), :, :edge] = buffer[row.to(buffer.device), :, :edge]
-        self._show(len(order), edges, tuple(self.cache.surplus[row] for row in order))
+        gaps = tuple(self.cache.gaps[row] for row in order) if self.cache.gaps else ()
+        self._show(len(order), edges, tuple(self.cache.surplus[row] for row in order), gaps)
         return order
 
     def _edge(self, stage: int) -> int:
         """The column behind the newest token."""
         return self.cache.length(stage) if self.count else self._edges[stage]
 
-    def _show(self, count: int, edges: Sequence[int], surplus: tuple[int, ...]) -> None:
+    def _show(self, count: int, edges: Sequence[int], surplus: tuple[int, ...], gaps: tuple[int, ...]) -> None:
         """Make the first `count` places those of the cache."""
         self.count, self.cache.surplus, self._edges = count, surplus, list(edges)
+        self.cache.gaps = gaps if any(gaps) else ()
         for stage, filler, edge in zip(self.cache.stages, self._fillers, edges):
             stage.filler = filler[:count, :edge]
             for layer in range(stage.first, stage.stop):
