@@ -117,6 +117,9 @@ class FakeProjected:
     def values(self) -> torch.Tensor:
         return self.encoder.projected_values
 
+    def parts(self) -> torch.Tensor:
+        return torch.zeros(self.values.shape[:2], dtype=torch.long)
+
     def of_views(self, scores: torch.Tensor) -> torch.Tensor:
         return scores
 

@@ -81,6 +81,11 @@ class Family:
                 f"{name} reads the question before the LLM with CLIP's text tower, which transformers' models do not "
                 f"have: got it for {model}; choose another method"
             )
+        if kind.positions_at_entry:
+            raise InputError(
+                f"{name} leaves gaps between the positions of what enters the LLM, which transformers' classes number "
+                f"themselves: got it for {model}; choose another method"
+            )
         if name in self.refused:
             raise InputError(
                 f"{name} {self.refused[name]}: got it for {model}; choose one of {', '.join(self.methods())}"
@@ -88,8 +93,12 @@ class Family:
 
     def methods(self) -> list[str]:
         """The methods there are for it."""
-        fit = [name for name in available() if not method_class(name).question_at_encoder]
-        return [name for name in fit if name not in self.refused]
+        return [name for name in available() if not _asks_too_much(method_class(name)) and name not in self.refused]
+
+
+def _asks_too_much(kind: type[Reduction]) -> bool:
+    """Whether no class of transformers can do it: see `Family._check_method`."""
+    return kind.question_at_encoder or kind.positions_at_entry
 
 
 def _own_settings(kind: type[Reduction], settings: dict[str, Any]) -> dict[str, Any]:

@@ -77,6 +77,11 @@ def check(method: Reduction, geometry: Geometry, loaded: int) -> None:
             f"vLLM keeps one length of a prompt through all layers of the LLM: got {name}, which drops after layers "
             f"{shown(method.layers)}; choose a method of the encoder such as visionzip{more}; {here}"
         )
+    if method.keeps_gaps:
+        raise InputError(
+            f"vLLM numbers what enters the LLM 0, 1, 2: got {name}, which leaves gaps between positions; take "
+            f"positions renumber, or another method; {here}"
+        )
     if method.reads_question:
         raise InputError(
             f"vLLM keeps a picture's tokens for all questions about it: got {name}, which reads the question; choose a "

@@ -23,7 +23,8 @@ def table() -> str:
         for family in FAMILIES.values():
             asks = method_class(method).question_at_encoder
             wants = f"wants {SHORTLY[method]}" if method in family.refused else "tested"
-            marks.append("reads the question" if asks else wants)
+            gaps = method_class(method).positions_at_entry
+            marks.append("reads the question" if asks else "leaves gaps" if gaps else wants)
         lines.append(f"| `{method}` | {' | '.join(marks)} |")
     return "\n".join(lines)
 

@@ -9,15 +9,15 @@ from conftest import PARITY, Load
 
 import llava.hf
 from llava.errors import InputError
+from llava.hf.families import FAMILIES
 from llava.mm_utils import open_image, process_images, tokenizer_image_token
 from llava.model.trace import Trace
-from llava.reduction.registry import available, method_class
 from llava.reduction.resolve import resolve
 
 PICTURES = PARITY / "families" / "images"
 # Checkpoints of CLIP seen once, of CLIP and of SigLIP seen in tiles.
 CHECKPOINTS = {"llava-tiny": 96, "families/mistral-next": 320, "families/ov-qwen": 320}
-METHODS = [name for name in available() if not method_class(name).question_at_encoder]
+METHODS = FAMILIES["LlavaForConditionalGeneration"].methods()
 
 
 def settings_of(model: Any, method: str, retain: int) -> dict[str, Any]:

@@ -34,6 +34,7 @@ SETTINGS = {
     "v2drop": {"layer_list": [3, 6, 9], "keep_ratio_list": [0.6, 0.5, 0.0]},
     "vtw": {"layer": 8, "remainder": 7},
     "divprune": {"subset_ratio": 0.2},
+    "gprune": {"keep_ratio": 0.2, "similarity": 0.1},
     "holov": {"new_image_token_num": 11, "num_patches": 7},
     "hiprune": {"retention": 20, "alpha": 0.5, "object_layer": 2},
     "prumerge": {"adaptive": False, "reduction_ratio": 0.2},

@@ -20,7 +20,7 @@ INSIDE_THE_LLM = {
     "vscan": (192, 128, 64, None),
     "visionzip": (192, 128, 64, None),
 }
-WITHOUT = ("none", "random", "pool", "downsample", "vtw")
+WITHOUT = ("none", "gprune", "random", "pool", "downsample", "vtw")
 
 
 @pytest.mark.parametrize("name", available())

@@ -44,9 +44,14 @@ class OneQuestion:
         self.asked = model.asked_in(self.ids.cpu(), None) if method.question_at_encoder else None
         self.trace = Trace()
         self.embeds, plan = model.prepare_inputs(self.ids, reduction=method, trace=self.trace, **self.shown)
-        self.layout = plan.layout
-        arguments = {"layout": self.layout.to_tensor(), "reduction": method, "trace": self.trace, "use_cache": False}
-        model(inputs_embeds=self.embeds, **arguments)
+        self.layout, self.ahead = plan.layout, plan.ahead
+        model(**self.entering, trace=self.trace, use_cache=False)
+
+    @property
+    def entering(self) -> dict[str, Any]:
+        """The prompt as arguments of `forward`."""
+        where = {"layout": self.layout.to_tensor(), "ahead": self.ahead}
+        return {"inputs_embeds": self.embeds, **where, "reduction": self.method}
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -56,8 +61,7 @@ class OneQuestion:
     def prefill(self, _: object = None) -> StagedCache:
         """The prompt through the LLM, up to the logits of its last token."""
         cache = StagedCache(self.model.config)
-        self.model(inputs_embeds=self.embeds, layout=self.layout.to_tensor(), past_key_values=cache,
-                   reduction=self.method, use_cache=True, logits_to_keep=1)  # fmt: skip
+        self.model(**self.entering, past_key_values=cache, use_cache=True, logits_to_keep=1)
         return cache
 
     def decode(self, cache: StagedCache) -> None:

@@ -148,7 +148,7 @@ class Asker:
         for picture in pictures:
             views = len(picture.pixels) if picture.pixels.ndim == 4 else 1
             own = image_geometry_of(model.config, tower.config, views, picture.size, picture.modality)
-            prompt += method.tokens_per_stage(own)[0]
+            prompt += own.most_tokens if method.keeps_gaps else method.tokens_per_stage(own)[0]
         wanted = asked.max_completion_tokens or asked.max_tokens
         if prompt + (wanted or 1) > longest:
             raise Refusal(
