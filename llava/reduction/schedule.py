@@ -159,12 +159,18 @@ def prefill_flops(shape: DecoderShape, method: Reduction, geometry: Geometry, te
 def describe(method: Reduction, geometry: Geometry) -> str:
     """The schedule in one line of the flags' own notation."""
     most = AT_MOST if method.varies else ""
-    written = " ".join(f"--{name} {_as_flag(value)}" for name, value in written_settings(method).items())
+    flags = {field.name: flag_of(field) for field in dataclasses.fields(method)}
+    written = " ".join(f"--{flags[name]} {_as_flag(value)}" for name, value in written_settings(method).items())
     stages = ", ".join(
         f"{most}{tokens} in {run} layers"
         for run, tokens in zip(layers_per_stage(method, geometry.layers), method.tokens_per_stage(geometry))
     )
     return f"{written}{': ' if written else ''}{stages}"
+
+
+def flag_of(setting: dataclasses.Field) -> str:
+    """What a setting's flag is called: as the setting, but where that word means something else on a command line."""
+    return setting.metadata.get("flag", setting.name)
 
 
 def _as_flag(value: Any) -> str:

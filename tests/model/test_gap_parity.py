@@ -51,6 +51,8 @@ def test_case(load: Load, case: dict) -> None:
     torch.testing.assert_close(torch.cat(got.logits), wanted["logits"], **NEAR)
     assert torch.equal(got.sequences[0], wanted["generated_ids"])
 
+    if case != CASES[0]:
+        return
     with Rotated(loaded) as positions:  # the same by way of an image that questions share
         prefix = loaded.model.encode_image(asked.input_ids, asked.images, asked.image_sizes)
         shared = loaded.model.ask(prefix, [asked.input_ids], **greedy)

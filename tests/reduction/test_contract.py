@@ -5,6 +5,7 @@ import importlib
 
 import pytest
 import torch
+from contract_settings import SETTINGS
 from encoder_fakes import PATCHES, FakeViews, before_the_llm, offered
 from fake_layers import FakeLayer
 from fakes import FakeEvidence
@@ -14,40 +15,6 @@ from llava.reduction import Geometry, Reduction, available, create, method_class
 from llava.reduction.selection import VIEWS, Selection
 
 LENGTHS = (PATCHES, PATCHES, 25)
-# Settings that drop something from images of 64 patches in a model of 12 layers.
-SETTINGS = {
-    "none": {},
-    "visionzip": {"dominant": 11, "contextual": 4},
-    "visiondrop": {
-        "dominant": 13,
-        "contextual": 5,
-        "layer_list": [3, 6, 9],
-        "image_token_list": [[10, 3], [6, 3], [3, 2]],
-    },
-    "random": {"keep": 9, "seed": 3},
-    "fastervlm": {"visual_token_num": 9},
-    "vispruner": {"visual_token_num": 9, "important_ratio": 0.4},
-    "scope": {"num_token": 9, "alpha": 1.5},
-    "fastv": {"fast_v_agg_layer": 9, "fast_v_attention_rank": 15},
-    "dart": {"pruned_layer": 9, "max_num_trunction": 21},
-    "sparsevlm": {"layer_list": [3, 6, 9], "image_token_list": [24, 11, 4]},
-    "v2drop": {"layer_list": [3, 6, 9], "keep_ratio_list": [0.6, 0.5, 0.0]},
-    "vtw": {"layer": 8, "remainder": 7},
-    "divprune": {"subset_ratio": 0.2},
-    "gprune": {"keep_ratio": 0.2, "similarity": 0.1},
-    "holov": {"new_image_token_num": 11, "num_patches": 7},
-    "hiprune": {"retention": 20, "alpha": 0.5, "object_layer": 2},
-    "prumerge": {"adaptive": False, "reduction_ratio": 0.2},
-    "prunesid": {"visual_token_num": 13},
-    "cdpruner": {"visual_token_num": 6},
-    "mmtok": {"visual_token_num": 9},
-    "trim": {"k": 0.2},
-    "tome": {"visual_token_num": 9},
-    "vscan": {"visual_token_num": 40, "layer_list": [3, 6], "image_token_list": [10, 4]},
-    "pool": {"rows": 3, "cols": 5},
-    "downsample": {"rows": 3, "cols": 5},
-    "pyramiddrop": {"layer_list": [3, 6, 9], "image_token_ratio_list": [0.5, 0.25, 0.125]},
-}
 RECYCLING = {"sparsevlm"}  # which merge a part of what they drop
 GEOMETRY = Geometry(layers=12, patches=PATCHES)
 # Their rules need all patches of a view, which is all that an encoder gives; these can do with less.
@@ -234,35 +201,3 @@ def test_settings_that_do_not_fit_the_depth_are_refused(method: Reduction) -> No
         deepest = method.layers[-1]
         with pytest.raises(InputError, match=rf"got {deepest}, expected at most {deepest - 1} for a model of"):
             method.check(Geometry(layers=deepest, patches=PATCHES))
-
-
-def test_encoder_keeps_everything_when_counts_say_so() -> None:
-    zip_all = create("visionzip", dominant=40, contextual=1)
-    evidence = FakeEvidence.random((40,), has_cls=True)
-    chosen = zip_all.at_encoder(evidence)
-    assert chosen is not None and chosen.kept_counts == (39,) and chosen.counts == (41,)
-    [left] = set(range(40)) - set(chosen.kept[0].tolist())
-    assert chosen.merged is not None
-    torch.testing.assert_close(chosen.merged.values[0, 0], evidence.values[0, left])
-
-
-def test_patches_of_an_encoder_without_cls_are_ranked_by_what_they_receive() -> None:
-    evidence = FakeEvidence.random((40,), has_cls=False)
-    chosen = create("visionzip", dominant=11, contextual=4).at_encoder(evidence)
-    assert chosen is not None and not chosen.keeps_cls and chosen.counts == (15,)
-    best = evidence.image_rows[0].mean(0).mean(0).topk(11).indices.sort().values
-    assert torch.equal(chosen.kept[0], best)
-
-
-def test_unknown_names_list_the_known_ones() -> None:
-    with pytest.raises(InputError, match="'fastvv': expected one of cdpruner, dart, "):
-        create("fastvv")
-
-
-def test_settings_of_another_method_are_refused() -> None:
-    with pytest.raises(InputError, match="'visionzip' has no setting 'layer_list': expected one of dominant, contextu"):
-        create("visionzip", dominant=2, contextual=1, layer_list=[3])
-    with pytest.raises(InputError, match="'none' has no setting 'dominant': expected none"):
-        create("none", dominant=2)
-    with pytest.raises(InputError, match="'visiondrop' needs layer_list, image_token_list; give them"):
-        create("visiondrop", dominant=2, contextual=1)

@@ -13,6 +13,7 @@ from training_runs import TALKS, TINY, flags, write_data
 
 from llava.errors import InputError
 from llava.reduction import available, method_class
+from llava.reduction.schedule import flag_of
 from llava.train.arguments import DataArguments, ModelArguments, TrainingArguments
 from llava.train.flags import modern, parse
 from llava.train.train import data_arguments, train
@@ -195,5 +196,5 @@ def test_no_setting_of_a_method_has_the_name_of_a_training_flag() -> None:
     own = {
         field.name for kind in (ModelArguments, DataArguments, TrainingArguments) for field in dataclasses.fields(kind)
     }
-    settings = {field.name for name in available() for field in dataclasses.fields(method_class(name))}
+    settings = {flag_of(field) for name in available() for field in dataclasses.fields(method_class(name))}
     assert settings & own <= {"seed"}

@@ -19,7 +19,7 @@ from llava.mm_utils import get_model_name_from_path
 from llava.reduction import Geometry, Reduction, available, create, method_class
 from llava.reduction.paper import PRESETS
 from llava.reduction.resolve import at_budget
-from llava.reduction.schedule import parse_setting
+from llava.reduction.schedule import flag_of, parse_setting
 
 DTYPES = {"auto": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 ATTENTION = ("sdpa", "flash_attention_2", "eager")
@@ -84,6 +84,7 @@ def add_method_options(parser: Parser) -> None:
     """One flag for every field of every method, plus the choice of method and of a budget.
 
     Not for a field that is marked as shared (`seed`): a command has its own flag of that name, which counts for both.
+    A field whose name means something else on a command line says what its flag is called (`flag`).
     """
     group = parser.add_argument_group("reduction of image tokens")
     group.add_argument("--method", choices=available(), help="unset: the one whose flags are given, or none")
@@ -106,16 +107,17 @@ def _help_of(name: str, owners: list[str]) -> str:
     """What a flag means, to each method that means something else by it."""
     meant: dict[str, list[str]] = {}
     for owner in owners:
-        meant.setdefault(method_class(owner).__dataclass_fields__[name].metadata["help"], []).append(owner)
+        fields = method_class(owner).__dataclass_fields__.values()
+        meant.setdefault(next(one.metadata["help"] for one in fields if flag_of(one) == name), []).append(owner)
     return "; ".join(f"{text} ({', '.join(those)})" for text, those in meant.items())
 
 
 def _settings() -> dict[str, tuple[list[str], dataclasses.Field]]:
-    """Every setting's name with the methods that have it."""
+    """Every setting's flag with the methods that have it."""
     found: dict[str, tuple[list[str], dataclasses.Field]] = {}
     for method in available():
         for setting in dataclasses.fields(method_class(method)):
-            owners, _ = found.setdefault(setting.name, ([], setting))
+            owners, _ = found.setdefault(flag_of(setting), ([], setting))
             owners.append(method)
     return found
 
@@ -160,6 +162,7 @@ def method_from(args: argparse.Namespace) -> MethodChoice:
     _refuse_foreign(name, list(given))
     if name == "pyramiddrop":
         given = without_whole(given)
+    flags = {flag_of(field): field for field in dataclasses.fields(method_class(name))}
     shared = {
         field.name: getattr(args, field.name)
         for field in dataclasses.fields(method_class(name))
@@ -167,12 +170,11 @@ def method_from(args: argparse.Namespace) -> MethodChoice:
     }
     whole = [flag for flag in ("retain", "preset") if getattr(args, flag) is not None]
     if not whole:
-        return MethodChoice(name, create(name, **given, **shared), None)
+        return MethodChoice(name, create(name, **{flags[flag].name: given[flag] for flag in given}, **shared), None)
     if len(whole) > 1:
         raise InputError(f"a run has one schedule: got --retain {args.retain} and --preset {args.preset}; drop one")
-    fields = method_class(name).__dataclass_fields__
-    beside = {setting: given.pop(setting) for setting in list(given) if fields[setting].metadata.get("beside_budget")}
-    shared |= beside
+    beside = [flag for flag in given if flags[flag].metadata.get("beside_budget")]
+    shared |= {flags[flag].name: given.pop(flag) for flag in beside}
     if given:
         raise InputError(
             f"--{whole[0]} makes the whole schedule: got it with --{next(iter(given))}; give one or the other"

@@ -34,7 +34,9 @@ class GPrune(Reduction):
         default=0.5, metadata={"help": "share of the tokens of each part that enter the LLM; released: 0.5"}
     )
     similarity: float = field(default=0.5, metadata={"help": "cosine from which two tokens are alike; released: 0.5"})
-    temperature: float = field(default=0.03, metadata={"help": "of the graph's softmax; released: 0.03"})
+    temperature: float = field(
+        default=0.03, metadata={"help": "of the graph's softmax; released: 0.03", "flag": "graph_temperature"}
+    )
     iterate_num: int = field(default=5, metadata={"help": "steps over the graph; released: 5"})
     positions: str = position_policy(KEEP)
     positions_at_entry: ClassVar[bool] = True

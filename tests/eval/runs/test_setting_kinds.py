@@ -44,6 +44,18 @@ def test_positions_may_be_said_beside_settings_and_beside_a_budget() -> None:
     ) == [576, 146, 133, 133, 133]
 
 
+def test_a_setting_whose_word_is_taken_has_a_flag_of_its_own() -> None:
+    """--temperature is of sampling."""
+    words = ["--method", "gprune", "--graph_temperature", "0.1", "--keep_ratio", "0.25"]
+    made = chosen(*words, "--positions", "renumber")
+    assert made == create("gprune", keep_ratio=0.25, temperature=0.1, positions="renumber")
+    assert "--graph_temperature 0.1 " in describe(made, Geometry(32, 576))
+    with pytest.raises(InputError, match="--retain makes the whole schedule: got it with --graph_temperature"):
+        chosen("--method", "gprune", "--retain", "64", "--graph_temperature", "0.1")
+    with pytest.raises(InputError, match="--graph_temperature belongs to gprune: got it with method fastv"):
+        chosen("--method", "fastv", "--graph_temperature", "0.1")
+
+
 def test_what_is_written_of_a_method_leaves_positions_out_where_they_are_as_published() -> None:
     made = chosen("--retain", "64")
     assert "positions" not in written_settings(made) and "positions" not in describe(made, Geometry(32, 576))

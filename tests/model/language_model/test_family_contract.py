@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from contract_settings import SETTINGS
 from language_models import FAMILIES, LAYERS, SIDE, family_model, host_of, pictures
-from reduction.test_contract import SETTINGS
 
 from llava.errors import InputError
 from llava.model.generation import static_decoder, static_step
@@ -31,9 +31,9 @@ def made(family: str) -> Any:
 
 def fitting(family: str, name: str) -> Reduction:
     """A method with settings, if it can drop where it wants to; MPT takes those of the encoder only."""
-    assert name in SETTINGS, f"give the new method '{name}' settings in tests/reduction/test_contract.py"
+    assert name in SETTINGS, f"give the new method '{name}' settings in tests/contract_settings.py"
     method = create(name, **SETTINGS[name])
-    if family == "mpt" and method.layers:
+    if family == "mpt" and (method.layers or method.keeps_gaps):
         pytest.skip("MPT's layers have no positions; the refusal is tested below")
     return method
 
@@ -174,6 +174,13 @@ def test_mpt_refuses_to_drop_between_its_layers(name: str) -> None:
         model.reduction = method
     with pytest.raises(InputError, match="take one of the encoder, such as visionzip"):
         model.generate(**prompt(model, 0), reduction=method, **GREEDY)
+
+
+def test_mpt_refuses_gaps_between_its_tokens() -> None:
+    model, settings = made("mpt"), SETTINGS["gprune"]
+    with pytest.raises(InputError, match="no gaps can be left between MPT's tokens.*: got the method 'gprune', which"):
+        model.reduction = create("gprune", **settings)
+    model.generate(**prompt(model, 0), reduction=create("gprune", **settings, positions="renumber"), **GREEDY)
 
 
 def test_models_are_those_that_settings_were_made_for() -> None:

@@ -1,0 +1,36 @@
+"""Settings of every method for the contract: a new method needs nothing else in tests."""
+
+# Settings that drop something from images of 64 patches in a model of 12 layers.
+SETTINGS = {
+    "none": {},
+    "visionzip": {"dominant": 11, "contextual": 4},
+    "visiondrop": {
+        "dominant": 13,
+        "contextual": 5,
+        "layer_list": [3, 6, 9],
+        "image_token_list": [[10, 3], [6, 3], [3, 2]],
+    },
+    "random": {"keep": 9, "seed": 3},
+    "fastervlm": {"visual_token_num": 9},
+    "vispruner": {"visual_token_num": 9, "important_ratio": 0.4},
+    "scope": {"num_token": 9, "alpha": 1.5},
+    "fastv": {"fast_v_agg_layer": 9, "fast_v_attention_rank": 15},
+    "dart": {"pruned_layer": 9, "max_num_trunction": 21},
+    "sparsevlm": {"layer_list": [3, 6, 9], "image_token_list": [24, 11, 4]},
+    "v2drop": {"layer_list": [3, 6, 9], "keep_ratio_list": [0.6, 0.5, 0.0]},
+    "vtw": {"layer": 8, "remainder": 7},
+    "divprune": {"subset_ratio": 0.2},
+    "gprune": {"keep_ratio": 0.2, "similarity": 0.1},
+    "holov": {"new_image_token_num": 11, "num_patches": 7},
+    "hiprune": {"retention": 20, "alpha": 0.5, "object_layer": 2},
+    "prumerge": {"adaptive": False, "reduction_ratio": 0.2},
+    "prunesid": {"visual_token_num": 13},
+    "cdpruner": {"visual_token_num": 6},
+    "mmtok": {"visual_token_num": 9},
+    "trim": {"k": 0.2},
+    "tome": {"visual_token_num": 9},
+    "vscan": {"visual_token_num": 40, "layer_list": [3, 6], "image_token_list": [10, 4]},
+    "pool": {"rows": 3, "cols": 5},
+    "downsample": {"rows": 3, "cols": 5},
+    "pyramiddrop": {"layer_list": [3, 6, 9], "image_token_ratio_list": [0.5, 0.25, 0.125]},
+}
