@@ -14,6 +14,14 @@ def scaled_layers(layers: tuple[int, ...], geometry: Geometry, depth: int = 32) 
     return found
 
 
+def too_shallow(name: str, geometry: Geometry) -> InputError:
+    """What is said of a model with fewer layers than a schedule has stages."""
+    return InputError(
+        f"a budget of {name} is spread over the LLM's layers: got a model of {geometry.layers}, which has too few for "
+        f"its stages; choose a method of the encoder such as visionzip, or give the settings"
+    )
+
+
 def impossible(name: str, retain: int, least: float, most: float) -> InputError:
     """What is said of a budget that a schedule cannot come to.
 
@@ -32,13 +40,15 @@ def kept_after(name: str, retain: int, geometry: Geometry, layer: int) -> int:
     """What must be left after so many layers of all tokens for an average of `retain` over all layers.
 
     Raises:
-        InputError: where that is less than one token, or all of them.
+        InputError: where that is less than one token, or all of them, or no layer is left.
     """
     layers, whole = geometry.layers, geometry.most_tokens
     left = layers - layer
-    kept = round((retain * layers - whole * layer) / left) if left > 0 else 0
+    if left < 1:
+        raise too_shallow(name, geometry)
+    kept = round((retain * layers - whole * layer) / left)
     if not 1 <= kept < whole:
-        raise impossible(name, retain, (whole * layer + max(left, 0)) / layers, whole - max(left, 0) / layers)
+        raise impossible(name, retain, (whole * layer + left) / layers, whole - left / layers)
     return kept
 
 

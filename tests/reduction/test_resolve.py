@@ -57,6 +57,23 @@ def test_a_budget_below_the_first_layers_is_said_to_be_impossible(name: str) -> 
     assert abs(average_tokens(made, GEOMETRY) - 64) < 0.5 and made.positions == "renumber"
 
 
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("visiondrop", 3), ("pyramiddrop", 3), ("sparsevlm", 3), ("v2drop", 3)]
+    + [("fastv", 1), ("dart", 1), ("vtw", 1), ("vscan", 1)],
+)
+def test_a_model_with_too_few_layers_for_a_schedule_is_said_to_be_that(name: str, most: int) -> None:
+    """And not that settings make no sense which nobody gave; with a layer more it is about the budget, if at all."""
+    for layers in range(1, most + 1):
+        for retain in (64, 300, 575):
+            rule = f"a budget of {name} is spread over the LLM's layers: got a model of {layers}, which has too few"
+            with pytest.raises(InputError, match=rule):
+                resolve({"method": name, "retain": retain}, Geometry(layers, 576))
+    enough = Geometry(most + 1, 576)
+    made = resolve({"method": name, "retain": 288}, enough)
+    assert abs(average_tokens(made, enough) - 288) < 6
+
+
 def test_a_mapping_is_left_as_it_is() -> None:
     given = {"method": "visiondrop", "retain": 64}
     resolve(given, GEOMETRY)

@@ -11,6 +11,7 @@ from typing import ClassVar, Self
 
 from llava.errors import InputError
 from llava.reduction.base import Evidence, Geometry, Reduction
+from llava.reduction.budgets import too_shallow
 from llava.reduction.checks import check_falling, checked_layers, checked_ratios
 from llava.reduction.paper import PaperSettings
 from llava.reduction.positions import position_policy
@@ -70,6 +71,8 @@ class PyramidDrop(Reduction):
         Not in the paper, which names no schedule for small budgets. The step is a quarter of the depth where that
         leaves r > 0 and shorter for small budgets, since the layers before the first drop carry every token.
         """
+        if geometry.layers < 4:
+            raise too_shallow("pyramiddrop", geometry)
         share = retain / geometry.most_tokens
         step = max(1, min(geometry.layers // 4, int(0.6 * share * geometry.layers)))
         first, last = step / geometry.layers, 1 - 3 * step / geometry.layers

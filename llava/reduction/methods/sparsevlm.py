@@ -24,7 +24,7 @@ import torch
 
 from llava.errors import InputError
 from llava.reduction.base import Geometry, Reduction
-from llava.reduction.budgets import impossible, scaled_layers, solved
+from llava.reduction.budgets import impossible, scaled_layers, solved, too_shallow
 from llava.reduction.checks import checked_counts, checked_layers, checked_number, switch, whole_number
 from llava.reduction.layer_evidence import LayerEvidence
 from llava.reduction.merging import Merged
@@ -158,8 +158,10 @@ class SparseVLM(Reduction):
             counts = [count, *(max(1, round(count * other / first)) for other in others)]
             return cls(layer_list=layers, image_token_list=counts)
 
+        if layers[-1] >= geometry.layers:
+            raise too_shallow("sparsevlm", geometry)
         low, high = average_tokens(at(1), geometry), average_tokens(at(whole), geometry)
-        if layers[-1] >= geometry.layers or not low <= retain <= high:
+        if not low <= retain <= high:
             raise impossible("sparsevlm", retain, low, high)
         return at(solved(retain, lambda count: average_tokens(at(count), geometry), whole))
 

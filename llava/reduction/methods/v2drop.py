@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from llava.errors import InputError
 from llava.reduction.base import Geometry, Reduction
-from llava.reduction.budgets import impossible, scaled_layers, solved
+from llava.reduction.budgets import impossible, scaled_layers, solved, too_shallow
 from llava.reduction.checks import checked_layers, checked_number, whole_number
 from llava.reduction.layer_evidence import LayerEvidence
 from llava.reduction.paper import PaperSettings
@@ -77,7 +77,9 @@ class V2Drop(Reduction):
         def at(share: int) -> "V2Drop":
             return cls(layer_list=layers, keep_ratio_list=[share / steps, share / steps, 0.0])
 
+        if layers[-1] >= geometry.layers:
+            raise too_shallow("v2drop", geometry)
         low, high = average_tokens(at(0), geometry), average_tokens(at(steps), geometry)
-        if layers[-1] >= geometry.layers or not low <= retain <= high:
+        if not low <= retain <= high:
             raise impossible("v2drop", retain, low, high)
         return at(solved(retain, lambda share: average_tokens(at(share), geometry), steps))

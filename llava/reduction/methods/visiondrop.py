@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 
 from llava.errors import InputError
 from llava.reduction.base import Evidence, Geometry, Reduction
+from llava.reduction.budgets import too_shallow
 from llava.reduction.checks import (
     check_encoder_counts,
     check_encoder_pair,
@@ -96,6 +97,9 @@ class VisionDrop(Reduction):
         out evenly among the views of a LLaVA-NeXT image or the frames. The paper does not say what the stages inside
         the LLM keep of a video: here as much less as holds the average, in a picture's proportions.
         """
+        layers = [round(geometry.layers * quarter / 4) for quarter in (1, 2, 3)]
+        if not 0 < layers[0] < layers[1] < layers[2] < geometry.layers:
+            raise too_shallow("visiondrop", geometry)
         share = min(OF_A_VIDEO, Fraction(geometry.most_tokens, max(1, retain))) if geometry.frames else OF_A_PICTURE
         encoder, stages = share / OF_A_PICTURE, (4 - share) / (4 - OF_A_PICTURE)
 
@@ -117,6 +121,6 @@ class VisionDrop(Reduction):
         return cls(
             dominant=scaled(PAPER_ENCODER[0], encoder / geometry.views),
             contextual=scaled(PAPER_ENCODER[1], encoder / geometry.views),
-            layer_list=[round(geometry.layers * quarter / 4) for quarter in (1, 2, 3)],
+            layer_list=layers,
             image_token_list=pairs,
         )

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal, Self
 
 from llava.errors import InputError, shown
 from llava.reduction.base import Evidence, Geometry, Reduction
+from llava.reduction.budgets import too_shallow
 from llava.reduction.checks import check_falling, check_patches, checked_counts, checked_layers, positive, switch
 from llava.reduction.encoder_evidence import ProjectedEvidence
 from llava.reduction.paper import PaperSettings
@@ -113,6 +114,8 @@ class VScan(Reduction):
     @classmethod
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
         """As published: 1.5 x `retain` up to half of the LLM's layers, what makes `retain` the average after it."""
+        if geometry.layers < 2:
+            raise too_shallow("vscan", geometry)
         each = max(1, (3 * retain + 1) // 2 // geometry.views)
         half = max(1, geometry.layers // 2)
         later = max(1, geometry.layers - half)

@@ -15,7 +15,7 @@ from typing import ClassVar, Self
 import torch
 
 from llava.reduction.base import Geometry, Reduction
-from llava.reduction.budgets import impossible
+from llava.reduction.budgets import impossible, too_shallow
 from llava.reduction.checks import positive, whole_number
 from llava.reduction.layer_evidence import LayerEvidence
 from llava.reduction.positions import KEEP, position_policy
@@ -58,6 +58,8 @@ class VTW(Reduction):
     def from_budget(cls, retain: int, geometry: Geometry) -> Self:
         """As many whole layers as an average of `retain` allows, and the rest of it in one layer more."""
         layers, whole = geometry.layers, geometry.most_tokens
+        if layers < 2:
+            raise too_shallow("vtw", geometry)
         layer, remainder = divmod(retain * layers, whole)
         if layer < 1 or layer + (remainder > 0) >= layers:
             raise impossible("vtw", retain, whole / layers, whole * (layers - 1) / layers)

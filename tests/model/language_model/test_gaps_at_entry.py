@@ -1,4 +1,4 @@
-"""A method that leaves gaps between the positions of what enters the LLM, on pictures of several sizes and their tiles."""
+"""A method that leaves gaps between positions on entering the LLM, on pictures of several sizes and their tiles."""
 
 from typing import Any
 
@@ -94,10 +94,8 @@ def test_what_is_left_stands_where_it_stood(model: LlavaLlamaForCausalLM) -> Non
 def test_counts_are_those_announced_for_the_largest_picture(model: LlavaLlamaForCausalLM) -> None:
     trace = Trace()
     model.generate(**asked(0, 1, 2, 3), trace=trace, **GREEDY)
-    # The tiles of each picture without what its shape leaves empty: 8 x 8, 8 x 4 (of 3.2), 4 x 8 (of 3), 8 x 8.
-    wanted = [
-        rows + kept_of(0.3, 16) + kept_of(0.3, rows * columns) for rows, columns in ((8, 8), (8, 4), (4, 8), (8, 8))
-    ]
+    tiles = ((8, 8), (8, 4), (4, 8), (8, 8))  # rows and columns of each picture's, hardly any of which is padding
+    wanted = [rows + kept_of(0.3, 16) + kept_of(0.3, rows * columns) for rows, columns in tiles]
     assert [span.length for span in trace.layout.spans] == wanted
     assert METHOD.tokens_per_stage(model.geometry) == [max(wanted)]
     assert [span.gap + span.length for span in trace.layout.spans] == [16 + 72, 16 + 40, 16 + 36, 16 + 72]
@@ -159,8 +157,7 @@ def test_rows_that_come_and_go_keep_their_gaps(model: LlavaLlamaForCausalLM) -> 
     lengths = [row for _, _, [row] in apart]
     slots = packed([(cache, [0]) for cache, _, _ in apart[:3]], lengths[:3])
     assert slots.cache.gaps[0] > slots.cache.gaps[2] > slots.cache.gaps[1] == 0
-    assert slots.keep([1, 2]) == [2, 1] or True
-    kept = [2, 1]
+    kept = slots.keep([1, 2])
     slots = joined(slots, apart[3][0], [0], [lengths[at] for at in (*kept, 3)])
     together = steps(slots.cache, tokens[[*kept, 3]], 3)
     for place, at in enumerate((*kept, 3)):
@@ -190,8 +187,10 @@ def test_prompts_that_are_cut_are_cut_alike_with_and_without_sharing(model: Llav
     for limit in (20, 34):  # inside the picture, inside the question
         model.config.tokenizer_model_max_length = limit
         try:
-            wanted = model.generate(**row, **GREEDY)
-            got = model.ask(prefixes(model, 0), [ROWS[0][0]], **GREEDY)
+            with pytest.warns(UserWarning, match="a prompt is cut off: with its images it has 36 tokens"):
+                wanted = model.generate(**row, **GREEDY)
+            with pytest.warns(UserWarning, match="a prompt is cut off"):
+                got = model.ask(prefixes(model, 0), [ROWS[0][0]], **GREEDY)
         finally:
             del model.config.tokenizer_model_max_length
         assert torch.equal(got, wanted)
@@ -213,16 +212,14 @@ def test_training_rows_lose_what_they_lose_alone(model: LlavaLlamaForCausalLM) -
 
 def test_what_knows_no_gaps_is_refused(model: LlavaLlamaForCausalLM) -> None:
     row = asked(0)
-    with pytest.raises(
-        InputError, match="embeddings do not say at which positions they stand: got the method 'gprune'"
-    ):
+    with pytest.raises(InputError, match="embeddings do not say at which positions they stand: .* 'gprune', which le"):
         model.prepare_inputs_labels_for_multimodal(
             row["input_ids"], None, None, None, None, row["images"], row["image_sizes"]
         )
 
 
 def test_what_passes_the_positions_that_a_model_knows_is_said(model: LlavaLlamaForCausalLM) -> None:
-    """A prompt of 33 tokens takes 93 positions."""
+    """A prompt of 36 tokens takes 93 positions."""
     longest = model.config.max_position_embeddings
     model.config.max_position_embeddings = 95
     try:
