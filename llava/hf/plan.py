@@ -145,7 +145,10 @@ def _counted(named: dict[str, Any], retain: int, geometry: Geometry) -> Plan:
 
 def _shared(named: dict[str, Any], share: float, geometry: Geometry) -> Plan:
     """A share of every picture's own tokens."""
-    inside = resolve({**named, "retain": max(1, round(share * REFERENCE))}, geometry)
+    try:
+        inside = resolve({**named, "retain": max(1, round(share * REFERENCE))}, geometry)
+    except InputError as error:
+        raise InputError(f"{error} ({100 * share:.3g} % is tried on a picture of {REFERENCE} tokens)") from None
     if not acts_before(type(inside)):
         return replace(_fixed(inside), largest=REFERENCE if inside.layers else 0)
 

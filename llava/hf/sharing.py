@@ -16,7 +16,7 @@ from llava.hf.note import Entering, Pictures
 from llava.hf.note import together as in_turn
 from llava.hf.plan import Plan
 from llava.hf.prefix import ImagePrefix, joined, row_caches
-from llava.hf.prompts import OF_TOKENS, Inputs, alike, begun, collated, rows_of
+from llava.hf.prompts import OF_TOKENS, START, Inputs, alike, begun, collated, rows_of
 from llava.hf.seeing import KINDS, PIXELS
 from llava.hf.spans import picture_layout
 from llava.model.trace import CountTrace
@@ -40,7 +40,7 @@ def placeholders(model: Any) -> list[int]:
 @torch.no_grad()
 def encoded_prefixes(model: Any, plan: Plan, prompts: Sequence[Inputs]) -> list[ImagePrefix]:
     """See `Reduced.encode_images`."""
-    starts = [begun(inputs, placeholders(model)) for inputs in prompts]
+    starts = [begun(inputs, placeholders(model), model.device) for inputs in prompts]
     encode = _seen if reads_question(plan) else _run
     found: dict[int, ImagePrefix] = {}
     for numbers in alike(starts):
@@ -56,13 +56,11 @@ def _run(model: Any, plan: Plan, starts: list[dict[str, Any]]) -> list[ImagePref
     assert trace.layout is not None, "there are pictures"
     layouts = [trace.layout, *(stage.after for stage in trace.stages)]
     layouts += layouts[-1:] * (len(cache.stages) - len(layouts))
-    ids = [own["input_ids"] for own in starts]
-    rows = [cache] if len(ids) == 1 else row_caches(cache, layouts, [own.shape[1] for own in ids])
+    rows = [cache] if len(starts) == 1 else row_caches(cache, layouts, [len(own[START]) for own in starts])
     tokens = trace.tokens(layers_per_stage(plan.inside, text.num_hidden_layers))
-    starts_at = [tuple(own[0].tolist()) for own in ids]
     return [
-        ImagePrefix(own, start, rows[row], plan, tokens_per_layer=tokens[row])
-        for row, (own, start) in enumerate(zip(ids, starts_at))
+        ImagePrefix(own["input_ids"], own[START], rows[row], plan, tokens_per_layer=tokens[row])
+        for row, own in enumerate(starts)
     ]
 
 
@@ -80,7 +78,7 @@ def _seen(model: Any, plan: Plan, starts: list[dict[str, Any]]) -> list[ImagePre
         made = see(**{name: value for name, value in given.items() if name in named}, return_dict=True)
         token = getattr(model.config, f"{kind}_token_id")
         found[token] = _entering(note.pictures[token], made, call.model.deep_of(made))
-    lengths = tuple(own["input_ids"].shape[1] for own in starts)
+    lengths = tuple(len(own[START]) for own in starts)
     counts = {token: own.counts for token, own in found.items()}
     layout, numbers = picture_layout(note.prompt, counts, lengths)
     prefixes = []
@@ -92,8 +90,8 @@ def _seen(model: Any, plan: Plan, starts: list[dict[str, Any]]) -> list[ImagePre
             first += len(pictured.counts)
             if mine:
                 pictures[token] = _some(pictured, mine)
-        more = {name: value for name, value in own.items() if name not in (*OF_TOKENS, *PIXELS)}
-        prefixes.append(ImagePrefix(own["input_ids"], tuple(own["input_ids"][0].tolist()), None, plan, pictures, more))
+        more = {name: value for name, value in own.items() if name not in (*OF_TOKENS, *PIXELS, START)}
+        prefixes.append(ImagePrefix(own["input_ids"], own[START], None, plan, pictures, more))
     return prefixes
 
 
