@@ -133,6 +133,20 @@ def asked(model: Any, prefix: Prefixes, questions: Sequence[Any], kwargs: dict[s
     return made
 
 
+@torch.no_grad()
+def logits_after(model: Any, prefix: Prefixes, questions: Sequence[Any], keep: int) -> torch.Tensor:
+    """(B, keep, V), the logits of the last tokens of questions after prefixes of a method that does not read them."""
+    given, _ = _rows(model, prefix, questions, 0, 1, 0)
+    cache = given.get("past_key_values")
+    if cache is not None:
+        past = cache.get_seq_length()
+        given["input_ids"] = given["input_ids"][:, past:]
+        if cache.rope_deltas is not None:  # without them a model counts the columns it is not given too
+            text = (given["attention_mask"].cumsum(dim=1) - 1)[:, past:]
+            given["position_ids"] = (text + cache.rope_deltas)[None].expand(3, -1, -1)
+    return model(**given, logits_to_keep=keep).logits
+
+
 def _rows(
     model: Any, prefix: Prefixes, questions: Sequence[Any], filler: int, copies: int, room: int
 ) -> tuple[dict[str, Any], dict[int, Pictures]]:
