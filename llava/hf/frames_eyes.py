@@ -10,6 +10,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from llava.errors import InputError
 from llava.hf.llava_eyes import Eyes, LlavaSeeing, as_llava_says
 from llava.hf.note import Entering, Note, Pictures
+from llava.hf.seeing import Seeing
 from llava.model.geometry import video_geometry_of
 from llava.reduction.base import name_of
 
@@ -42,7 +43,8 @@ class OnevisionSeeing(LlavaSeeing):
         sources = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)  # positions are counted anew
         note.pictures[token] = Pictures((whole,) * len(pixels), Entering(tokens, tuple(counts), sources))
         # Since transformers encodes before the first call (5.18), the newline is part of what it encodes.
-        own = whole if "mm_encoder_outputs" in inspect.signature(host.forward).parameters else whole - 1
+        own_class: Any = next(kind for kind in type(self).__mro__ if not issubclass(kind, Seeing))
+        own = whole if "mm_encoder_outputs" in inspect.signature(own_class.forward).parameters else whole - 1
         return BaseModelOutputWithPooling(pooler_output=tokens.new_zeros(()).expand(len(pixels), own, tokens.shape[1]))
 
 

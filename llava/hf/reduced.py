@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from llava.errors import InputError
+from llava.errors import InputError, shown
 from llava.hf.cache import PromptCache, is_filled
 from llava.hf.cloning import clone, mixed, under_signature
 from llava.hf.families import Family, family_of
@@ -18,6 +18,13 @@ from llava.hf.sharing import asked, encoded_prefixes
 from llava.hf.spans import check_padding
 from llava.hf.turns import of_new_turn
 from llava.model.trace import Trace
+
+# Settings of `generate` that do not go with a reduced model.
+REFUSED = {
+    "prefill_chunk_size": "image tokens are chosen of whole prompts, which are not filled in piece by piece",
+    "cache_implementation": "a reduced model has a KV cache of its own, whose layers differ in length",
+    "assistant_model": "drafts are made by prompt lookup alone, since a draft model would be given all image tokens",
+}
 
 
 def reduce(model: Any, method: Any, retain: float | int | None = None, **settings: Any) -> Any:
@@ -68,6 +75,7 @@ class Reduced:
         if note is None:
             return call.generate(*args, **kwargs)
         note.pictures, note.shared = dict(pictures), bool(pictures)
+        _check_setting(self, kwargs)
         check_padding(kwargs.get("attention_mask"))
         if cache is None and _wants_cache(self, kwargs):
             kwargs["past_key_values"] = PromptCache(self.config.get_text_config(decoder=True))
@@ -169,6 +177,21 @@ def _with_loss(call: Any, note: Note, args: tuple[Any, ...], kwargs: dict[str, A
     sizes = {"vocab_size": call.config.get_text_config(decoder=True).vocab_size}
     loss = call.loss_function(logits=made.logits, labels=note.labels, **sizes, **more)
     return type(made)(loss=loss, **made) if as_object else (loss, *made.to_tuple())
+
+
+def _check_setting(model: Any, given: dict[str, Any]) -> None:
+    """Refuse what transformers does with a prompt or a cache that image tokens are dropped of.
+
+    Raises:
+        InputError: says which.
+    """
+    for name, why in REFUSED.items():
+        value = given.get(name)
+        value = (
+            getattr(given.get("generation_config") or model.generation_config, name, None) if value is None else value
+        )
+        if value is not None:
+            raise InputError(f"{why}: got {name} {shown(value)}; leave it out, or use the model that was given")
 
 
 def _wants_cache(model: Any, given: dict[str, Any]) -> bool:

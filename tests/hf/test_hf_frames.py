@@ -76,7 +76,7 @@ def test_visionzip_by_hand() -> None:
 
 @pytest.mark.parametrize(
     "named",
-    [{"method": "visionzip", "retain": 24}, {"method": "divprune", "retain": 12}, {"method": "random", "retain": 18}],
+    [{"method": "visionzip", "retain": 75}, {"method": "divprune", "retain": 12}, {"method": "random", "retain": 48}],
     ids=lambda named: named["method"],
 )
 @torch.inference_mode()

@@ -1,12 +1,13 @@
 """What `llava.hf.reduce` gives and leaves: models side by side, in threads, the given one as it was, and refusals."""
 
+import copy
 import threading
 from typing import Any
 
 import pytest
 import torch
 from test_hf_generate import GREEDY, ROWS, cached, every_model, every_reduction
-from tiny_hf import MODELS, inputs
+from tiny_hf import MODELS, PICTURE, inputs
 
 import llava.hf
 from llava.errors import InputError
@@ -98,3 +99,34 @@ def test_calls_that_cannot_be_reduced_are_refused() -> None:
         reduced(**{**given, "attention_mask": torch.zeros_like(given["attention_mask"])})
     with pytest.raises(InputError, match="takes a model of transformers"):
         llava.hf.reduce(torch.nn.Linear(1, 1), "visionzip", retain=0.4)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("prefill_chunk_size", 8), ("cache_implementation", "static"), ("assistant_model", "x")]
+)
+def test_settings_that_do_not_go_with_it_are_refused_in_one_line(setting: str, value: Any) -> None:
+    """As an argument, and where the checkpoint's own settings say it."""
+    model = MODELS["qwen2_5"]()
+    given, reduced = inputs(model, ROWS), llava.hf.reduce(model, "visionzip", retain=0.4)
+    with pytest.raises(InputError, match=f"got {setting} '?{value}'?; leave it out"):
+        reduced.generate(**given, **{setting: value}, max_new_tokens=2)
+    if setting != "assistant_model":
+        config = copy.deepcopy(model.generation_config)
+        setattr(config, setting, value)
+        with pytest.raises(InputError, match=f"got {setting}"):
+            reduced.generate(**given, generation_config=config, max_new_tokens=2)
+
+
+@every_model
+def test_prompt_lookup_gives_the_same_tokens(name: str) -> None:
+    """Drafts are taken back from a cache whose layers differ in length."""
+    model = MODELS[name]()
+    given = inputs(model, [[0]])
+    given["input_ids"][:, -6:] = torch.tensor([7, 8, 9, 7, 8, 9])
+    kept = given["input_ids"] != PICTURE
+    assert int(kept[0, -6:].sum()) == 6
+    for method in ("visiondrop", "visionzip"):
+        reduced = llava.hf.reduce(model, method, retain=0.4)
+        greedy = {"max_new_tokens": 8, "do_sample": False}
+        drafted = reduced.generate(**given, **greedy, prompt_lookup_num_tokens=3)
+        assert torch.equal(drafted, reduced.generate(**given, **greedy))
