@@ -5,6 +5,7 @@
 The model has random weights. A call is the prefill of one prompt: tower, LLM, head at the last token. Layers are the
 LLM's; own work is what a reduced call does besides the model's parts, less what an unreduced call does so, as a share
 of the unreduced call. Calls are timed in turn and times are medians of one run on one machine; compare rows, not runs.
+On a GPU each part is waited for before the next begins.
 """
 
 import argparse

@@ -33,6 +33,10 @@ class PromptCache(StagedCache):
         """Cached columns of a stage, padding included."""
         return self.layers[self.stages[stage].first].get_seq_length()
 
+    def crop(self, size: int) -> None:
+        """As `StagedCache.crop`; a length counts the columns that were dropped."""
+        super().crop(size - self.dropped if size > 0 else size)
+
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeat every row."""
         super().batch_repeat_interleave(repeats)

@@ -9,6 +9,7 @@ import transformers
 
 from llava.errors import InputError, shown
 from llava.hf.cloning import under_signature
+from llava.hf.frames_eyes import OnevisionSeeing
 from llava.hf.llava_eyes import LlavaSeeing, clip_geometry
 from llava.hf.merged_eyes import DeepSeeing, MergedSeeing, check_layers, layers_to_look_at
 from llava.hf.mrope import MRopeEntering
@@ -139,7 +140,7 @@ FAMILIES = {
     ),
     "LlavaForConditionalGeneration": Family(LlavaSeeing, Entering, COUNTED, clip_geometry),
     "LlavaNextForConditionalGeneration": Family(LlavaSeeing, Entering, COUNTED, clip_geometry),
-    "LlavaOnevisionForConditionalGeneration": Family(LlavaSeeing, Entering, COUNTED, clip_geometry),
+    "LlavaOnevisionForConditionalGeneration": Family(OnevisionSeeing, Entering, COUNTED, clip_geometry),
     "Qwen2VLForConditionalGeneration": Family(
         MergedSeeing, MRopeEntering, ("Qwen2VLTextModel",), _merged_geometry, **_QWEN
     ),

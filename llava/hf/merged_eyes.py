@@ -55,10 +55,6 @@ class MergedSeeing(Seeing):
         note.pictures[token] = Pictures(counts, entering_of(asking, len(counts), plan.before, deep))
         return made
 
-    def deep_of(self, made: Any) -> Sequence[Sequence[torch.Tensor]]:
-        """What is added to each picture's tokens after the first layers of the LLM: [layer][picture]."""
-        return ()
-
 
 class DeepSeeing(MergedSeeing):
     """Qwen3-VL's."""

@@ -40,7 +40,7 @@ class Pictures:
 
 
 def together(kinds: Sequence[Pictures]) -> Pictures:
-    """Pictures and videos of a call, numbered one kind after the other."""
+    """Pictures and videos of a call numbered one kind after the other, or those of several prompts."""
     if len(kinds) == 1:
         return kinds[0]
     counts = tuple(count for kind in kinds for count in kind.counts)
@@ -60,6 +60,7 @@ class Note:
     Attributes:
         plan: the method.
         pictures: by the id of their placeholder, set by `get_image_features` and `get_video_features`.
+        shared: they were encoded before the call, and their pixels are not passed.
         prompt: (B, T) int64 on the CPU, the ids of a prompt with pictures that is being filled in; None in decoding.
         asked: (B, T) int64 on the CPU, the prompts that `generate` was given, before beams repeat them.
         labels: (B, T) int64 of a prompt, and after the call those of the tokens that are left.
@@ -68,6 +69,7 @@ class Note:
 
     plan: Plan
     pictures: dict[int, Pictures] = field(default_factory=dict)
+    shared: bool = False
     prompt: torch.Tensor | None = None
     asked: torch.Tensor | None = None
     labels: torch.Tensor | None = None

@@ -31,11 +31,17 @@ class Plan:
         inside: the method, which is asked between the LLM's layers.
         before: the method that is asked before the LLM, for pictures of so many tokens in each of so many views.
         largest: tokens that the picture of `inside`'s schedule has on entering; 0: its counts are meant as they are.
+        frames: the method for a video of a geometry, where frames are views of one size; None: `inside`.
     """
 
     inside: Reduction
     before: Callable[[int, int], Reduction]
     largest: int = 0
+    frames: Callable[[Geometry], Reduction] | None = None
+
+    def for_frames(self, geometry: Geometry) -> Reduction:
+        """The method that is asked before the LLM of the frames of a video."""
+        return self.inside if self.frames is None else self.frames(geometry)
 
     @property
     def reduces(self) -> bool:
@@ -93,11 +99,17 @@ def plan_of(
     if share == 1.0 and not whole:
         return _fixed(resolve(None, geometry))
     if not any_size:
-        tokens = share if whole else max(1, round(share * geometry.most_tokens))
-        return _fixed(resolve({**named, "retain": tokens}, geometry), geometry)
+        tokens = _tokens(share, geometry)
+        plan = _fixed(resolve({**named, "retain": tokens}, geometry), geometry)
+        return replace(plan, frames=lambda video: resolve({**named, "retain": _tokens(share, video)}, video))
     if whole:
         return _counted(named, share, geometry)
     return _shared(named, share, geometry)
+
+
+def _tokens(retain: float | int, geometry: Geometry) -> int:
+    """A budget in tokens: as it is, or a share of the most there are."""
+    return retain if isinstance(retain, int) else max(1, round(retain * geometry.most_tokens))
 
 
 def _named(method: Any, retain: float | int | None, settings: dict[str, Any]) -> Any:
@@ -145,7 +157,10 @@ def _counted(named: dict[str, Any], retain: int, geometry: Geometry) -> Plan:
 
 def _shared(named: dict[str, Any], share: float, geometry: Geometry) -> Plan:
     """A share of every picture's own tokens."""
-    inside = resolve({**named, "retain": max(1, round(share * REFERENCE))}, geometry)
+    try:
+        inside = resolve({**named, "retain": max(1, round(share * REFERENCE))}, geometry)
+    except InputError as error:
+        raise InputError(f"{error} ({100 * share:.3g} % is tried on a picture of {REFERENCE} tokens)") from None
     if not acts_before(type(inside)):
         return replace(_fixed(inside), largest=REFERENCE if inside.layers else 0)
 

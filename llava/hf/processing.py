@@ -3,7 +3,6 @@
 transformers' processors of these families need torchvision, for videos; what they do to pictures and prompts does not.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,16 +91,39 @@ class PromptProcessor:
 
     def ids(self, prompt: str, counts: Sequence[int]) -> torch.Tensor:
         """A prompt's ids (L,) int64; LLaVA's `<image>` stands for a picture as the family's own mark does."""
+        return self.spread(self.compact(prompt, len(counts)), counts)
+
+    def compact(self, prompt: str, pictures: int) -> torch.Tensor:
+        """The same with one placeholder for each picture, whatever its size.
+
+        Raises:
+            InputError: for a prompt with places for another number of pictures.
+        """
         marked, token = prompt.replace(DEFAULT_IMAGE_TOKEN, self.host.picture), self.host.token
         places = marked.count(token)
-        if places != len(counts):
+        if places != pictures:
             raise InputError(
-                f"a prompt must have a place for each of its pictures: got {places} {token} for {len(counts)} "
-                f"pictures; write <image> for each"
+                f"a prompt must have a place for each of its pictures: got {places} {token} for {pictures} pictures; "
+                f"write <image> for each"
             )
-        left, (before, behind) = iter(counts), self.host.around
-        spread = re.sub(re.escape(token), lambda _: before + token * next(left) + behind, marked)
-        return torch.tensor(self.tokenizer(spread).input_ids, dtype=torch.long)
+        before, behind = self.host.around
+        return torch.tensor(self.tokenizer(marked.replace(token, before + token + behind)).input_ids, dtype=torch.long)
+
+    def spread(self, ids: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+        """Ids with one placeholder for each picture -> with one for each of its tokens."""
+        repeats = torch.ones_like(ids)
+        repeats[ids == self.placeholder] = torch.tensor(counts, dtype=torch.long)
+        return ids.repeat_interleave(repeats)
+
+    @property
+    def patches_of_token(self) -> int:
+        """How many patches of the tower become one token."""
+        return 4 if self.per_tile else self.image_processor.merge_size**2
+
+    @property
+    def placeholder(self) -> int:
+        """The id that stands for a token of a picture."""
+        return int(self.tokenizer.convert_tokens_to_ids(self.host.token))
 
     def collate(self, ids: Sequence[torch.Tensor], pixels: Sequence[dict[str, torch.Tensor]]) -> dict[str, Any]:
         """Arguments of `generate` for some prompts, padded on the left."""
@@ -117,7 +139,7 @@ class PromptProcessor:
             if name != "num_patches":
                 made[name] = torch.cat([own[name] for own in shown_])
         if "image_grid_thw" in made:
-            made["mm_token_type_ids"] = (table == tokenizer.convert_tokens_to_ids(self.host.token)).int()
+            made["mm_token_type_ids"] = (table == self.placeholder).int()
         return made
 
 

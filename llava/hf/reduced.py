@@ -2,21 +2,29 @@
 
 import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-from llava.errors import InputError
+from llava.errors import InputError, shown
 from llava.hf.cache import PromptCache, is_filled
 from llava.hf.cloning import clone, mixed, under_signature
 from llava.hf.families import Family, family_of
-from llava.hf.note import Note
+from llava.hf.note import Note, Pictures
 from llava.hf.plan import Plan
-from llava.hf.sharing import ImagePrefix, asked, encoded_prefix
+from llava.hf.prefix import ImagePrefix
+from llava.hf.sharing import asked, encoded_prefixes
 from llava.hf.spans import check_padding
 from llava.hf.turns import of_new_turn
 from llava.model.trace import Trace
+
+# Settings of `generate` that do not go with a reduced model.
+REFUSED = {
+    "prefill_chunk_size": "image tokens are chosen of whole prompts, which are not filled in piece by piece",
+    "cache_implementation": "a reduced model has a KV cache of its own, whose layers differ in length",
+    "assistant_model": "drafts are made by prompt lookup alone, since a draft model would be given all image tokens",
+}
 
 
 def reduce(model: Any, method: Any, retain: float | int | None = None, **settings: Any) -> Any:
@@ -56,10 +64,18 @@ class Reduced:
 
     def generate(self, *args: Any, trace: Trace | None = None, **kwargs: Any) -> Any:
         """transformers' `generate`."""
+        return self._generate(trace, {}, args, kwargs)
+
+    def _generate(
+        self, trace: Trace | None, pictures: dict[int, Pictures], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """The same; `pictures` were encoded before, by the id of their placeholder, and have no pixels in `kwargs`."""
         cache, ids = kwargs.get("past_key_values"), kwargs.get("input_ids", args[0] if args else None)
         call, note = self._call(trace, isinstance(cache, PromptCache))
         if note is None:
             return call.generate(*args, **kwargs)
+        note.pictures, note.shared = dict(pictures), bool(pictures)
+        _check_setting(self, kwargs)
         check_padding(kwargs.get("attention_mask"))
         if cache is None and _wants_cache(self, kwargs):
             kwargs["past_key_values"] = PromptCache(self.config.get_text_config(decoder=True))
@@ -82,19 +98,26 @@ class Reduced:
     def encode_image(self, **inputs: Any) -> ImagePrefix:
         """The part of a prompt up to its last picture, computed once, for any number of questions.
 
+        Of a method that reads the question the pictures are encoded, and the LLM runs over them with each question.
+
         Args:
             inputs: what the processor gives for one prompt with its pictures, with any question behind them or none.
 
         Raises:
-            InputError: for a method that reads the question, several prompts, or a prompt without a picture.
+            InputError: for several prompts, or a prompt without a picture.
         """
-        return encoded_prefix(self, self.__dict__["_plan"], inputs)
+        return self.encode_images([inputs])[0]
 
-    def ask(self, prefix: ImagePrefix, questions: Sequence[Any], **kwargs: Any) -> Any:
+    def encode_images(self, prompts: Sequence[Mapping[str, Any]]) -> list[ImagePrefix]:
+        """`encode_image` of several prompts, those alike as one batch."""
+        return encoded_prefixes(self, self.__dict__["_plan"], prompts)
+
+    def ask(self, prefix: ImagePrefix | Sequence[ImagePrefix | None], questions: Sequence[Any], **kwargs: Any) -> Any:
         """Answers to questions about what `encode_image` was given, as a batch.
 
         Args:
-            prefix: from `encode_image` of this model; it is only read.
+            prefix: from `encode_image` of this model: one for all questions, or one for each; None for a question
+                without picture. They are only read.
             questions: ids (L,) of each: the tokens after the last picture's, or a whole prompt that begins as the
                 prefix does.
             kwargs: of `generate`.
@@ -154,6 +177,21 @@ def _with_loss(call: Any, note: Note, args: tuple[Any, ...], kwargs: dict[str, A
     sizes = {"vocab_size": call.config.get_text_config(decoder=True).vocab_size}
     loss = call.loss_function(logits=made.logits, labels=note.labels, **sizes, **more)
     return type(made)(loss=loss, **made) if as_object else (loss, *made.to_tuple())
+
+
+def _check_setting(model: Any, given: dict[str, Any]) -> None:
+    """Refuse what transformers does with a prompt or a cache that image tokens are dropped of.
+
+    Raises:
+        InputError: says which.
+    """
+    for name, why in REFUSED.items():
+        value = given.get(name)
+        value = (
+            getattr(given.get("generation_config") or model.generation_config, name, None) if value is None else value
+        )
+        if value is not None:
+            raise InputError(f"{why}: got {name} {shown(value)}; leave it out, or use the model that was given")
 
 
 def _wants_cache(model: Any, given: dict[str, Any]) -> bool:

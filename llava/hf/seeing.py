@@ -1,7 +1,10 @@
 """The inner model of a call: it notes the prompt, and what the method leaves of the pictures."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any, ClassVar
+
+import torch
 
 from llava.errors import InputError
 from llava.hf.cache import is_filled
@@ -30,13 +33,18 @@ class Seeing:
         known = [kind for kind in KINDS if encoded.get(kind) is not None]
         if seen or known:
             self._check(given, seen, known, note, is_filled(cache))
-        note.prompt = given["input_ids"].cpu() if seen or known else None
+        shared = note.shared and not is_filled(cache)
+        note.prompt = given["input_ids"].cpu() if seen or known or shared else None
         if hasattr(self, "rope_deltas") and cache is not None and is_filled(cache):
             self.rope_deltas = getattr(cache, "rope_deltas", None)
         made = host(*args, **kwargs)
         if hasattr(self, "rope_deltas") and made.past_key_values is not None:
             made.past_key_values.rope_deltas = self.rope_deltas
         return made
+
+    def deep_of(self, made: Any) -> Sequence[Sequence[torch.Tensor]]:
+        """What is added to each picture's tokens after the first layers of the LLM: [layer][picture]."""
+        return ()
 
     def _check(self, given: dict[str, Any], seen: list[str], known: list[str], note: Note, started: bool) -> None:
         """Refuse what cannot be reduced.

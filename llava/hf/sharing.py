@@ -1,107 +1,196 @@
-"""A picture encoded once and asked often: the cache of a prompt up to its last picture, which questions go on from."""
+"""A picture encoded once and asked often: the cache of a prompt up to its last picture, which questions go on from.
 
+For a method that reads the question the LLM runs over the picture with each question; its tower and projector run once.
+"""
+
+import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from llava.errors import InputError
 from llava.hf.cache import PromptCache
+from llava.hf.note import Entering, Pictures
+from llava.hf.note import together as in_turn
 from llava.hf.plan import Plan
-from llava.hf.seeing import PIXELS
-from llava.reduction.base import name_of
-from llava.reduction.sent import sent
+from llava.hf.prefix import ImagePrefix, joined, row_caches
+from llava.hf.prompts import OF_TOKENS, START, Inputs, alike, begun, collated, rows_of
+from llava.hf.seeing import KINDS, PIXELS
+from llava.hf.spans import picture_layout
+from llava.model.trace import CountTrace
+from llava.reduction.schedule import layers_per_stage
 
-OF_TOKENS = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")
-
-
-@dataclass(frozen=True)
-class ImagePrefix:
-    """What `encode_image` returns and `ask` starts from. Belongs to one reduced model.
-
-    Attributes:
-        ids: (1, P) int64, the prompt up to and with its last placeholder.
-        cache: of one row, in transformers' own form: a copy of it (`copy.deepcopy`) is a `past_key_values` of
-            `generate`, whose prompt begins with `ids`.
-        plan: of the model.
-    """
-
-    ids: torch.Tensor
-    cache: PromptCache
-    plan: Plan
+Prefixes = ImagePrefix | Sequence[ImagePrefix | None]
 
 
-def encoded_prefix(model: Any, plan: Plan, inputs: dict[str, Any]) -> ImagePrefix:
-    """See `Reduced.encode_image`."""
-    method, ids = plan.inside, inputs.get("input_ids")
-    if method.reads_question or method.question_at_encoder or method.chooses_again:
-        raise InputError(
-            f"a picture is shared by questions that its tokens do not depend on: got {name_of(method)}, which chooses "
-            f"them by the question; use generate, or a method that does not read it"
-        )
-    if not isinstance(ids, torch.Tensor) or ids.ndim != 2 or len(ids) != 1 or "inputs_embeds" in inputs:
-        got = tuple(ids.shape) if isinstance(ids, torch.Tensor) else type(ids).__name__
-        raise InputError(f"encode_image takes one prompt: got input_ids {got}, expected (1, tokens); pass one")
-    marks = [getattr(model.config, name, None) for name in ("image_token_id", "video_token_id")]
-    places = torch.isin(ids[0].cpu(), torch.tensor([mark for mark in marks if mark is not None])).nonzero()
-    if not len(places) or all(inputs.get(name) is None for name in PIXELS):
-        raise InputError("encode_image takes a prompt with a picture: got none; pass what the processor gives for one")
-    end = int(places.max()) + 1
-    begun = {name: value[:, :end] if name in OF_TOKENS else value for name, value in inputs.items()}
-    cache = PromptCache(model.config.get_text_config(decoder=True))
-    with torch.no_grad():
-        model(**begun, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    mask = begun.get("attention_mask")
-    real = slice(None) if mask is None else mask[0].bool()  # padding never entered the cache
-    short = begun["input_ids"][:, real]
-    cache.dropped -= end - short.shape[1]
-    return ImagePrefix(short, cache, plan)
+def reads_question(plan: Plan) -> bool:
+    """True for a method whose tokens depend on the question."""
+    method = plan.inside
+    return method.reads_question or method.chooses_again
 
 
-def asked(model: Any, prefix: ImagePrefix, questions: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+def placeholders(model: Any) -> list[int]:
+    """The ids that stand for pictures and videos."""
+    marks = [getattr(model.config, f"{kind}_token_id", None) for kind in KINDS]
+    return [mark for mark in marks if mark is not None]
+
+
+@torch.no_grad()
+def encoded_prefixes(model: Any, plan: Plan, prompts: Sequence[Inputs]) -> list[ImagePrefix]:
+    """See `Reduced.encode_images`."""
+    starts = [begun(inputs, placeholders(model), model.device) for inputs in prompts]
+    encode = _seen if reads_question(plan) else _run
+    found: dict[int, ImagePrefix] = {}
+    for numbers in alike(starts):
+        found |= zip(numbers, encode(model, plan, [starts[number] for number in numbers]))
+    return [found[number] for number in range(len(starts))]
+
+
+def _run(model: Any, plan: Plan, starts: list[dict[str, Any]]) -> list[ImagePrefix]:
+    """The LLM over prompts that end with a picture, as one batch."""
+    text = model.config.get_text_config(decoder=True)
+    cache, trace = PromptCache(text), CountTrace()
+    model(**collated(starts), past_key_values=cache, use_cache=True, logits_to_keep=1, trace=trace)
+    assert trace.layout is not None, "there are pictures"
+    layouts = [trace.layout, *(stage.after for stage in trace.stages)]
+    layouts += layouts[-1:] * (len(cache.stages) - len(layouts))
+    rows = [cache] if len(starts) == 1 else row_caches(cache, layouts, [len(own[START]) for own in starts])
+    tokens = trace.tokens(layers_per_stage(plan.inside, text.num_hidden_layers))
+    return [
+        ImagePrefix(own["input_ids"], own[START], rows[row], plan, tokens_per_layer=tokens[row])
+        for row, own in enumerate(starts)
+    ]
+
+
+def _seen(model: Any, plan: Plan, starts: list[dict[str, Any]]) -> list[ImagePrefix]:
+    """What would enter the LLM of the pictures of some prompts, encoded as one batch."""
+    given = collated(starts)
+    call, note = model._call(None, True)
+    note.prompt = note.asked = given["input_ids"].cpu()
+    found = {}
+    for kind, pixels in zip(KINDS, PIXELS):
+        if given.get(pixels) is None:
+            continue
+        see: Any = getattr(call.model, f"get_{kind}_features")
+        named = inspect.signature(see).parameters
+        made = see(**{name: value for name, value in given.items() if name in named}, return_dict=True)
+        token = getattr(model.config, f"{kind}_token_id")
+        found[token] = _entering(note.pictures[token], made, call.model.deep_of(made))
+    lengths = tuple(len(own[START]) for own in starts)
+    counts = {token: own.counts for token, own in found.items()}
+    layout, numbers = picture_layout(note.prompt, counts, lengths)
+    prefixes = []
+    for row, own in enumerate(starts):
+        here = [number for span, number in zip(layout.spans, numbers) if span.row == row]
+        first, pictures = 0, {}
+        for token, pictured in found.items():
+            mine = [number - first for number in here if first <= number < first + len(pictured.counts)]
+            first += len(pictured.counts)
+            if mine:
+                pictures[token] = _some(pictured, mine)
+        more = {name: value for name, value in own.items() if name not in (*OF_TOKENS, *PIXELS, START)}
+        prefixes.append(ImagePrefix(own["input_ids"], own[START], None, plan, pictures, more))
+    return prefixes
+
+
+def _entering(pictures: Pictures, made: Any, deep: Sequence[Sequence[torch.Tensor]]) -> Pictures:
+    """Pictures with what enters in their place, where a method leaves them whole before the LLM too."""
+    if pictures.entering is not None:
+        return pictures
+    tokens = torch.cat(list(made.pooler_output))
+    sources = torch.cat([torch.arange(count) for count in pictures.counts]).to(tokens.device)
+    added = tuple(torch.cat(list(layer)) for layer in deep)
+    return replace(pictures, entering=Entering(tokens, pictures.counts, sources, added))
+
+
+def _some(pictures: Pictures, numbers: Sequence[int]) -> Pictures:
+    """Those of some numbers, in that order, with tensors of their own."""
+    whole = pictures.entering
+    assert whole is not None, "they enter from here"
+
+    def of(tensor: torch.Tensor) -> torch.Tensor:
+        parts = tensor.split(list(whole.counts))
+        return torch.cat([parts[number] for number in numbers])
+
+    counts = tuple(whole.counts[number] for number in numbers)
+    entering = Entering(of(whole.tokens), counts, of(whole.sources), tuple(of(one) for one in whole.deep))
+    return Pictures(tuple(pictures.counts[number] for number in numbers), entering)
+
+
+def asked(model: Any, prefix: Prefixes, questions: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """See `Reduced.ask`."""
-    if prefix.plan is not model.__dict__["_plan"]:
-        raise InputError("a prefix belongs to the reduced model that encoded it: got another's; encode the image again")
-    start = prefix.ids[0].tolist()
-    rows = [_after(start, torch.as_tensor(one).flatten().tolist()) for one in questions]
-    if not rows or not all(rows):
-        raise InputError("ask takes questions of a token or more after the picture: got an empty one; leave it out")
-    device, width = prefix.ids.device, max(map(len, rows))
     config = kwargs.get("generation_config") or model.generation_config
-    filler = config.pad_token_id if config.pad_token_id is not None else 0
-    ids = sent([[*start, *[filler] * (width - len(row)), *row] for row in rows], device)
-    real = [[1] * len(start) + [0] * (width - len(row)) + [1] * len(row) for row in rows]
     copies = max(int(kwargs.get(name, getattr(config, name)) or 1) for name in ("num_beams", "num_return_sequences"))
-    room = width + int(kwargs.get("max_new_tokens") or 0)
-    given = {"input_ids": ids, "attention_mask": sent(real, device)}
-    made = model.generate(**given, past_key_values=_spread(prefix.cache, len(rows), copies, room), **kwargs)
+    filler = config.pad_token_id if config.pad_token_id is not None else 0
+    given, pictures = _rows(model, prefix, questions, filler, copies, int(kwargs.get("max_new_tokens") or 0))
+    width, trace = given["input_ids"].shape[1], kwargs.pop("trace", None)
+    made = model._generate(trace, pictures, (), {**given, **kwargs})
     if isinstance(made, torch.Tensor):
-        return made[:, ids.shape[1] :]
-    made.sequences = made.sequences[:, ids.shape[1] :]
+        return made[:, width:]
+    made.sequences = made.sequences[:, width:]
     return made
 
 
-def _after(start: list[int], question: list[int]) -> list[int]:
-    """What is to be run after a prefix."""
-    return question[len(start) :] if question[: len(start)] == start else question
+@torch.no_grad()
+def logits_after(model: Any, prefix: Prefixes, questions: Sequence[Any], keep: int) -> torch.Tensor:
+    """(B, keep, V), the logits of the last tokens of questions after prefixes of a method that does not read them."""
+    given, _ = _rows(model, prefix, questions, 0, 1, 0)
+    cache = given.get("past_key_values")
+    if cache is not None:
+        past = cache.get_seq_length()
+        given["input_ids"] = given["input_ids"][:, past:]
+        if cache.rope_deltas is not None:  # without them a model counts the columns it is not given too
+            text = (given["attention_mask"].cumsum(dim=1) - 1)[:, past:]
+            given["position_ids"] = (text + cache.rope_deltas)[None].expand(3, -1, -1)
+    return model(**given, logits_to_keep=keep).logits
 
 
-def _spread(cache: PromptCache, prompts: int, copies: int, room: int) -> PromptCache:
-    """The cache of one row as that of several, which share its tensors until they grow.
+def _rows(
+    model: Any, prefix: Prefixes, questions: Sequence[Any], filler: int, copies: int, room: int
+) -> tuple[dict[str, Any], dict[int, Pictures]]:
+    """Arguments of `generate` for questions after prefixes, and what enters of pictures the LLM has not run over.
 
-    Args:
-        copies: of each prompt, for beams or several answers; transformers makes them of all but the cache.
+    Raises:
+        InputError: for another model's prefix, another number of prefixes than of questions, or an empty question.
     """
-    rows = prompts * copies
-    made = PromptCache(cache._config, room)
-    made.open([(stage.first, stage.stop) for stage in cache.stages], cache.keeps_positions)
-    made.dropped = cache.dropped
-    for new, old in zip(made.layers, cache.layers):
-        new.lazy_initialization(old.keys, old.values)
-        new.keys, new.values = (held.expand(rows, -1, -1, -1) for held in (old.keys, old.values))
-    for stage, held in zip(made.stages, cache.stages):
-        stage.filler = None if held.filler is None else held.filler.expand(rows, -1)
-    if cache.rope_deltas is not None:
-        made.rope_deltas = cache.rope_deltas.expand(prompts, -1)
-    return made
+    prefixes = [prefix] * len(questions) if isinstance(prefix, ImagePrefix) else list(prefix)
+    if len(prefixes) != len(questions) or not prefixes:
+        raise InputError(
+            f"ask needs a prefix for each question: got {len(prefixes)} for {len(questions)} questions; pass as many"
+        )
+    plan = model.__dict__["_plan"]
+    if any(own is not None and own.plan is not plan for own in prefixes):
+        raise InputError("a prefix belongs to the reduced model that encoded it: got another's; encode the image again")
+    starts = [() if own is None else own.start for own in prefixes]
+    rows = [_after(start, torch.as_tensor(one).flatten().tolist()) for start, one in zip(starts, questions)]
+    if not all(rows):
+        raise InputError("ask takes questions of a token or more after the picture: got an empty one; leave it out")
+    device = model.device
+    if all(own is None for own in prefixes):
+        ids, real = rows_of([[]] * len(rows), rows, filler, device)
+        return {"input_ids": ids, "attention_mask": real}, {}
+    if not reads_question(plan):
+        ids, real = rows_of(starts, rows, filler, device)
+        caches = [None if own is None else own.cache for own in prefixes]
+        width = max(map(len, starts))
+        cache = joined(caches, width, copies, ids.shape[1] - width + room)
+        return {"input_ids": ids, "attention_mask": real, "past_key_values": cache}, {}
+    ids, real = rows_of([[]] * len(rows), [(*start, *row) for start, row in zip(starts, rows)], filler, device)
+    shown = [own for own in prefixes if own is not None]
+    given = {"input_ids": ids, "attention_mask": real}
+    for name in shown[0].more:
+        given[name] = torch.cat([own.more[name] for own in shown])
+    tokens = dict.fromkeys(token for own in shown for token in own.pictures)
+    pictures = {token: in_turn([own.pictures[token] for own in shown if token in own.pictures]) for token in tokens}
+    if hasattr(model.model, "get_rope_index"):
+        kinds = {getattr(model.config, f"{kind}_token_id"): at for at, kind in enumerate(KINDS, 1)}
+        marked = [[kinds.get(token, 0) for token in (*start, *row)] for start, row in zip(starts, rows)]
+        given["mm_token_type_ids"] = rows_of([[]] * len(rows), marked, 0, device)[0].int()
+    return given, pictures
+
+
+def _after(start: Sequence[int], question: list[int]) -> list[int]:
+    """What is to be run after a prefix."""
+    return question[len(start) :] if question[: len(start)] == list(start) else question

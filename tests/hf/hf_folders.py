@@ -28,3 +28,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def qwens(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A Qwen-VL of each kind."""
     return {name: qwen(tmp_path_factory.mktemp(name), name) for name in tiny_checkpoints.KINDS}
+
+
+@pytest.fixture(scope="module")
+def hosts(qwens: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A checkpoint of every family whose class is transformers' own."""
+    return {**qwens, "internvl": tiny_checkpoints.internvl(tmp_path_factory.mktemp("internvl"))}

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_checkpoints
 import torch
 from commands import call
 from conftest import PARITY, Load
@@ -14,7 +13,6 @@ from hf_folders import exported, qwens  # noqa: F401  fixtures
 from safetensors.torch import load_file, save_file
 from tiny_checkpoints import copied, qwen, reconfigure, rename
 
-import llava.hf
 from llava.errors import InputError
 from llava.eval.runs.preprocessing import picture_changes
 from llava.mm_utils import open_image, process_images, tokenizer_image_token
@@ -122,42 +120,6 @@ def test_both_layouts_answer_alike_on_the_command_line(
         read = answers.read_text().splitlines() if not done.code else []
         answered.append((done.code, [json.loads(line)["text"] for line in read]))
     assert answered[0] == answered[1]
-
-
-@pytest.mark.parametrize("name", tiny_checkpoints.KINDS)
-@torch.inference_mode()
-def test_a_runner_asks_transformers_own_models(
-    name: str, qwens: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    """As `llava.hf.reduce` and `generate` answer, one question at a time; batched, resumed, in the questions' order."""
-    lines = [("tall.png", "What?"), ("wide.png", "How many  are there, and where?"), ("tall.png", "Is it red?")]
-    asked = [{"question_id": n, "image": image, "text": text} for n, (image, text) in enumerate(lines)]
-    questions, answers = tmp_path / "q.jsonl", tmp_path / "a.jsonl"
-    questions.write_text("".join(json.dumps(line) + "\n" for line in asked))
-    arguments = (
-        "--model-path", qwens[name], "--question-file", questions, "--image-folder", IMAGES, "--answers-file", answers,
-        "--temperature", 0, "--max_new_tokens", 6, "--batch-size", 2, "--device", "cpu", "--method", "visionzip",
-        "--retain", "30%",
-    )  # fmt: skip
-    done = call("model_vqa_loader", capsys, *arguments)
-    assert not done.code, done.err
-    tokenizer, model, processor, _ = load_pretrained_model(str(qwens[name]), None, "x", device="cpu")
-    reduced = llava.hf.reduce(model, "visionzip", retain=0.3)
-    wanted, chat = [], json.loads((qwens[name] / "chat_template.json").read_text())["chat_template"]
-    for image, text in lines:
-        said = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
-        prompt = tokenizer.apply_chat_template(said, chat_template=chat, tokenize=False, add_generation_prompt=True)
-        given = processor(text=prompt, images=[open_image(IMAGES / image)])
-        made = reduced.generate(**given, max_new_tokens=6, do_sample=False)
-        new = made[:, given["input_ids"].shape[1] :]
-        wanted.append(tokenizer.batch_decode(new, skip_special_tokens=True)[0].strip())
-    read = answers.read_text()
-    assert [json.loads(line)["text"] for line in read.splitlines()] == wanted
-    answers.write_text("".join(line for line in read.splitlines(keepends=True)[:1]))
-    assert not call("model_vqa_loader", capsys, *arguments).code
-    assert [json.loads(line)["text"] for line in answers.read_text().splitlines()] == wanted
-    other = call("model_vqa_loader", capsys, *arguments[:-1], "20%")
-    assert other.code == 2 and "settings" in other.err
 
 
 def test_older_names_are_the_same_model(qwens: dict[str, Path], tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("visionzip", {"retain": 0.4}),
     ("none", {}),
 ]
+# Of methods that read the question the pictures alone are shared; VScan drops before the LLM too.
+READS: list[tuple[str, dict[str, Any]]] = [("pyramiddrop", {"retain": 0.6}), ("fastv", {"retain": 0.6})]
 every_model = pytest.mark.parametrize("name", MODELS)
 every_method = pytest.mark.parametrize(("method", "settings"), METHODS, ids=[method for method, _ in METHODS])
 QUESTIONS = [[7, 8, 9], [10, 11, 12, 13, 14], [15]]
@@ -31,7 +33,7 @@ def asked(given: dict[str, torch.Tensor], question: list[int]) -> dict[str, torc
 
 
 @every_model
-@every_method
+@pytest.mark.parametrize(("method", "settings"), [*METHODS, *READS], ids=[method for method, _ in (*METHODS, *READS)])
 def test_answers_are_those_of_whole_prompts(name: str, method: str, settings: dict[str, Any]) -> None:
     model = MODELS[name]()
     given = inputs(model, [[0, 1]])
@@ -86,11 +88,42 @@ def test_padding_of_the_prompt_is_left_out_of_a_prefix() -> None:
     assert all(torch.equal(one, other) for one, other in zip(got.logits, wanted.logits, strict=True))
 
 
-@pytest.mark.parametrize("method", ["pyramiddrop", "fastv"])
-def test_methods_that_read_the_question_share_nothing(method: str) -> None:
-    model = MODELS["qwen2_5"]()
-    with pytest.raises(InputError, match="chooses them by the question"):
-        llava.hf.reduce(model, method, retain=0.6).encode_image(**inputs(model, [[0]]))
+@every_model
+@pytest.mark.parametrize(
+    ("method", "settings"), [METHODS[0], READS[0], METHODS[2]], ids=["visiondrop", "pyramiddrop", "none"]
+)
+def test_pictures_of_any_size_and_none_are_asked_about_together(
+    name: str, method: str, settings: dict[str, Any]
+) -> None:
+    """Prefixes that were encoded as one batch where that goes; a row of a batch is answered as alone."""
+    model = MODELS[name]()
+    prompts = [inputs(model, [[picture]], seed=picture) for picture in (0, 1, 3)]
+    reduced = llava.hf.reduce(model, method, **settings)
+    first, second, third = reduced.encode_images(prompts)
+    prefixes, questions = [first, second, None, first, third], [[7, 8, 9], [10], [20, 21, 22, 23], [15, 16], [17]]
+    together = reduced.ask(prefixes, questions, **GREEDY)
+    for row, (prefix, question) in enumerate(zip(prefixes, questions)):
+        alone = {
+            "input_ids": torch.tensor([question]),
+            "attention_mask": torch.ones(1, len(question), dtype=torch.long),
+        }
+        if prefix is not None:
+            alone = asked(prompts[[first, second, third].index(prefix)], question)
+        own = reduced.generate(**alone, **GREEDY)
+        assert torch.equal(together.sequences[row], own.sequences[0, -5:])
+        for one, other in zip(own.logits, together.logits, strict=True):
+            torch.testing.assert_close(one[0], other[row], atol=1e-5, rtol=0)
+    beams = {"max_new_tokens": 3, "num_beams": 3, "do_sample": False}
+    both = reduced.ask([second, None], [[7, 8, 9], [20, 21]], **beams)
+    assert torch.equal(both[0], reduced.generate(**asked(prompts[1], [7, 8, 9]), **beams)[0, -3:])
+
+
+def test_text_alone_needs_no_prefix() -> None:
+    reduced = llava.hf.reduce(MODELS["qwen2_5"](), "visiondrop", retain=0.3)
+    ids = torch.tensor([[7, 8, 9]])
+    assert torch.equal(
+        reduced.ask([None], ids, max_new_tokens=2), reduced.generate(input_ids=ids, max_new_tokens=2)[:, 3:]
+    )
 
 
 def test_what_is_no_prompt_with_a_picture_is_refused() -> None:
@@ -104,6 +137,8 @@ def test_what_is_no_prompt_with_a_picture_is_refused() -> None:
     prefix = reduced.encode_image(**given)
     with pytest.raises(InputError, match="an empty one"):
         reduced.ask(prefix, [[7], []])
+    with pytest.raises(InputError, match="a prefix for each question: got 2 for 3"):
+        reduced.ask([prefix, None], QUESTIONS)
     with pytest.raises(InputError, match="belongs to the reduced model"):
         other.ask(prefix, QUESTIONS)
 

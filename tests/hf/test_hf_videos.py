@@ -8,7 +8,6 @@ from test_hf_generate import GREEDY
 from tiny_hf import MODELS, VIDEO, inputs, video_inputs
 
 import llava.hf
-from llava.errors import InputError
 
 QWEN = ["qwen2", "qwen2_5", "qwen3"]
 every_qwen = pytest.mark.parametrize("name", QWEN)
@@ -94,10 +93,3 @@ def test_a_picture_and_a_video_in_one_prompt(name: str) -> None:
         assert all(torch.equal(one, other) for one, other in zip(whole.logits, wanted.logits, strict=True))
         made = reduced.generate(**given, **GREEDY)
         assert made.past_key_values.layers[0].get_seq_length() == given["input_ids"].shape[1] - 24 - 2 * 15 + 3 * 8 + 4
-
-
-def test_videos_of_other_classes_are_refused() -> None:
-    model = MODELS["onevision"]()
-    reduced = llava.hf.reduce(model, "visionzip", retain=0.4)
-    with pytest.raises(InputError, match="pass its frames as pictures"):
-        reduced(input_ids=torch.tensor([[5, VIDEO]]), pixel_values_videos=torch.zeros(1, 2, 3, 84, 84))

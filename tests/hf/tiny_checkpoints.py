@@ -54,6 +54,33 @@ def qwen(folder: Path, name: str, seed: int = 0, older: bool = False) -> Path:
     return folder
 
 
+def internvl(folder: Path, seed: int = 0) -> Path:
+    """An InternVL of random weights, its files as the published ones: tiles of 56 pixels, 16 tokens each."""
+    tokenizer = transformers.Qwen2Tokenizer.from_pretrained(QWEN)
+    marks = ("<img>", "</img>", "<IMG_CONTEXT>")
+    tokenizer.add_tokens([AddedToken(mark, special=True, normalized=False) for mark in marks], special_tokens=True)
+    made = tiny_hf.internvl(seed)
+    said = made.config.to_dict() | {"image_token_id": tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")}
+    text = said["text_config"] | {"vocab_size": len(tokenizer) + 5, "pad_token_id": tokenizer.pad_token_id}
+    said["text_config"] = text | {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
+    said.pop("architectures", None)
+    model = tiny_hf.shaken(type(made)(type(made.config)(**said)), seed)
+    model.generation_config = transformers.GenerationConfig(
+        eos_token_id=[tokenizer.eos_token_id], pad_token_id=tokenizer.pad_token_id
+    )
+    model.save_pretrained(folder)
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(folder)
+    pictures = {"image_processor_type": "GotOcr2ImageProcessorFast", "crop_to_patches": True, "min_patches": 1}
+    pictures |= {"max_patches": 4, "size": {"height": 56, "width": 56}, "do_resize": True, "do_normalize": True}
+    (folder / "preprocessor_config.json").write_text(json.dumps(pictures))
+    (folder / "processor_config.json").write_text(
+        json.dumps({"image_seq_length": 16, "processor_class": "InternVLProcessor"})
+    )
+    (folder / "chat_template.jinja").write_text(CHAT.replace("@", "<IMG_CONTEXT>\n"))
+    return folder
+
+
 def rename(folder: Path, names: tuple[tuple[str, str], ...]) -> None:
     """Give the tensors of a folder other names."""
     state = load_file(folder / "model.safetensors")

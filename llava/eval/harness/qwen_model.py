@@ -1,4 +1,7 @@
-"""lmms-eval's `qwen2_5_vl` with a method, in its simple form; `qwen_chat_model` is its chat form."""
+"""lmms-eval's `qwen2_5_vl` with a method, in its simple form; `qwen_chat_model` is its chat form.
+
+lmms-eval's own code asks; the model that it asks recognises pictures, so that each is encoded once while it is kept.
+"""
 
 from typing import Any
 
@@ -8,10 +11,13 @@ from loguru import logger
 from tqdm import tqdm
 
 import llava.hf
+from llava.constants import IGNORE_INDEX
 from llava.eval.harness.likelihood import score_of
 from llava.eval.harness.ratings import as_ratings
 from llava.eval.harness.requests import Request
 from llava.eval.harness.words import read_words
+from llava.eval.runs.memory import free_bytes
+from llava.hf.remembering import remembering
 
 
 class Reducing:
@@ -22,7 +28,8 @@ class Reducing:
         if not torch.cuda.is_available():  # lmms-eval's own default is a GPU
             own = {**own, "device": "cpu", "device_map": "cpu"}
         super().__init__(**own)
-        self._model = llava.hf.reduce(self.model, choice.method, choice.retain, **choice.settings)
+        reduced = llava.hf.reduce(self.model, choice.method, choice.retain, **choice.settings)
+        self._model = remembering(reduced, free_bytes(reduced.device) // 4)
         logger.info(f"reduced by {self._model.reduction}")
 
     def loglikelihood(self, requests: list[Any]) -> list[Any]:
@@ -39,8 +46,14 @@ class Reducing:
         answer = self.tokenizer(request.answer().lstrip(), add_special_tokens=False, return_tensors="pt").input_ids[0]
         inputs = self.processor(text=[prompt], images=request.visuals() or None, return_tensors="pt").to(self.device)
         grown = {name: _grown(inputs[name], values) for name, values in _more(answer).items() if name in inputs}
+        whole, method = {**inputs, **grown}, self.model.reduction
         with torch.inference_mode():
-            logits = self.model(**{**inputs, **grown}).logits
+            if method.reads_question or method.chooses_again:  # by the token before the answer, which labels show
+                labels = torch.full_like(whole["input_ids"], IGNORE_INDEX)
+                labels[0, -len(answer) :] = answer
+                logits = self.model(**whole, labels=labels).logits
+            else:
+                logits = self.model.last_logits(len(answer) + 1, **whole)
         return score_of(logits[0, -len(answer) - 1 : -1], answer)
 
 

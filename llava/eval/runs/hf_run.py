@@ -12,11 +12,13 @@ from llava.conversation import Conversation, get_conv_template
 from llava.errors import InputError
 from llava.eval.runs.answering import Answering
 from llava.eval.runs.hf_answering import HfAnswering, HfQuestions
+from llava.eval.runs.hf_memory import largest_picture, prefix_bytes, rows_that_fit
 from llava.eval.runs.identity import checkpoint_digest
+from llava.eval.runs.memory import free_bytes
 from llava.eval.runs.options import DTYPES, MethodChoice, batch_size_from, device_from
 from llava.eval.runs.plan import image_key
 from llava.eval.runs.preprocessing import CHECKPOINT
-from llava.eval.runs.questions import FileVideo, Question
+from llava.eval.runs.questions import FileVideo, Question, render
 from llava.files.reading import reason
 from llava.hf.description import describe_host
 from llava.hf.loading import load_host
@@ -27,7 +29,6 @@ from llava.model.generation.prefix_store import PrefixStore
 from llava.model.generation.stops import stops_of
 from llava.reduction.positions import written_settings
 
-AUTO_ROWS = 8  # of `--batch-size auto`; halved where memory runs out
 # Options of LLaVA's models that these do not have.
 REFUSED = {"compile": "--compile", "model_base": "--model-base", "mm_newline_position": "--mm-newline-position"}
 
@@ -121,7 +122,7 @@ class HfRun:
     def start(
         self, questions: list[Question], conv_mode: str | Conversation, sampling: dict[str, Any]
     ) -> tuple[Answering, int]:
-        """What answers this run's batches, and that no image prefix is kept; says what was loaded."""
+        """What answers this run's batches, and how many image prefixes it can keep; says what was loaded."""
         args = self.args
         tokenizer, model, processor = loaded_as(args, self.choice)
         print(describe_host(model, processor, self.choice.name, self.choice.retain), flush=True)
@@ -131,5 +132,13 @@ class HfRun:
         seed = args.seed if sampling["do_sample"] else None
         stops = stops_of(get_conv_template(conv_mode).end_mark, tokenizer, model.generation_config)
         keys = [image_key(question) for question in questions]
-        size = batch_size_from(args) or AUTO_ROWS
-        return HfAnswering(model, data, keys, generation, stops, seed, PrefixStore(0), size), 0
+        free = free_bytes(model.device, args.device_share)
+        limit = args.prefix_memory * 2**20 if args.prefix_memory is not None else free // 4
+        longest = max(questions, key=lambda question: len(question.message))
+        text = len(processor.compact(render(longest.message, False, conv_mode, False), 0))
+        seen, size = largest_picture(data), batch_size_from(args)
+        if size is None:
+            new, beams = sampling["max_new_tokens"], sampling["num_beams"]
+            size = rows_that_fit(model, seen, text, new, beams, free - limit)
+        answering = HfAnswering(model, data, keys, generation, stops, seed, PrefixStore(limit), size)
+        return answering, limit // max(1, prefix_bytes(model, seen, text))

@@ -33,8 +33,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def token_bytes(model: Any) -> int:
-    """Bytes of one token's keys and values in one layer."""
-    config = model.config
+    """Bytes of one token's keys and values in one layer of the LLM."""
+    config = model.config.get_text_config(decoder=True)
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return 2 * config.num_key_value_heads * head * model.dtype.itemsize
 

@@ -11,6 +11,7 @@ from lmms_runs import lmms_eval
 from PIL import Image
 from tiny_qwen import processor, save
 from transformers import Qwen2_5_VLForConditionalGeneration
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 
 import llava.hf
 from llava.errors import InputError
@@ -109,6 +110,31 @@ def test_reduced_likelihoods_differ(model: Any, checkpoint: Path, records: list)
     asked = [(record["text"], [record["image"]]) for record in records[:2]]
     whole, fewer = (ask(one, asked, "purple", "loglikelihood") for one in (model, reduced))
     assert [loss for loss, _ in whole] != [loss for loss, _ in fewer]
+
+
+def test_a_picture_is_encoded_once_for_answers_and_likelihoods(
+    checkpoint: Path, records: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And methods that read the question read it before the answer that is rated: likelihoods tell answers apart."""
+    from lmms_eval.models import get_model
+
+    seen: list[int] = []
+    tower = Qwen2_5_VisionTransformerPretrainedModel
+    run = tower.forward
+
+    def running(self: Any, hidden_states: Any, grid_thw: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(len(grid_thw))
+        return run(self, hidden_states, grid_thw, *args, **kwargs)
+
+    monkeypatch.setattr(tower, "forward", running)
+    words = f"pretrained={checkpoint},min_pixels=3136,max_pixels=50176"
+    for method in ("visionzip,retain=0.3", "pyramiddrop,retain=0.6"):
+        one = get_model("visiondrop_qwen2_5_vl").create_from_arg_string(f"{words},method={method}", {"batch_size": 1})
+        picture, seen[:] = [records[0]["image"]], []
+        rated = [
+            ask(one, [(records[0]["text"], picture)], answer, "loglikelihood") for answer in ("purple", "red cross")
+        ]
+        assert len(seen) == (1 if "zip" in method else 2) and rated[0] != rated[1]
 
 
 def test_what_the_class_does_not_have_is_said(checkpoint: Path) -> None:

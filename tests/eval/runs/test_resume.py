@@ -7,21 +7,17 @@ import json
 import multiprocessing
 import random
 import re
-import resource
 import signal
-import sys
 import time
 from pathlib import Path
 
 import pytest
-import torch
 from commands import call, loader_flags, questions, records, texts
+from dying_runs import answer, forked
 
 from llava.errors import InputError
-from llava.eval import model_vqa_loader
 from llava.eval.runs import llava_run
 from llava.eval.runs.answers import AnswersFile
-from llava.eval.runs.command import run
 
 SEED = 20261124
 
@@ -29,23 +25,6 @@ SEED = 20261124
 def without_ids(path: Path) -> bytes:
     """The file but for its random ids."""
     return re.sub(rb'"answer_id": "\w{22}"', b'"answer_id": ""', path.read_bytes())
-
-
-def answer(arguments: list[str], output: str, room: int | None = None) -> None:
-    """The loader, in a process of its own: what it prints goes to a file. `room`: bytes that any file may have."""
-    torch.set_num_threads(1)
-    if room is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-    with open(output, "w", encoding="utf-8") as file:
-        sys.argv, sys.stdout, sys.stderr = ["model_vqa_loader", *arguments], file, file
-        run(model_vqa_loader.main)
-
-
-def forked() -> multiprocessing.context.ForkServerContext:
-    """A server that has imported torch forks the runs: they start at once, and they are real processes to kill."""
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["llava.eval.model_vqa_loader"])
-    return processes
 
 
 @pytest.mark.slow

@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from commands import call
+
+from llava.eval.speed.hf_cost import CLOCKS, clock_of
 
 SMALL = ["--layers", 4, "--width", 64, "--intermediate", 96, "--heads", 4, "--vision-layers", 4, "--vision-width", 32]
 SMALL += ["--image-tokens", 36, "--text-tokens", 40, "--repeats", 1, "--questions", 2, "--device", "cpu"]
@@ -27,3 +30,12 @@ def test_every_method_has_a_row_for_every_share(tmp_path: Path, capsys: pytest.C
 def test_a_share_is_one(value: str, capsys: pytest.CaptureFixture) -> None:
     done = call("hf_cost", capsys, "--retain", value)
     assert done.code == 2 and "must be a share above 0 and below 1" in done.err
+
+
+def test_a_gpu_is_waited_for_at_every_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the clock is read, or the time of a part would be that of its launch."""
+    said: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: said.append("waited"))
+    monkeypatch.setitem(CLOCKS, "wall", lambda: said.append("read") or 1.0)
+    assert clock_of("wall", "cuda")() == 1.0 and said == ["waited", "read"]
+    assert clock_of("wall", "cpu")() == 1.0 and said == ["waited", "read", "read"]
