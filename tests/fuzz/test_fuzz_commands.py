@@ -13,7 +13,8 @@ from random import Random
 
 import pytest
 from mutations import variants
-from scenes import SCENES, Scene
+from scene import Scene
+from scenes import SCENES
 
 from llava.eval.runs.command import run
 

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from scenes import SCENES, Scene, answers, module
+from scene import Scene, answers, module
+from scenes import SCENES
 from test_fuzz_commands import outcome
 
 NASTY = (
