@@ -15,15 +15,38 @@ PICTURE := $(SHAPES)/images/00000.png
 QUESTION := 'Where is the white ring?'
 
 .PHONY: demo gpu curve figures shapes shapes-lora web web-test test fuzz check test-lowest test-ray test-vllm test-harness
-.PHONY: install test-long clean
+.PHONY: install environments test-long clean
 
 install: $(VENV)/installed
 
-# pip with the tested versions: torch is pinned there because an open range pulls gigabytes of CUDA packages.
-$(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+# An environment of its own, with the tested versions: torch is pinned because an open range pulls gigabytes of CUDA
+# packages. What is never imported need not be compiled, so Python compiles when it imports.
+define environment
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --no-compile $(PINNED) $(word 2,$^) $(WANTED)
+	$(if $(MENDED_BY),$(@D)/bin/python $(MENDED_BY))
 	touch $@
+endef
+PINNED = --constraint
+WANTED = --editable '.[dev]'
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(environment)
+
+.venv-%/installed: pyproject.toml constraints-%.txt
+	$(environment)
+
+$(WEB)/installed: WANTED = --editable '.[web]' pytest playwright
+$(RAY)/installed: WANTED = --editable '.[ray]' pytest openai
+$(LMMS)/installed: WANTED = --editable '.[lmms]' pytest pytest-xdist
+# vLLM names some hundred megabytes that a CPU and pictures do not need, so its environment is a list of all it has.
+# PyPI's torchvision is a CUDA build, which the script makes do with a torch that is none.
+$(VLLM)/installed: PINNED = --no-deps --requirement
+$(VLLM)/installed: WANTED = --editable .
+$(VLLM)/installed: MENDED_BY = scripts/torchvision_without_cuda.py
+
+# All of them: with --jobs, one unpacks while another waits for the network.
+environments: $(patsubst %,%/installed,$(VENV) $(LOWEST) $(WEB) $(RAY) $(VLLM) $(LMMS))
 
 # The shapes benchmark on the model that ships with the project (CKPT: on another): all visual tokens, then a ninth.
 demo: export OMP_WAIT_POLICY = PASSIVE
@@ -59,11 +82,6 @@ web: $(WEB)/installed
 web-test: $(WEB)/installed
 	$(WEB)/bin/python -m pytest -rs tests/serve/test_page_in_a_browser.py tests/serve/test_page_parts.py
 
-$(WEB)/installed: pyproject.toml constraints-web.txt
-	$(PYTHON) -m venv $(WEB)
-	$(WEB)/bin/pip install --quiet --constraint constraints-web.txt --editable '.[web]' pytest playwright
-	touch $@
-
 # Train the small LLaVA from nothing: under two hours on two idle cores, minutes on a GPU. Interrupt it as you like;
 # started again, it goes on from its last checkpoint. Waiting threads sleep, or a busy machine would be slowed by them.
 shapes: install
@@ -96,41 +114,18 @@ check: install
 test-lowest: $(LOWEST)/installed
 	$(LOWEST)/bin/python -m pytest -n auto -m 'not slow and not long'
 
-$(LOWEST)/installed: pyproject.toml constraints-lowest.txt
-	$(PYTHON) -m venv $(LOWEST)
-	$(LOWEST)/bin/pip install --quiet --constraint constraints-lowest.txt --editable '.[dev]'
-	touch $@
-
 # The application on Ray Serve, and the plug-in in vLLM on a CPU: each pins what the tests have in other versions.
 test-ray: $(RAY)/installed
 	$(RAY)/bin/python -m pytest -rs tests/serve/test_ray_app.py tests/serve/test_ray_parts.py
 
-$(RAY)/installed: pyproject.toml constraints-ray.txt
-	$(PYTHON) -m venv $(RAY)
-	$(RAY)/bin/pip install --quiet --constraint constraints-ray.txt --editable '.[ray]' pytest openai
-	touch $@
-
 test-vllm: $(VLLM)/installed
 	$(VLLM)/bin/python -m pytest -rs tests/vllm_plugin
-
-# vLLM names some hundred megabytes that a CPU and pictures do not need, so its environment is a list of all it has.
-# PyPI's torchvision is a CUDA build, which the last line makes do with a torch that is none.
-$(VLLM)/installed: pyproject.toml constraints-vllm.txt
-	$(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/pip install --quiet --no-deps --requirement constraints-vllm.txt --editable .
-	$(VLLM)/bin/python scripts/torchvision_without_cuda.py
-	touch $@
 
 # lmms-eval's own command line and classes, in an environment of their own.
 test-harness: export PYTHONPATH = tests/eval/harness/site
 test-harness: export OMP_NUM_THREADS = 1
 test-harness: $(LMMS)/installed
 	$(LMMS)/bin/python -m pytest -n auto -rs tests/eval/harness
-
-$(LMMS)/installed: pyproject.toml constraints-lmms.txt
-	$(PYTHON) -m venv $(LMMS)
-	$(LMMS)/bin/pip install --quiet --constraint constraints-lmms.txt --editable '.[lmms]' pytest pytest-xdist
-	touch $@
 
 clean:
 	rm -rf $(VENV) $(LOWEST) $(WEB) $(RAY) $(VLLM) $(LMMS) $(SCORES)

@@ -31,7 +31,7 @@ BAD_FLAGS: dict[str, tuple[str, ...]] = {
     "bits": ("--bits", "3"),
     "bits without an adapter": ("--bits", "4"),
     "quantisation": ("--lora_enable", "True", "--quant_type", "int4"),
-    "biases": ("--lora_enable", "True", "--lora_bias", "lora_only"),
+    "biases": ("--lora_enable", "True", "--lora_bias", "some"),
     "rank": ("--lora_enable", "True", "--lora_r", "0"),
     "dropout": ("--lora_enable", "True", "--lora_dropout", "1"),
     "nothing trained": ("--tune_mm_mlp_adapter", "True", "--freeze_mm_mlp_adapter", "True"),
