@@ -18,7 +18,7 @@ from scenes import SCENES
 
 from llava.eval.runs.command import run
 
-INPUTS = int(os.environ.get("FUZZ", "1600"))
+INPUTS = int(os.environ.get("FUZZ", "1000"))
 
 
 def outcome(scene: Scene) -> tuple[object, str]:

@@ -177,6 +177,7 @@ def test_two_runs_on_one_file_are_refused(tmp_path: Path, capsys: pytest.Capture
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_file_that_may_not_grow_ends_the_run_and_is_continued(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """As on a full disk, the system takes a part of a line and refuses the rest."""
     questions(tmp_path, 12)
