@@ -9,6 +9,8 @@ VLLM := .venv-vllm
 LMMS := .venv-lmms
 SHAPES := playground/shapes
 SCORES := playground/data/demo
+# As many tests at once as there are cores, neighbours on the same one: they share what was loaded.
+PARALLEL := -n auto --dist worksteal
 MODEL := $(if $(CKPT),--model-path $(CKPT))
 BENCHMARK := scripts/v1_5/visiondrop_eval/shapes.sh
 PICTURE := $(SHAPES)/images/00000.png
@@ -95,24 +97,29 @@ shapes-lora: install
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m playground.shapes.lora --output $(SHAPES)/run-lora
 
 test: install
-	$(BIN)/python -m pytest -n auto -m 'not long'
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not long'
 
 # What takes longest: runs that are killed again and again, processes that train together, whole runs.
 test-long: install
-	$(BIN)/python -m pytest -n auto -m long
+	$(BIN)/python -m pytest $(PARALLEL) -m long
 
 # 100,000 damaged files, pictures and flags through every reader: each is read, or refused in one line. Some minutes.
 fuzz: install
-	FUZZ=100000 $(BIN)/python -m pytest -n auto tests/fuzz
+	FUZZ=100000 $(BIN)/python -m pytest $(PARALLEL) tests/fuzz
 
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The same code against the lowest transformers that pyproject.toml admits.
+# The same code against the lowest transformers that pyproject.toml admits, but for what has nothing to do with it: rules
+# of reduction on plain tensors, readers of files, scorers, scripts that start a stub.
+WITH_TRANSFORMERS := %/test_random.py %/test_fetching.py %/test_mmbench.py %/test_weight_scripts.py %/test_training_scripts.py
+PLAIN := $(wildcard tests/reduction/test_*.py tests/reduction/*/test_*.py tests/files/test_*.py tests/scripts/test_*.py)
+PLAIN += $(wildcard tests/fuzz/test_*.py tests/eval/test_eval_*.py tests/eval/benchmarks/test_*.py tests/eval/results/test_*.py)
 test-lowest: $(LOWEST)/installed
-	$(LOWEST)/bin/python -m pytest -n auto -m 'not slow and not long'
+	$(LOWEST)/bin/python -m pytest $(PARALLEL) -m 'not slow and not long' \
+		$(patsubst %,--ignore=%,$(filter-out $(WITH_TRANSFORMERS),$(PLAIN)))
 
 # The application on Ray Serve, and the plug-in in vLLM on a CPU: each pins what the tests have in other versions.
 test-ray: $(RAY)/installed
@@ -125,7 +132,7 @@ test-vllm: $(VLLM)/installed
 test-harness: export PYTHONPATH = tests/eval/harness/site
 test-harness: export OMP_NUM_THREADS = 1
 test-harness: $(LMMS)/installed
-	$(LMMS)/bin/python -m pytest -n auto -rs tests/eval/harness
+	$(LMMS)/bin/python -m pytest $(PARALLEL) -rs tests/eval/harness
 
 clean:
 	rm -rf $(VENV) $(LOWEST) $(WEB) $(RAY) $(VLLM) $(LMMS) $(SCORES)
