@@ -9,21 +9,46 @@ VLLM := .venv-vllm
 LMMS := .venv-lmms
 SHAPES := playground/shapes
 SCORES := playground/data/demo
+# As many tests at once as there are cores, neighbours on the same one: they share what was loaded.
+PARALLEL := -n auto --dist worksteal
 MODEL := $(if $(CKPT),--model-path $(CKPT))
 BENCHMARK := scripts/v1_5/visiondrop_eval/shapes.sh
 PICTURE := $(SHAPES)/images/00000.png
 QUESTION := 'Where is the white ring?'
 
 .PHONY: demo gpu curve figures shapes shapes-lora web web-test test fuzz check test-lowest test-ray test-vllm test-harness
-.PHONY: install test-long clean
+.PHONY: install environments test-long clean
 
 install: $(VENV)/installed
 
-# pip with the tested versions: torch is pinned there because an open range pulls gigabytes of CUDA packages.
-$(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+# An environment of its own, with the tested versions: torch is pinned because an open range pulls gigabytes of CUDA
+# packages. What is never imported need not be compiled, so Python compiles when it imports.
+define environment
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --no-compile $(PINNED) $(word 2,$^) $(WANTED)
+	$(if $(MENDED_BY),$(@D)/bin/python $(MENDED_BY))
 	touch $@
+endef
+PINNED = --constraint
+WANTED = --editable '.[dev]'
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(environment)
+
+.venv-%/installed: pyproject.toml constraints-%.txt
+	$(environment)
+
+$(WEB)/installed: WANTED = --editable '.[web]' pytest playwright
+$(RAY)/installed: WANTED = --editable '.[ray]' pytest openai
+$(LMMS)/installed: WANTED = --editable '.[lmms]' pytest pytest-xdist
+# vLLM names some hundred megabytes that a CPU and pictures do not need, so its environment is a list of all it has.
+# PyPI's torchvision is a CUDA build, which the script makes do with a torch that is none.
+$(VLLM)/installed: PINNED = --no-deps --requirement
+$(VLLM)/installed: WANTED = --editable .
+$(VLLM)/installed: MENDED_BY = scripts/torchvision_without_cuda.py
+
+# All of them: with --jobs, one unpacks while another waits for the network.
+environments: $(patsubst %,%/installed,$(VENV) $(LOWEST) $(WEB) $(RAY) $(VLLM) $(LMMS))
 
 # The shapes benchmark on the model that ships with the project (CKPT: on another): all visual tokens, then a ninth.
 demo: export OMP_WAIT_POLICY = PASSIVE
@@ -59,11 +84,6 @@ web: $(WEB)/installed
 web-test: $(WEB)/installed
 	$(WEB)/bin/python -m pytest -rs tests/serve/test_page_in_a_browser.py tests/serve/test_page_parts.py
 
-$(WEB)/installed: pyproject.toml constraints-web.txt
-	$(PYTHON) -m venv $(WEB)
-	$(WEB)/bin/pip install --quiet --constraint constraints-web.txt --editable '.[web]' pytest playwright
-	touch $@
-
 # Train the small LLaVA from nothing: under two hours on two idle cores, minutes on a GPU. Interrupt it as you like;
 # started again, it goes on from its last checkpoint. Waiting threads sleep, or a busy machine would be slowed by them.
 shapes: install
@@ -77,60 +97,42 @@ shapes-lora: install
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m playground.shapes.lora --output $(SHAPES)/run-lora
 
 test: install
-	$(BIN)/python -m pytest -n auto -m 'not long'
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not long'
 
 # What takes longest: runs that are killed again and again, processes that train together, whole runs.
 test-long: install
-	$(BIN)/python -m pytest -n auto -m long
+	$(BIN)/python -m pytest $(PARALLEL) -m long
 
 # 100,000 damaged files, pictures and flags through every reader: each is read, or refused in one line. Some minutes.
 fuzz: install
-	FUZZ=100000 $(BIN)/python -m pytest -n auto tests/fuzz
+	FUZZ=100000 $(BIN)/python -m pytest $(PARALLEL) tests/fuzz
 
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The same code against the lowest transformers that pyproject.toml admits.
+# The same code against the lowest transformers that pyproject.toml admits, but for what has nothing to do with it: rules
+# of reduction on plain tensors, readers of files, scorers, scripts that start a stub.
+WITH_TRANSFORMERS := %/test_random.py %/test_fetching.py %/test_mmbench.py %/test_weight_scripts.py %/test_training_scripts.py
+PLAIN := $(wildcard tests/reduction/test_*.py tests/reduction/*/test_*.py tests/files/test_*.py tests/scripts/test_*.py)
+PLAIN += $(wildcard tests/fuzz/test_*.py tests/eval/test_eval_*.py tests/eval/benchmarks/test_*.py tests/eval/results/test_*.py)
 test-lowest: $(LOWEST)/installed
-	$(LOWEST)/bin/python -m pytest -n auto -m 'not slow and not long'
-
-$(LOWEST)/installed: pyproject.toml constraints-lowest.txt
-	$(PYTHON) -m venv $(LOWEST)
-	$(LOWEST)/bin/pip install --quiet --constraint constraints-lowest.txt --editable '.[dev]'
-	touch $@
+	$(LOWEST)/bin/python -m pytest $(PARALLEL) -m 'not slow and not long' \
+		$(patsubst %,--ignore=%,$(filter-out $(WITH_TRANSFORMERS),$(PLAIN)))
 
 # The application on Ray Serve, and the plug-in in vLLM on a CPU: each pins what the tests have in other versions.
 test-ray: $(RAY)/installed
 	$(RAY)/bin/python -m pytest -rs tests/serve/test_ray_app.py tests/serve/test_ray_parts.py
 
-$(RAY)/installed: pyproject.toml constraints-ray.txt
-	$(PYTHON) -m venv $(RAY)
-	$(RAY)/bin/pip install --quiet --constraint constraints-ray.txt --editable '.[ray]' pytest openai
-	touch $@
-
 test-vllm: $(VLLM)/installed
 	$(VLLM)/bin/python -m pytest -rs tests/vllm_plugin
-
-# vLLM names some hundred megabytes that a CPU and pictures do not need, so its environment is a list of all it has.
-# PyPI's torchvision is a CUDA build, which the last line makes do with a torch that is none.
-$(VLLM)/installed: pyproject.toml constraints-vllm.txt
-	$(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/pip install --quiet --no-deps --requirement constraints-vllm.txt --editable .
-	$(VLLM)/bin/python scripts/torchvision_without_cuda.py
-	touch $@
 
 # lmms-eval's own command line and classes, in an environment of their own.
 test-harness: export PYTHONPATH = tests/eval/harness/site
 test-harness: export OMP_NUM_THREADS = 1
 test-harness: $(LMMS)/installed
-	$(LMMS)/bin/python -m pytest -n auto -rs tests/eval/harness tests/hf/test_hf_pipeline.py
-
-$(LMMS)/installed: pyproject.toml constraints-lmms.txt
-	$(PYTHON) -m venv $(LMMS)
-	$(LMMS)/bin/pip install --quiet --constraint constraints-lmms.txt --editable '.[lmms]' pytest pytest-xdist
-	touch $@
+	$(LMMS)/bin/python -m pytest $(PARALLEL) -rs tests/eval/harness tests/hf/test_hf_pipeline.py
 
 clean:
 	rm -rf $(VENV) $(LOWEST) $(WEB) $(RAY) $(VLLM) $(LMMS) $(SCORES)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from llava.model.builder import load_pretrained_model
 # No test reaches a hub: neither this process, which has imported the hub's client already, nor those it starts.
 huggingface_hub.constants.HF_HUB_OFFLINE = True
 os.environ["HF_HUB_OFFLINE"] = "1"
+# transformers compiles a pattern for every tensor that it loads, more than Python remembers: a fifth of each loading.
+re._MAXCACHE = 4096  # type: ignore[attr-defined]
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 

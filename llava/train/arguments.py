@@ -65,7 +65,7 @@ class TrainingArguments(transformers.TrainingArguments):
     lora_alpha: int = _said(16, "scale, divided by the rank")
     lora_dropout: float = _said(0.05, "dropout in front of the adapter")
     lora_weight_path: str = _said("", "accepted; never read")
-    lora_bias: str = _said("none", "biases that are trained too: none, all or lora_only")
+    lora_bias: str = _said("none", "biases trained too: none, all, or lora_only (of layers with an adapter)")
     lora_qv_proj_only: bool = _said(False, "adapters on q_proj and v_proj only")
     mm_projector_lr: float | None = _said(None, "learning rate of the projector")
     group_by_modality_length: bool = _said(False, "batches of one modality and of like length")
@@ -101,7 +101,8 @@ def check_arguments(model: ModelArguments, data: DataArguments, training: Traini
             "<im_start> and <im_end> are trained with the language model: got --mm_use_im_start_end with "
             "--tune_mm_mlp_adapter; leave one out"
         )
-    for name, allowed in (("bits", (4, 8, 16)), ("quant_type", ("nf4", "fp4")), ("lora_bias", ("none", "all"))):
+    biases = ("none", "all", "lora_only")
+    for name, allowed in (("bits", (4, 8, 16)), ("quant_type", ("nf4", "fp4")), ("lora_bias", biases)):
         _one_of(name, getattr(training, name), allowed)
     _one_of("attn_implementation", training.attn_implementation, ("sdpa", "flash_attention_2", "eager"))
     if training.bits != 16 and not training.lora_enable:

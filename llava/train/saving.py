@@ -12,7 +12,7 @@ from llava.files.reading import read_json_object
 from llava.files.writing import replacing
 from llava.model.checkpoint.folder import Folder
 from llava.model.checkpoint.tensors import read_file
-from llava.model.loading.names import compare
+from llava.model.loading.names import beside_adapter, compare
 from llava.model.loading.state import read_state
 from llava.model.vision_modules import NEWLINE, load_pretrained_parts
 
@@ -41,7 +41,7 @@ def save_weights(model: Any, llava: Any, mode: Mode, folder: str, state: dict[st
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad and "lora_" not in name}
     if mode == "lora":
         model.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
-        _save(folder, BESIDE_LORA, {name: held[name] for name in trained})
+        _save(folder, BESIDE_LORA, {beside_adapter(name): held[name] for name in trained})
     else:
         # A newline token is not trained here, but the projector was trained beside this one.
         own = [name for name in held if "mm_projector" in name or name.rsplit(".", 1)[-1] == NEWLINE]
@@ -69,7 +69,8 @@ def load_weights(model: Any, llava: Any, mode: Mode, folder: str) -> None:
         wrong = set_peft_model_state_dict(model, adapter).unexpected_keys
         if wrong:
             raise InputError(f"an adapter must fit its model: {shown(folder, 300)} has {shown(wrong[0])} besides")
-        _fill(model, _read(folder, BESIDE_LORA), folder)
+        beside, held = _read(folder, BESIDE_LORA), {beside_adapter(name): name for name in model.state_dict()}
+        _fill(model, {held.get(name, name): beside[name] for name in beside}, folder)
     else:
         state = read_state(Folder(folder), {}, None)
         _fill(llava, state, folder)

@@ -13,11 +13,12 @@ from random import Random
 
 import pytest
 from mutations import variants
-from scenes import SCENES, Scene
+from scene import Scene
+from scenes import SCENES
 
 from llava.eval.runs.command import run
 
-INPUTS = int(os.environ.get("FUZZ", "1600"))
+INPUTS = int(os.environ.get("FUZZ", "1000"))
 
 
 def outcome(scene: Scene) -> tuple[object, str]:

@@ -1,11 +1,12 @@
 """A stub that stands for the interpreter: which processes the scripts start, with which flags, on which GPU."""
 
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from processes_that_hear import hear_signals
 
 SCRIPTS = Path(__file__).parents[2] / "scripts/v1_5/visiondrop_eval"
 SCRIPTS_OF_NEXT = Path(__file__).parents[2] / "scripts/v1_6/visiondrop_eval"
@@ -24,11 +25,6 @@ if [[ "$*" == *"--chunk-idx ${FAIL:-no}" ]]; then printf 'a\nwas 1 of 9\rerror: 
 Start = Callable[..., subprocess.Popen]
 
 
-def hear_interrupts() -> None:
-    """Let Ctrl-C do what it does in a terminal."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def starter(tmp_path: Path, scripts: Path = SCRIPTS) -> Start:
     """What starts scripts of a folder: `start("pope", ...)` is `bash pope.sh` with settings in the environment.
 
@@ -43,8 +39,7 @@ def starter(tmp_path: Path, scripts: Path = SCRIPTS) -> Start:
         environment = {name: str(value) for name, value in chosen.items()}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         command = [shell, str(scripts / f"{name}.sh"), *more]
-        # Where the tests themselves run in the background, Ctrl-C is ignored, which children inherit.
-        return subprocess.Popen(command, env=environment, cwd=tmp_path, preexec_fn=hear_interrupts, **pipes)
+        return subprocess.Popen(command, env=environment, cwd=tmp_path, preexec_fn=hear_signals, **pipes)
 
     return begin
 

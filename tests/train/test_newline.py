@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import call_script
 from safetensors.torch import load_file
 from training_runs import TINY, blind_base, flags, projector_file
 
@@ -69,17 +70,28 @@ def test_a_file_of_llavas_has_none(base: Path, tmp_path: Path) -> None:
     assert torch.equal(trainer.llava.get_model().mm_projector[0].weight, weights["model.mm_projector.0.weight"])
 
 
-def test_a_new_newline_is_trained_beside_an_adapter(base: Path, tmp_path: Path) -> None:
+def test_a_new_newline_is_trained_beside_an_adapter(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """LLaVA makes it after the adapter has frozen the rest; it lies beside the adapter, and merges."""
     trainer = begun(tmp_path, base, *LORA)
     own = newline(trainer)
     assert own.requires_grad
+    with torch.no_grad():
+        for name, parameter in trainer.model.named_parameters():
+            if "lora_B" in name:  # which begins with zeros
+                parameter.fill_(0.01)
     finish(trainer)
     beside = torch.load(tmp_path / "out/non_lora_trainables.bin")
     assert set(beside) == {f"base_model.model.{name}" for name in PROJECTOR | {KEY}}
     arguments = {"device": "cpu", "torch_dtype": torch.float32}
     _, model, _, _ = load_pretrained_model(str(tmp_path / "out"), str(base), "llava-lora", **arguments)
     assert torch.equal(model.get_model().image_newline, own)
+    merged = str(tmp_path / "merged-llava")
+    where = ("--model-path", tmp_path / "out", "--model-base", base, "--save-model-path", merged)
+    assert call_script("merge_lora_weights", capsys, *where).code == 0
+    _, again, _, _ = load_pretrained_model(merged, None, "merged-llava", **arguments)
+    wanted = model.state_dict()
+    assert again.config.mm_patch_merge_type == "spatial_unpad" and wanted.keys() == again.state_dict().keys()
+    assert all(torch.equal(wanted[name], tensor) for name, tensor in again.state_dict().items())
     frozen = begun(tmp_path, base, "--freeze_backbone", "True")
     assert newline(frozen).requires_grad and not frozen.llava.get_model().layers[0].mlp.up_proj.weight.requires_grad
 

@@ -1,15 +1,19 @@
 """What a run computes in and trains, where LLaVA does something else without a word."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import PARITY
 from training_runs import TINY, flags
 
 from llava.model.builder import load_pretrained_model
 from llava.train.flags import parse
+from llava.train.saving import load_weights
 from llava.train.train import finish, make_trainer
 
+QWEN = PARITY / "families/next-qwen-clip"
 LORA = ("--lora_enable", "True", "--lora_r", "2")
 
 
@@ -28,11 +32,29 @@ def test_no_adapter_goes_on_a_tower(tmp_path: Path) -> None:
     assert len(adapted) == 448 and not any("vision_tower" in name for name in adapted)
 
 
-def test_biases_that_are_trained_with_an_adapter_load(tmp_path: Path) -> None:
-    """Only those of what is trained; LLaVA's file has the tower's too."""
-    trainer = make_trainer(parse(flags(tmp_path, *LORA, "--lora_bias", "all")))
+@pytest.mark.parametrize("which", ["all", "lora_only"])
+def test_biases_that_are_trained_with_an_adapter_load(which: str, tmp_path: Path) -> None:
+    """Qwen2 has biases where adapters go. LLaVA's `all` has the tower's too, and its `lora_only` cannot be saved."""
+    tower = ("--vision_tower", str(QWEN / json.loads((QWEN / "config.json").read_text())["mm_vision_tower"]))
+    anyres = ("--version", "qwen_1_5", "--image_aspect_ratio", "anyres", "--mm_patch_merge_type", "spatial_unpad")
+    trainer = make_trainer(parse(flags(tmp_path, *LORA, *tower, *anyres, "--lora_bias", which, model=QWEN)))
+    trained = {name: p for name, p in trainer.model.named_parameters() if p.requires_grad}
+    biases = {name: p for name, p in trained.items() if name.endswith(".base_layer.bias")}
+    assert len(biases) == 3 * trainer.llava.config.num_hidden_layers and not any("vision_tower" in n for n in trained)
+    with torch.no_grad():
+        for number, parameter in enumerate(trained.values()):
+            parameter.fill_(0.01 * (number % 7 + 1))  # as if it had learnt something
     finish(trainer)
+    wanted = {name: p.detach().clone() for name, p in trained.items()}
+    with torch.no_grad():
+        for parameter in trained.values():
+            parameter.zero_()
+    load_weights(trainer.model, trainer.llava, "lora", str(tmp_path / "out"))  # as a run that goes on does
+    assert all(torch.equal(p, wanted[name]) for name, p in trained.items())
     arguments = {"device": "cpu", "torch_dtype": torch.float32}
-    _, model, _, _ = load_pretrained_model(str(tmp_path / "out"), str(TINY), "llava-lora", **arguments)
-    own = trainer.llava.get_model().mm_projector[0].bias
-    assert torch.equal(model.get_model().mm_projector[0].bias, own)
+    _, model, _, _ = load_pretrained_model(str(tmp_path / "out"), str(QWEN), "llava-lora", **arguments)
+    own, merged = model.state_dict(), trainer.model.merge_and_unload().state_dict()
+    bare = {name.removeprefix("base_model.model.").replace(".base_layer", ""): p for name, p in wanted.items()}
+    assert all(torch.equal(own[name], p) for name, p in bare.items() if ".lora_" not in name)
+    for name in ("model.layers.0.self_attn.q_proj.weight", "model.layers.1.mlp.down_proj.weight"):
+        torch.testing.assert_close(own[name], merged[name], atol=1e-6, rtol=0)

@@ -42,9 +42,14 @@ def with_output(state: State) -> State:
     return state | {OUTPUT: next(state[name] for name in VOCABULARY if name in state)}
 
 
+def beside_adapter(name: str) -> str:
+    """What a parameter is called in `non_lora_trainables.bin`: PEFT moves a layer that it adapts one level down."""
+    return name.replace(".base_layer.", ".")
+
+
 def without_prefixes(state: State) -> State:
     """Names of `non_lora_trainables.bin` as the model has them: PEFT and DeepSpeed put prefixes before them."""
-    bare = {name.removeprefix("base_model."): tensor for name, tensor in state.items()}
+    bare = {beside_adapter(name.removeprefix("base_model.")): tensor for name, tensor in state.items()}
     if any(name.startswith(("model.model.", "model.transformer.")) for name in bare):
         bare = {name.removeprefix("model."): tensor for name, tensor in bare.items()}
     return model_names(bare)

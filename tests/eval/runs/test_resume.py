@@ -1,9 +1,6 @@
 """Nothing that was answered is lost: runs that end early, are killed, meet each other, or come back changed."""
 
-import errno
 import fcntl
-import io
-import json
 import multiprocessing
 import random
 import re
@@ -15,9 +12,7 @@ import pytest
 from commands import call, loader_flags, questions, records, texts
 from dying_runs import answer, forked
 
-from llava.errors import InputError
 from llava.eval.runs import llava_run
-from llava.eval.runs.answers import AnswersFile
 
 SEED = 20261124
 
@@ -160,29 +155,8 @@ def test_two_runs_on_one_file_are_refused(tmp_path: Path, capsys: pytest.Capture
     assert call("model_vqa_loader", capsys, *loader_flags(tmp_path)).code == 0
 
 
-class FullDisk(io.FileIO):
-    """A file that takes all but the last bytes of a line."""
-
-    def write(self, content: memoryview) -> int:
-        if len(content) < 10:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return super().write(content[: len(content) - 9])
-
-
-def test_a_full_disk_keeps_the_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.jsonl"
-    with AnswersFile(str(path), {"a": 1}) as answers:
-        answers.write([{"question_id": 1}])
-        with FullDisk(path, "a+") as full, monkeypatch.context() as patch:
-            patch.setattr(answers, "_file", full)
-            with pytest.raises(InputError, match="cannot be .*No space left on device.*; make room and run again"):
-                answers.write([{"question_id": 2}])
-    assert path.read_text().startswith(json.dumps({"question_id": 1}) + "\n" + '{"question')
-    with AnswersFile(str(path), {"a": 1}) as answers:
-        assert answers.done == [{"question_id": 1}]
-
-
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_file_that_may_not_grow_ends_the_run_and_is_continued(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """As on a full disk, the system takes a part of a line and refuses the rest."""
     questions(tmp_path, 12)
@@ -223,11 +197,3 @@ def test_a_spoilt_line_in_the_middle_is_named(
     Path(f"{path}.settings.json").write_text('{"model_path": "a')
     outcome = call("model_vqa_loader", capsys, *loader_flags(tmp_path))
     assert outcome.code == 2 and "a settings file must be JSON" in outcome.err and path.read_bytes() == before
-
-
-def test_answers_reach_the_file_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    with AnswersFile(str(path), {}) as answers:
-        for number in range(3):
-            answers.write([{"question_id": number}])
-            assert path.read_text().count("\n") == number + 1

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from commands import call, loader_flags, questions, records
+from processes_that_hear import hear_signals
 
 from llava import interrupts
 
@@ -24,7 +25,12 @@ def start(arguments: list[object], output: Path) -> subprocess.Popen:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     with open(output, "wb") as file:
         return subprocess.Popen(
-            [str(argument) for argument in arguments], env=environment, stdout=file, stderr=file, start_new_session=True
+            [str(argument) for argument in arguments],
+            env=environment,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+            preexec_fn=hear_signals,
         )
 
 
@@ -69,6 +75,7 @@ def test_a_killed_run_is_continued_at_once_though_its_readers_live(tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_run_whose_reader_is_ended_says_so(tmp_path: Path) -> None:
     questions(tmp_path, 400)
     path, output = tmp_path / "answers/a.jsonl", tmp_path / "output.txt"
@@ -115,7 +122,7 @@ def test_stopped_while_waiting(tmp_path: Path, number: signal.Signals) -> None:
     assert output.read_text() == f"error: {said}; what was written so far is kept\n"
 
 
-@pytest.mark.parametrize("after", [0.2, 0.5])
+@pytest.mark.parametrize("after", [0.2, pytest.param(0.5, marks=pytest.mark.long)])
 def test_ctrl_c_while_importing_is_one_line(tmp_path: Path, after: float) -> None:
     output = tmp_path / "output.txt"
     for _ in range(3):

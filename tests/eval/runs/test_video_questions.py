@@ -5,48 +5,24 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from commands import Outcome, call, records, texts
+from commands import call, records, texts
 from conftest import PARITY, Load
 from films import greys, write_film
 from PIL import Image
+from video_questions import PACK, ask_about, run, three_videos
 
 from llava.eval.model_vqa_loader import read_questions
-from llava.eval.runs import inputs, llava_run
 from llava.eval.runs.inputs import PreparedQuestions
 from llava.files import videos
 from llava.model.generation.prefix_encoding import PrefixEncoding
 from llava.reduction import method_class
 
-CHECKPOINT = PARITY / "families" / "video-llama"
-PACK = [np.asarray(Image.open(PARITY / "families" / "images" / f"f{number}.png")) for number in range(4)]
-ASKED = [("a.mkv", "What?"), ("b.mkv", "Who?"), ("frames", "Where?"), ("a.mkv", "Is it a dog?"), ("b.mkv", "What?")]
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Five questions about three videos: two films and a folder of frames."""
-    (tmp_path / "videos/frames").mkdir(parents=True)
-    write_film(tmp_path / "videos/a.mkv", PACK)
-    write_film(tmp_path / "videos/b.mkv", PACK[::-1])
-    for number, frame in enumerate((*PACK[2:], *PACK)):
-        Image.fromarray(frame).save(tmp_path / f"videos/frames/{number}.png")
-    ask_about(tmp_path, [{"video": name, "text": text} for name, text in ASKED])
-    return tmp_path
-
-
-def ask_about(folder: Path, lines: list[dict]) -> None:
-    """Write the question file, with ids."""
-    numbered = [{"question_id": f"q{number}"} | line for number, line in enumerate(lines)]
-    (folder / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in numbered))
-
-
-def run(folder: Path, capsys: pytest.CaptureFixture, *more: object, answers: str = "a.jsonl") -> Outcome:
-    """The loader, greedy, four tokens, on four frames; the videos lie where pictures would."""
-    flags = ["--model-path", CHECKPOINT, "--question-file", folder / "questions.jsonl", "--temperature", 0]
-    flags += ["--image-folder", folder / "videos", "--answers-file", folder / answers, "--conv-mode", "vicuna_v1"]
-    return call("model_vqa_loader", capsys, *flags, "--max_new_tokens", 4, "--num-frames", 4, *more)
+    return three_videos(tmp_path)
 
 
 @pytest.fixture
@@ -207,62 +183,6 @@ def test_too_few_frames_are_repeated_and_said_once(folder: Path, capsys: pytest.
     with pytest.warns(UserWarning, match="4 of 6: frames are repeated"):
         done = run(folder, capsys, "--num-frames", 6)
     assert done.code == 0 and "method none on 6 frames: 865 in 4 layers" in done.out
-
-
-@pytest.mark.parametrize(
-    ("line", "flags", "complaint"),
-    [
-        ({"text": "a"}, [], "line 1 lacks image; add it"),
-        ({"video": "a.mkv"}, [], "line 1 lacks text; add it"),
-        ({"video": "a.mkv", "image": "0.png", "text": "a"}, [], "line 1 has both; leave one out"),
-        ({"video": 3, "text": "a"}, [], "video in a question file is text: "),
-        ({"video": None, "text": "a"}, [], "video in a question file is text: "),
-        ({"video": ["a.mkv"], "text": "a"}, [], "video in a question file is text: "),
-        ({"video": "c.mkv", "text": "a"}, [], "a question's video must exist: "),
-        ({"video": "a.mkv", "text": "a"}, ["--video-folder", "/nowhere"], "'/nowhere/a.mkv' does not"),
-        ({"video": "a.mkv", "text": "a <image> b"}, [], "must not hold <image>"),
-        ({"video": "a.mkv", "text": "a", "question_id": 1.5}, [], "a question_id is text or a whole number"),
-        ({"video": "a.mkv", "text": "a"}, ["--num-frames", 0], "argument --num-frames: must be a whole number"),
-        ({"video": "a.mkv", "text": "a"}, ["--mm-newline-position", "x"], "invalid choice: 'x'"),
-        ({"video": "a.mkv", "text": "a"}, ["--retain", 3], "must leave fewer tokens at each stage"),
-        ({"video": "a.mkv", "text": "a"}, ["--retain", 5000], "got 5000 of 577; lower it"),
-        ({"video": "a.mkv", "text": "a"}, ["--num-frames", 60000], "frames that are looked at must have at most"),
-    ],
-)
-def test_bad_input_is_one_line(
-    folder: Path, capsys: pytest.CaptureFixture, line: dict, flags: list[object], complaint: str
-) -> None:
-    ask_about(folder, [line])
-    done = run(folder, capsys, *flags)
-    assert done.code == 2 and done.err.startswith("error: ") and done.err.count("\n") == 0
-    assert complaint in done.err
-
-
-@pytest.mark.parametrize("damage", [b"", b"no film", b"\x1aE\xdf\xa3" + bytes(300), b"RIFF" + bytes(40) + b"AVI LIST"])
-def test_broken_videos_end_a_run_in_one_line(folder: Path, capsys: pytest.CaptureFixture, damage: bytes) -> None:
-    (folder / "videos/a.mkv").write_bytes(damage)
-    ask_about(folder, [{"video": "a.mkv", "text": "a"}])
-    done = run(folder, capsys)
-    assert done.code == 2 and "a.mkv' must be a whole film that FFmpeg decodes" in done.err.splitlines()[-1]
-    assert "Traceback" not in done.err and not (folder / "a.jsonl").read_text()
-
-
-def test_the_schedule_is_checked_before_weights_are_read(
-    folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(llava_run, "load_model", lambda *_, **__: pytest.fail("weights were read"))
-    assert run(folder, capsys, "--retain", 3).code == 2
-
-
-def test_frames_that_do_not_fit_into_memory_are_one_line(
-    folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def too_much(*_: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(inputs, "process_video", too_much)
-    done = run(folder, capsys)
-    assert done.code == 2 and "must fit into memory" in done.err.splitlines()[-1]
 
 
 def test_greys_are_told_apart(folder: Path, capsys: pytest.CaptureFixture) -> None:
