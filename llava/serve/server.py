@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Seconds for which Python runs one thread while another waits. HTTP is handled while the model computes: with Python's
 # own 5 ms a step would wait that long between any two of its operations.
-SWITCH = 0.00001
+SWITCH = 0.0002
 
 
 def build_parser(kind: type[Parser] = Parser) -> Parser:
