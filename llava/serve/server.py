@@ -26,6 +26,10 @@ from llava.serve.conv_mode import conv_mode_of
 if TYPE_CHECKING:
     from llava.serve.api.app import Settings
 
+# Seconds for which Python runs one thread while another waits. HTTP is handled while the model computes: with Python's
+# own 5 ms a step would wait that long between any two of its operations.
+SWITCH = 0.0002
+
 
 def build_parser(kind: type[Parser] = Parser) -> Parser:
     """The command's options. `kind`: what parses them."""
@@ -93,6 +97,7 @@ def serve(args: argparse.Namespace) -> None:
     from llava.serve.engine.engine import Engine
 
     loaded, settings, prefix_bytes = prepare(args)
+    sys.setswitchinterval(SWITCH)
 
     class Server(uvicorn.Server):
         """Ends in two steps: new requests are refused at once, the listener goes when the running ones have ended."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from llava.errors import InputError, one_line
-from llava.mm_utils import tokenizer_image_token
 from llava.model.geometry import image_geometry_of
 from llava.reduction import Reduction, name_of, resolve
 from llava.reduction.positions import written_settings
@@ -18,10 +17,9 @@ from llava.serve.api.inbox import Inbox, Postman
 from llava.serve.api.pictures import Opener
 from llava.serve.api.prompt import prompt_of
 from llava.serve.api.schema import ChatRequest
+from llava.serve.api.tokens import SHORT, PromptIds
 from llava.serve.engine.engine import Engine
 from llava.serve.engine.request import End, Piece, Request, Sampling
-
-SHORT = 4000  # characters of a prompt that is tokenised at once: a thread of its own would cost more than that
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Asker:
 
     def __init__(self, loaded: Any, engine: Engine, settings: Any) -> None:
         self._loaded, self._engine, self._settings = loaded, engine, settings
-        self._open = Opener(loaded, settings.fetch)
+        self._open, self._ids = Opener(loaded, settings.fetch), PromptIds(loaded.tokenizer)
         self._postman: Postman | None = None
         self._stops = loaded.stops(settings.conv_mode)
         self._ends = tuple(end for end in self._stops.ids if end not in engine.ends)
@@ -90,9 +88,9 @@ class Asker:
         prompt = prompt_of(asked.messages, settings.conv_mode, start_end)
         pictures = await self._open.all(prompt.urls)
         if len(prompt.text) > SHORT:
-            ids = tuple(await asyncio.to_thread(tokenizer_image_token, prompt.text, self._loaded.tokenizer))
-        else:
-            ids = tuple(tokenizer_image_token(prompt.text, self._loaded.tokenizer))
+            ids = await asyncio.to_thread(self._ids.of, prompt.text)
+        else:  # a thread of its own would cost more than that
+            ids = self._ids.of(prompt.text)
         limit = self._room(asked, ids, pictures, method)
         inbox = Inbox()
         try:

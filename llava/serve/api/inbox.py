@@ -17,21 +17,31 @@ class Inbox:
 
     def __init__(self) -> None:
         self._events: list[Event] = []
-        self._came = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
 
     def put(self, event: Event) -> None:
         """One more."""
         self._events.append(event)
-        self._came.set()
+        _wake(self._waiter)
 
     async def next(self, seconds: float) -> list[Event]:
         """All that came since the last time; none where nothing came for so long."""
         if not self._events:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._came.wait(), seconds)
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = loop.call_later(seconds, _wake, self._waiter)  # `wait_for` would make a task of it each time
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
         events, self._events = self._events, []
-        self._came.clear()
         return events
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
 
 
 class Postman:

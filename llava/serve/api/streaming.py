@@ -1,11 +1,13 @@
 """Answers on their way out: whole, or as server-sent events while they grow. A client that goes away frees its rows."""
 
+import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from fastapi import Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from llava.serve.api.asking import Job
 from llava.serve.api.errors import Refusal
@@ -14,7 +16,7 @@ from llava.serve.api.metrics import Metrics
 from llava.serve.api.schema import ChatRequest
 from llava.serve.engine.request import End, Piece
 
-LOOK_FOR_CLIENT = 0.5  # seconds between looks whether a waiting client is still there
+LOOK_FOR_CLIENT = 0.25  # seconds between looks whether a waiting client is still there
 
 
 async def answer_at_once(request: Request, asked: ChatRequest, job: Job, metrics: Metrics, arrived: float) -> Response:
@@ -54,12 +56,12 @@ async def answer_in_pieces(
     with_usage = asked.stream_options is not None and asked.stream_options.include_usage
     events = _events(job, listener, heard, came, with_usage)
     metrics.requests.labels(200).inc()
-    return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+    return _Events(events)
 
 
 async def _events(
     job: Job, listener: "_Listener", heard: "_Heard", came: list[Event], with_usage: bool
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str, None]:
     """What is sent: all that came at once in one go."""
     ends: list[End] = []
     sent = [_sent(job.form.chunk(index, {"role": "assistant", "content": ""})) for index in range(len(job.requests))]
@@ -88,6 +90,23 @@ async def _events(
         return  # nobody is there to hear it
     finally:
         job.cancel()
+
+
+class _Events(Response):
+    """Server-sent events as they come. Whoever makes them looks for the client, so that no task of its own has to."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[str, None]) -> None:
+        self._events, self.status_code, self.background = events, 200, None
+        self.init_headers({"Cache-Control": "no-cache"})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with contextlib.aclosing(self._events) as events:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            async for text in events:
+                await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class _Heard:

@@ -17,6 +17,10 @@ from llava.serve.engine.batch import Batch, Row
 from llava.serve.engine.request import End, Request
 from llava.serve.engine.text import Growing
 
+# Tokens of questions that are prefilled between two steps. More would cost as much for each, and keep those who run
+# waiting; and where everybody was begun at once everybody ends at once, so that HTTP and the model wait for each other.
+TOGETHER = 256
+
 
 class Engine:
     """Answers requests in a thread of its own. Use as a context manager.
@@ -95,7 +99,8 @@ class Engine:
             while True:
                 if not self._wait():
                     return
-                self._begin(self._take())
+                if not self._batches:
+                    self._begin(self._take())
                 for name in list(self._batches):
                     self._step(name)
                     self._begin(self._take())  # whoever came meanwhile waits for one method's token, not for all
@@ -119,10 +124,20 @@ class Engine:
             gone = [request for request in self._waiting if request.cancelled]
             if gone:
                 self._waiting = deque(request for request in self._waiting if not request.cancelled)
-            room = max(0, self.most_rows - self.running)
-            taken = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
+            taken = self._first(self.most_rows - self.running)
         for request in gone:
             request.emit(End("cancelled"))
+        return taken
+
+    def _first(self, room: int) -> list[Request]:
+        """The first of the queue, so many at most and of so many tokens that those who run are not held up long."""
+        taken: list[Request] = []
+        tokens = 0
+        while self._waiting and len(taken) < room:
+            tokens += len(split_prompt(self._waiting[0].ids)[1])
+            if taken and tokens > TOGETHER:
+                break
+            taken.append(self._waiting.popleft())
         return taken
 
     def _admit(self, batch: Batch, requests: list[Request]) -> None:

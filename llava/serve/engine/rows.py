@@ -18,6 +18,7 @@ Lengths = tuple[int, ...]  # cached tokens of a row in each stage
 ROOM = 64  # columns for new tokens whenever rows are packed; after so many tokens they are packed once more
 SLACK = 16  # columns of padding before the longest row, for newcomers that are a little longer
 SPARE = 4  # a place is kept free for every so many rows, and one at least
+CHEAP = 64 * 2**20  # bytes of further free places: where rows are small, copying them for newcomers costs more
 
 
 class Slots:
@@ -141,7 +142,7 @@ def joined(slots: Slots | None, source: StagedCache, rows: Sequence[int], length
     """
     if slots is None:
         widths = [source.length(number) + SLACK for number in range(len(source.stages))]
-        slots = Slots(source, _places(len(rows)), widths)
+        slots = Slots(source, _places(len(rows), source, widths), widths)
     elif not slots.fits(source, len(rows)):
         return packed([(slots.cache, range(slots.count)), (source, rows)], lengths)
     slots.add(source, rows)
@@ -158,12 +159,17 @@ def packed(sources: Sequence[tuple[StagedCache, Sequence[int]]], lengths: Sequen
     assert sum(len(rows) for _, rows in sources) == len(lengths) > 0, "every row has its lengths"
     like = sources[0][0]
     widths = [max(own[number] for own in lengths) + SLACK for number in range(len(like.stages))]
-    slots, at = Slots(like, _places(len(lengths)), widths), 0
+    slots, at = Slots(like, _places(len(lengths), like, widths), widths), 0
     for source, rows in sources:
         slots.add(source, rows, lengths[at : at + len(rows)])
         at += len(rows)
     return slots
 
 
-def _places(rows: int) -> int:
-    return rows + max(1, rows // SPARE)
+def _places(rows: int, like: StagedCache, widths: Sequence[int]) -> int:
+    """Places to make for so many rows: as many again where that takes little memory."""
+    one = 0  # bytes of a place
+    for stage, width in zip(like.stages, widths):
+        keys = like.layers[stage.first].keys
+        one += 2 * (stage.stop - stage.first) * keys[0, :, 0].numel() * (width + ROOM) * keys.element_size()
+    return rows + max(1, rows // SPARE, min(rows + SPARE, CHEAP // one))
