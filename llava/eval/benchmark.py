@@ -12,20 +12,22 @@ import dataclasses
 import json
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from llava.errors import InputError
 from llava.eval.runs.command import Parser, at_least, run
+from llava.eval.runs.memory import free_bytes
 from llava.eval.runs.options import DTYPES, device_from
 from llava.eval.speed.clock import CLOCKS
+from llava.eval.speed.fitting import fitting
 from llava.eval.speed.paper import on_paper, paper_table
 from llava.eval.speed.random_model import PRESETS, Shape, random_model
 from llava.eval.speed.report import draw, latency_table, parts_table, throughput_table
 from llava.eval.speed.tables import Asking, about, budgets_of, measure_tables, methods_for
 from llava.eval.speed.throughput import WORKLOADS
+from llava.files.writing import write_text
 
 COUNT = at_least(1, 2**20)  # more of anything than a run ends with
 
@@ -67,7 +69,8 @@ def shape_from(args: argparse.Namespace) -> Shape:
 
 def measure_all(args: argparse.Namespace) -> dict[str, Any]:
     """All tables, with the machine, the shape and the command."""
-    device, shape = device_from(args), shape_from(args)
+    device = device_from(args)
+    shape, cut = fitting(shape_from(args), free_bytes(torch.device(device)))
     dtype = DTYPES[args.dtype] or (torch.float32 if device == "cpu" else torch.float16)
     model = random_model(shape, device, dtype)
     asking = Asking(
@@ -75,7 +78,9 @@ def measure_all(args: argparse.Namespace) -> dict[str, Any]:
         args.clock, args.compile,
     )  # fmt: skip
     methods = methods_for(model, budgets_from(args, shape))
-    return about(shape, model, asking) | {"command": command()} | measure_tables(model, methods, asking)
+    head = about(shape, model, asking)
+    head |= {"about": f"{head['about']}; {cut}", "cut": cut} if cut else {}
+    return head | {"command": command()} | measure_tables(model, methods, asking)
 
 
 def budgets_from(args: argparse.Namespace, shape: Shape) -> list[int]:
@@ -114,8 +119,7 @@ def main() -> None:
         result = measure_all(args)
         show(args, result)
     if args.json:
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
+        write_text(args.json, json.dumps(result, indent=1) + "\n")
         print(f"\nwritten to {args.json}")
 
 

@@ -14,7 +14,7 @@ from llava.hf.reduced import reduce
 from llava.model.checkpoint.config import read_stored_config
 from llava.model.checkpoint.folder import Folder, first_line
 from llava.model.checkpoint.generation import read_generation_config
-from llava.model.checkpoint.quantized import check_matrices, quantization
+from llava.model.checkpoint.quantized import finish_matrices, quantization
 from llava.model.checkpoint.tensors import UNREADABLE
 from llava.model.loading.making import refusal
 from llava.model.loading.names import describe_shapes, refuse_tensors
@@ -88,7 +88,7 @@ def _loaded(kind: Any, folder: Folder, config: Any, settings: Mapping[str, Any])
     wrong = sorted(describe_shapes(*entry) for entry in info["mismatched_keys"])
     lost, foreign = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
     refuse_tensors(folder.path, missing=lost, unexpected=foreign, wrong=wrong)
-    check_matrices(model)
+    finish_matrices(model)
     return model
 
 

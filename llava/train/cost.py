@@ -11,10 +11,8 @@ ratios hold on one in use; a method's time is its median. Peak memory comes from
 import dataclasses
 import json
 import resource
-import statistics
 import subprocess
 import sys
-import time
 from typing import Any
 
 import torch
@@ -26,10 +24,11 @@ from llava.eval.benchmark import shape_from
 from llava.eval.method_cost import at_budget
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.options import DTYPES, device_from
+from llava.eval.speed.clock import Work, medians
 from llava.eval.speed.flops import count
 from llava.eval.speed.random_model import PRESETS, Shape, machine, prompt_ids, random_model
 from llava.files.reading import parse_json
-from llava.reduction import Reduction, available
+from llava.reduction import Reduction, available, name_of
 from llava.train.modules import with_lora
 
 MODES = ("full", "lora", "projector")
@@ -65,16 +64,12 @@ class Prepared:
     batch: dict[str, Any]
     methods: list[Reduction]
 
-    def step(self, method: Reduction) -> float:
-        """Seconds of one step under a method."""
+    def step(self, method: Reduction) -> None:
+        """One step under a method."""
         self.llava.reduction = method
-        began = time.perf_counter()
         self.model(**self.batch).loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.llava.device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - began
 
 
 def prepare(args: Any, mode: str) -> Prepared:
@@ -99,11 +94,12 @@ def prepare(args: Any, mode: str) -> Prepared:
 def measure_seconds(args: Any, mode: str) -> dict[str, Any]:
     """The machine, and of every method the median seconds of a step and the operations that are counted."""
     prepared = prepare(args, mode)
-    seconds = [[prepared.step(method) for method in prepared.methods] for _ in range(1 + args.steps)][1:]
+    device = prepared.llava.device.type
+    works = {name_of(method): Work(lambda _, method=method: prepared.step(method)) for method in prepared.methods}
+    seconds = medians(works, args.steps, device, "wall")
     # No question and nothing decoded: the prompt's layers alone.
     flops = [count(prepared.llava, method, args.text_tokens, 0, 1).prefix for method in prepared.methods]
-    medians = [statistics.median(column) for column in zip(*seconds)]
-    return {"machine": machine(prepared.llava.device.type), "seconds": medians, "flops": flops}
+    return {"machine": machine(device), "seconds": list(seconds.values()), "flops": flops}
 
 
 def measure_bytes(args: Any, mode: str) -> int:

@@ -4,12 +4,14 @@ import sys
 from typing import Any
 
 import pytest
+import torch
 
 from llava.errors import InputError
+from llava.eval.speed.clock import Work
 from llava.eval.speed.flops import count
-from llava.reduction import method_class
+from llava.reduction import Reduction, method_class, name_of
 from llava.train import cost
-from llava.train.cost import MODES, build_parser, measure_bytes, measure_seconds, prepare, table
+from llava.train.cost import MODES, Prepared, build_parser, measure_bytes, measure_seconds, prepare, table
 
 SMALL = (
     *("--layers", "4", "--width", "32", "--intermediate", "48", "--heads", "1", "--vocabulary", "60", "--steps", "1"),
@@ -34,8 +36,12 @@ def test_a_mode_trains_what_it_says(mode: str, trained: tuple[str, ...]) -> None
     if mode != "full":
         assert all("lora_" in name or "mm_projector" in name for name in learns)
     assert [type(method) for method in prepared.methods] == [method_class(name) for name in METHODS]
+    before = [weight.detach().clone() for weight in prepared.model.parameters()]
     for method in prepared.methods:
-        assert prepared.step(method) > 0 and prepared.llava.reduction is method
+        prepared.step(method)
+        assert prepared.llava.reduction is method
+    moved = [not torch.equal(old, weight) for old, weight in zip(before, prepared.model.parameters(), strict=True)]
+    assert any(moved) and all(weight.requires_grad for weight, new in zip(prepared.model.parameters(), moved) if new)
 
 
 def test_a_row_for_each_mode_and_method(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
@@ -64,12 +70,28 @@ def test_a_row_for_each_mode_and_method(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 def test_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    args = given()
+    """The house's clock runs the methods in turn; operations are counted, bytes are this process's."""
+    args, stepped, turns = given(), [], []
+    step = Prepared.step
+
+    def noted(self: Prepared, method: Reduction) -> None:
+        stepped.append(name_of(method))
+        step(self, method)
+
+    def clocked(works: dict[str, Work], repeats: int, device: str, clock: str) -> dict[str, float]:
+        turns.append((list(works), repeats, device, clock))
+        for work in works.values():
+            work.run(work.prepare())
+        return {name: float(place) for place, name in enumerate(works, 1)}
+
+    monkeypatch.setattr(Prepared, "step", noted)
+    monkeypatch.setattr(cost, "medians", clocked)
     timed = measure_seconds(args, "full")
+    assert turns == [(list(METHODS), 1, "cpu", "wall")] and stepped == list(METHODS)
     prepared = prepare(args, "full")
     counted = [count(prepared.llava, method, args.text_tokens, 0, 1).prefix for method in prepared.methods]
     assert timed["flops"] == counted and counted[0] > counted[1]
-    assert len(timed["seconds"]) == 2 and min(timed["seconds"]) > 0 and "torch" in timed["machine"]
+    assert timed["seconds"] == [1.0, 2.0] and "torch" in timed["machine"]
     assert measure_bytes(given("--methods", "none"), "projector") > 2**20
 
 

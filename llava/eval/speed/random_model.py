@@ -52,6 +52,7 @@ PRESETS = {
     "13b": Shape(40, 5120, 13824, 40, vision_width=1024, vision_heads=16),
     "next": Shape(layers=16, vision_layers=12, grid=2),
     "next-7b": Shape(32, 4096, 11008, 32, vision_width=1024, vision_heads=16, grid=2),
+    "next-13b": Shape(40, 5120, 13824, 40, vision_width=1024, vision_heads=16, grid=2),
 }
 
 

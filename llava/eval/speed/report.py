@@ -1,9 +1,8 @@
 """The benchmark's results for people: tables in Markdown, and a picture."""
 
-from pathlib import Path
 from typing import Any
 
-from llava.errors import InputError
+from llava.eval.pictures.figure import new_figure, save
 from llava.eval.runs.reporting import in_flops
 from llava.eval.speed.breakdown import PARTS
 
@@ -72,11 +71,7 @@ def draw(result: dict[str, Any], path: str) -> None:
     Raises:
         InputError: where matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError("--figure needs matplotlib: it is not installed; pip install 'visiondrop[eval]'") from error
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    figure = new_figure(12, 4.5)
     left, right = figure.subplots(1, 2)
     rows = result["throughput"]
     ways = {"one at a time": "one_at_a_time_qps", "batched": "batched_qps", "batched and shared": "shared_qps"}
@@ -100,5 +95,4 @@ def draw(result: dict[str, Any], path: str) -> None:
     right.set_xlabel("share of time, %")
     right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3, fontsize="small")
     figure.suptitle(f"{result['about']}", fontsize="small")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    save(figure, path, dots=120)

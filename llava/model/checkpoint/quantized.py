@@ -101,10 +101,21 @@ def _with_untouched(given: Any) -> BitsAndBytesConfig:
     return settings
 
 
-def check_matrices(model: Any) -> None:
-    """Refuse 4-bit matrices with which bitsandbytes cannot compute on this CPU, as the first answer would show."""
-    if not getattr(model, "is_loaded_in_4bit", False):
-        return
+def finish_matrices(model: Any) -> None:
+    """What a model in 8 or 4 bits needs on a CPU.
+
+    8-bit matrices are multiplied by torch there. Refused are 4-bit ones with which bitsandbytes cannot compute on this
+    CPU, as the first answer would show.
+    """
+    if getattr(model, "is_loaded_in_8bit", False):
+        from llava.model.loading.int8_on_cpu import multiply_by_torch
+
+        multiply_by_torch(model)
+    if getattr(model, "is_loaded_in_4bit", False):
+        _check_4bit(model)
+
+
+def _check_4bit(model: Any) -> None:
     from bitsandbytes import functional
     from bitsandbytes.nn import Linear4bit
 

@@ -9,7 +9,7 @@ from transformers.utils import logging as transformers_logging
 from llava.errors import InputError
 from llava.files.reading import reason
 from llava.model.checkpoint.folder import first_line
-from llava.model.checkpoint.quantized import check_matrices
+from llava.model.checkpoint.quantized import finish_matrices
 from llava.model.checkpoint.tensors import UNREADABLE, State, unreadable
 from llava.model.devices import device_of, hooks_of
 from llava.model.loading.names import OUTPUT, checkpoint_names, describe_shapes, refuse_tensors, with_output
@@ -46,7 +46,7 @@ def make_model(model_class: Any, state: State, config: Any, origin: str, **setti
     if OUTPUT not in state and model.get_output_embeddings().weight.is_meta:
         # The table of embeddings once more, on disk, where each name has a file of its own.
         return make_model(model_class, with_output(state), config, origin, **settings)
-    check_matrices(model)
+    finish_matrices(model)
     tower = model.get_vision_tower()
     if tower is not None:
         tower.is_loaded = True

@@ -1,0 +1,50 @@
+"""What a batch of questions about one picture holds, with a copy of its prefix in every row and with one for all.
+
+    python -m llava.eval.batch_memory --preset 7b --dtype bfloat16
+
+Bytes of keys and values are counted for the whole model. Beside them a trial: one layer's attention of a new token
+over copies, and over one prefix joined with each row's own tokens, timed on the CPU. The model holds copies.
+"""
+
+import dataclasses
+import json
+
+import torch
+
+from llava.eval.benchmark import budgets_from, shape_from
+from llava.eval.runs.command import Parser, at_least, run
+from llava.eval.runs.options import DTYPES
+from llava.eval.speed.clock import CLOCKS
+from llava.eval.speed.random_model import PRESETS, Shape, machine
+from llava.eval.speed.shared_prefix import batches_table, measure_batches
+from llava.files.writing import write_text
+
+
+def build_parser() -> Parser:
+    """The command's options."""
+    parser = Parser(prog="python -m llava.eval.batch_memory", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--rows", nargs="+", type=at_least(1), default=[32, 256], help="questions about one picture")
+    parser.add_argument("--retain", type=at_least(1), nargs="*", default=[32], help="VisionDrop's budgets")
+    parser.add_argument("--dtype", default="float32", choices=[name for name in DTYPES if name != "auto"], help="dtype")
+    parser.add_argument("--repeats", type=at_least(1), default=5, help="runs a median is taken of")
+    parser.add_argument("--clock", default="wall", choices=CLOCKS, help="cpu: processor time, for a machine in use")
+    parser.add_argument("--json", help="also write the rows here")
+    parser.add_argument("--preset", default="small", choices=tuple(PRESETS), help="model size")
+    for size in dataclasses.fields(Shape):
+        parser.add_argument(f"--{size.name.replace('_', '-')}", type=at_least(1), help="of the model, over the preset")
+    return parser
+
+
+def main() -> None:
+    """The command."""
+    args = build_parser().parse_args()
+    shape, dtype = shape_from(args), DTYPES[args.dtype] or torch.float32
+    found = measure_batches(shape, dtype, budgets_from(args, shape), args.rows, args.repeats, args.clock)
+    about = f"{machine('cpu')}; {args.dtype}, {args.clock} time; LLM {shape.layers} layers x {shape.width}"
+    print(f"{about}\n\n{batches_table(found)}")
+    if args.json:
+        write_text(args.json, json.dumps({"about": about, "rows": found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    run(main)
