@@ -70,8 +70,8 @@ def test_a_model_with_too_few_layers_for_a_schedule_is_said_to_be_that(name: str
             with pytest.raises(InputError, match=rule):
                 resolve({"method": name, "retain": retain}, Geometry(layers, 576))
     enough = Geometry(most + 1, 576)
-    made = resolve({"method": name, "retain": 288}, enough)
-    assert abs(average_tokens(made, enough) - 288) < 6
+    retain = 288 if name == "vtw" else 300  # one layer of two
+    assert abs(average_tokens(resolve({"method": name, "retain": retain}, enough), enough) - retain) < 6
 
 
 def test_a_mapping_is_left_as_it_is() -> None:
