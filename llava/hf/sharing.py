@@ -123,7 +123,7 @@ def asked(model: Any, prefix: Prefixes, questions: Sequence[Any], kwargs: dict[s
     """See `Reduced.ask`."""
     config = kwargs.get("generation_config") or model.generation_config
     copies = max(int(kwargs.get(name, getattr(config, name)) or 1) for name in ("num_beams", "num_return_sequences"))
-    filler = config.pad_token_id if config.pad_token_id is not None else 0
+    filler = kwargs.get("pad_token_id", config.pad_token_id) or 0
     given, pictures = _rows(model, prefix, questions, filler, copies, int(kwargs.get("max_new_tokens") or 0))
     width, trace = given["input_ids"].shape[1], kwargs.pop("trace", None)
     made = model._generate(trace, pictures, (), {**given, **kwargs})
