@@ -125,7 +125,7 @@ $(VLLM)/installed: pyproject.toml constraints-vllm.txt
 test-harness: export PYTHONPATH = tests/eval/harness/site
 test-harness: export OMP_NUM_THREADS = 1
 test-harness: $(LMMS)/installed
-	$(LMMS)/bin/python -m pytest -n auto -rs tests/eval/harness tests/hf/test_hf_pipeline.py
+	$(LMMS)/bin/python -m pytest -n auto -rs tests/eval/harness $(addprefix tests/hf/,test_hf_pipeline.py test_hf_processing.py)
 
 $(LMMS)/installed: pyproject.toml constraints-lmms.txt
 	$(PYTHON) -m venv $(LMMS)
