@@ -51,7 +51,7 @@ HOSTS = {
         "<IMG_CONTEXT>",
         "<IMG_CONTEXT>",
         ("<img>", "</img>"),
-        {"crop_to_patches": True},  # the published files say false
+        {"crop_to_patches": True},  # its files may leave it off
     ),
 }
 

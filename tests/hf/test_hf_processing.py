@@ -29,7 +29,7 @@ def own(hosts: dict[str, Path]) -> dict[str, Any]:
 
 
 def test_internvl_sees_tiles_whatever_its_file_says(hosts: dict[str, Path], own: dict[str, Any]) -> None:
-    """The published files have `crop_to_patches` false, which transformers' processor does not go by."""
+    """`crop_to_patches` is false where nobody set it, which transformers' processor does not go by."""
     assert json.loads((hosts["internvl"] / "preprocessor_config.json").read_text())["crop_to_patches"] is False
     pixels = own["internvl"].pixels([open_image(IMAGES / "tall.png")])
     assert int(pixels["num_patches"][0]) == len(pixels["pixel_values"]) == 3 + 1
