@@ -132,7 +132,7 @@ test-vllm: $(VLLM)/installed
 test-harness: export PYTHONPATH = tests/eval/harness/site
 test-harness: export OMP_NUM_THREADS = 1
 test-harness: $(LMMS)/installed
-	$(LMMS)/bin/python -m pytest $(PARALLEL) -rs tests/eval/harness tests/hf/test_hf_pipeline.py
+	$(LMMS)/bin/python -m pytest $(PARALLEL) -rs tests/eval/harness $(addprefix tests/hf/,test_hf_pipeline.py test_hf_processing.py)
 
 clean:
 	rm -rf $(VENV) $(LOWEST) $(WEB) $(RAY) $(VLLM) $(LMMS) $(SCORES)

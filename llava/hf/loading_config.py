@@ -1,7 +1,7 @@
 """`config.json` of a checkpoint of transformers' own vision-language models: which is read, and what it may say."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import transformers
@@ -24,6 +24,7 @@ class Host:
         pictures: names of the image processors that its files may name, without `Fast` and `Pil`.
         picture: what stands for a picture in a prompt.
         around: what a picture's tokens stand between, where the chat template leaves that to the processor.
+        always: settings of pictures that transformers' processor has whatever `preprocessor_config.json` says.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Host:
     token: str
     picture: str
     around: tuple[str, str] = ("", "")
+    always: Mapping[str, Any] = field(default_factory=dict)
 
 
 _QWEN = (("Qwen2VLImageProcessor", "Qwen3VLImageProcessor"), "<|image_pad|>")
@@ -49,6 +51,7 @@ HOSTS = {
         "<IMG_CONTEXT>",
         "<IMG_CONTEXT>",
         ("<img>", "</img>"),
+        {"crop_to_patches": True},  # its files may leave it off
     ),
 }
 

@@ -1,5 +1,6 @@
 """What is kept of a picture that is asked about often, and rows of a batch that begin with it."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ from llava.hf.cache import PromptCache
 from llava.hf.note import Pictures
 from llava.hf.plan import Plan
 from llava.model.layout import Layout
+from llava.reduction.sent import sent
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +74,7 @@ def row_caches(cache: PromptCache, layouts: Sequence[Layout], prompts: Sequence[
 def joined(caches: Sequence[PromptCache | None], width: int, copies: int, room: int) -> PromptCache:
     """A cache whose rows begin with those of one row each (None: with nothing), padded on the left.
 
-    Rows of one cache alone share its tensors until they grow; others are copied, once for each row.
+    Rows of one cache alone share its tensors until they grow; others are copied.
 
     Args:
         width: columns of the prompts that it stands for.
@@ -93,9 +95,9 @@ def joined(caches: Sequence[PromptCache | None], width: int, copies: int, room: 
             else:
                 new.hold(*_padded(every, layer, lengths, room), max(lengths))
         if min(lengths) < max(lengths):
-            missing = torch.tensor([[max(lengths) - length] for length in lengths])
             device = first.layers[stage.first].keys.device
-            made.stages[number].filler = (torch.arange(max(lengths)) < missing).to(device, non_blocking=True)
+            missing = sent([[max(lengths) - length] for length in lengths], device)
+            made.stages[number].filler = torch.arange(max(lengths), device=device) < missing
     made.dropped = width - max(0 if cache is None else cache.length(0) for cache in caches)
     if first.rope_deltas is not None:
         none = torch.zeros_like(first.rope_deltas)
@@ -107,16 +109,20 @@ def joined(caches: Sequence[PromptCache | None], width: int, copies: int, room: 
 def _padded(
     caches: Sequence[PromptCache | None], layer: int, lengths: list[int], room: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Keys and values (B, G, widest + room, d) of one layer of all rows."""
-    widest, parts = max(lengths), []
+    """Keys and values (B, G, widest + room, d) of one layer of all rows; neighbours of one cache at once."""
+    widest, rows = max(lengths), range(len(caches))
     like = next(cache for cache in caches if cache is not None).layers[layer].keys
+    made = []
     for name in ("keys", "values"):
         buffer = like.new_zeros(len(caches), like.shape[1], widest + room, like.shape[3])  # padding must be a number
-        for row, (cache, length) in enumerate(zip(caches, lengths)):
+        for _, group in itertools.groupby(rows, lambda row: id(caches[row])):
+            first, *more = group
+            cache, length = caches[first], lengths[first]
             if cache is not None:
-                buffer[row, :, widest - length : widest] = getattr(cache.layers[layer], name)[0]
-        parts.append(buffer)
-    return parts[0], parts[1]
+                states = getattr(cache.layers[layer], name)
+                buffer[first : first + 1 + len(more), :, widest - length : widest] = states
+        made.append(buffer)
+    return made[0], made[1]
 
 
 def _opened(like: PromptCache, room: int) -> PromptCache:

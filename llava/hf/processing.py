@@ -158,6 +158,7 @@ def prompt_processor(folder: Folder, host: Host, config: Any, tokenizer: Any) ->
     names = one_of(*(name + end for name in host.pictures for end in ("", "Fast", "Pil")))
     check(raw, RULES | {"image_processor_type": names}, what, folder.path)
     settings = {name: value for name, value in raw.items() if name in RULES and value is not None}
+    settings |= host.always
     kind: Any = getattr(transformers, f"{host.pictures[0]}Pil")
     try:
         made = kind(**settings)

@@ -19,6 +19,7 @@ from llava.hf.prefix import ImagePrefix, joined, row_caches
 from llava.hf.prompts import OF_TOKENS, START, Inputs, alike, begun, collated, rows_of
 from llava.hf.seeing import KINDS, PIXELS
 from llava.hf.spans import picture_layout
+from llava.model.devices import device_of
 from llava.model.trace import CountTrace
 from llava.reduction.schedule import layers_per_stage
 
@@ -40,7 +41,7 @@ def placeholders(model: Any) -> list[int]:
 @torch.no_grad()
 def encoded_prefixes(model: Any, plan: Plan, prompts: Sequence[Inputs]) -> list[ImagePrefix]:
     """See `Reduced.encode_images`."""
-    starts = [begun(inputs, placeholders(model), model.device) for inputs in prompts]
+    starts = [begun(inputs, placeholders(model), device_of(model.get_input_embeddings())) for inputs in prompts]
     encode = _seen if reads_question(plan) else _run
     found: dict[int, ImagePrefix] = {}
     for numbers in alike(starts):
@@ -123,7 +124,7 @@ def asked(model: Any, prefix: Prefixes, questions: Sequence[Any], kwargs: dict[s
     """See `Reduced.ask`."""
     config = kwargs.get("generation_config") or model.generation_config
     copies = max(int(kwargs.get(name, getattr(config, name)) or 1) for name in ("num_beams", "num_return_sequences"))
-    filler = config.pad_token_id if config.pad_token_id is not None else 0
+    filler = kwargs.get("pad_token_id", config.pad_token_id) or 0
     given, pictures = _rows(model, prefix, questions, filler, copies, int(kwargs.get("max_new_tokens") or 0))
     width, trace = given["input_ids"].shape[1], kwargs.pop("trace", None)
     made = model._generate(trace, pictures, (), {**given, **kwargs})
@@ -167,7 +168,7 @@ def _rows(
     rows = [_after(start, torch.as_tensor(one).flatten().tolist()) for start, one in zip(starts, questions)]
     if not all(rows):
         raise InputError("ask takes questions of a token or more after the picture: got an empty one; leave it out")
-    device = model.device
+    device = device_of(model.get_input_embeddings())
     if all(own is None for own in prefixes):
         ids, real = rows_of([[]] * len(rows), rows, filler, device)
         return {"input_ids": ids, "attention_mask": real}, {}

@@ -33,27 +33,41 @@ def settings_of(model: Any, method: str, retain: int) -> dict[str, Any]:
     pytest.skip(str(reason))
 
 
+@pytest.fixture(scope="module")
+def prepared() -> dict[str, Any]:
+    """What does not depend on the method, by checkpoint."""
+    return {}
+
+
+def asked(name: str, loaded: Any, prepared: dict[str, Any]) -> tuple[Any, dict[str, torch.Tensor], dict[str, Any]]:
+    """transformers' class of a checkpoint, its inputs for a prompt with a picture, and those of this project."""
+    if name not in prepared:
+        theirs, token = as_transformers(loaded.model)
+        picture = open_image(PICTURES / "tall.png")
+        pixels = process_images([picture], loaded.processor, loaded.model.config)
+        ids = tokenizer_image_token("<image>\nWhat is it?", loaded.tokenizer, return_tensors="pt")
+        ours = {"inputs": ids[None], "images": pixels, "image_sizes": [picture.size]}
+        whole = Trace()
+        loaded.model(ids[None], images=pixels, image_sizes=[picture.size], reduction="none", trace=whole)
+        spread = [[token] * whole.layout.spans[0].length if at < 0 else [at] for at in ids.tolist()]
+        given = {"input_ids": torch.tensor([sum(spread, [])]), "pixel_values": pixels}
+        if name != "llava-tiny":
+            given["image_sizes"] = torch.tensor([picture.size[::-1]])
+        prepared[name] = theirs, given, ours
+    return prepared[name]
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", [*list(CHECKPOINTS)[:-1], pytest.param("families/ov-qwen", marks=pytest.mark.slow)])
 @torch.inference_mode()
-def test_both_layouts_answer_alike(name: str, method: str, load: Load) -> None:
+def test_both_layouts_answer_alike(name: str, method: str, load: Load, prepared: dict[str, Any]) -> None:
     loaded = load(name)
     settings = settings_of(loaded.model, method, CHECKPOINTS[name])
-    theirs, token = as_transformers(loaded.model)
+    theirs, given, ours = asked(name, loaded, prepared)
     reduced = llava.hf.reduce(theirs, method, **settings)
-    picture = open_image(PICTURES / "tall.png")
-    pixels = process_images([picture], loaded.processor, loaded.model.config)
-    ids = tokenizer_image_token("<image>\nWhat is it?", loaded.tokenizer, return_tensors="pt")
     named = {"method": method, **settings}
-    wanted = loaded.model(
-        ids[None], images=pixels, image_sizes=[picture.size], reduction=named, logits_to_keep=4
-    ).logits[0]
-    whole = Trace()
-    loaded.model(ids[None], images=pixels, image_sizes=[picture.size], reduction="none", trace=whole)
-    spread = [[token] * whole.layout.spans[0].length if at < 0 else [at] for at in ids.tolist()]
-    given = {"input_ids": torch.tensor([sum(spread, [])]), "pixel_values": pixels}
-    if name != "llava-tiny":
-        given["image_sizes"] = torch.tensor([picture.size[::-1]])
+    seen = {key: value for key, value in ours.items() if key != "inputs"}
+    wanted = loaded.model(ours["inputs"], **seen, reduction=named, logits_to_keep=4).logits[0]
     got = reduced(**given, logits_to_keep=4).logits[0, :, : wanted.shape[1]]
     assert reduced.reduction == resolve(named, loaded.model.geometry)
     torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)

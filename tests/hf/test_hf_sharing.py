@@ -16,7 +16,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("visionzip", {"retain": 0.4}),
     ("none", {}),
 ]
-# Of methods that read the question the pictures alone are shared; VScan drops before the LLM too.
+# Of methods that read the question the pictures alone are shared.
 READS: list[tuple[str, dict[str, Any]]] = [("pyramiddrop", {"retain": 0.6}), ("fastv", {"retain": 0.6})]
 every_model = pytest.mark.parametrize("name", MODELS)
 every_method = pytest.mark.parametrize(("method", "settings"), METHODS, ids=[method for method, _ in METHODS])
@@ -116,6 +116,21 @@ def test_pictures_of_any_size_and_none_are_asked_about_together(
     beams = {"max_new_tokens": 3, "num_beams": 3, "do_sample": False}
     both = reduced.ask([second, None], [[7, 8, 9], [20, 21]], **beams)
     assert torch.equal(both[0], reduced.generate(**asked(prompts[1], [7, 8, 9]), **beams)[0, -3:])
+
+
+@pytest.mark.parametrize("name", ["qwen3", "internvl"])
+def test_what_is_dropped_before_the_llm_is_shared_where_the_question_is_read_inside(name: str) -> None:
+    """VScan drops and averages in the tower, deepstack's vectors too, and ranks by the question between layers."""
+    model = MODELS[name]()
+    given = inputs(model, [[0]])
+    reduced = llava.hf.reduce(model, "vscan", retain=0.3)
+    assert reduced.reduction.reads_question and reduced.reduction.layers
+    prefix = reduced.encode_image(**given)
+    together = reduced.ask(prefix, QUESTIONS, **GREEDY)
+    for row, question in enumerate(QUESTIONS):
+        own = reduced.generate(**asked(given, question), **GREEDY)
+        for one, other in zip(own.logits, together.logits, strict=True):
+            torch.testing.assert_close(one[0], other[row], atol=1e-5, rtol=0)
 
 
 def test_text_alone_needs_no_prefix() -> None:

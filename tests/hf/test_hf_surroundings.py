@@ -54,13 +54,15 @@ def test_half_precision_runs(name: str) -> None:
 def test_weights_that_are_kept_elsewhere_between_calls(name: str) -> None:
     """accelerate's hooks stand on the modules, the outermost among them, and on no clone."""
     plain, offloaded = MODELS[name](), MODELS[name]()
-    given = inputs(plain, [[0], [1]])
+    given, single = inputs(plain, [[0], [1]]), inputs(plain, [[0]])
     accelerate.cpu_offload(offloaded, execution_device=torch.device("cpu"))
     for method in ("visiondrop", "pyramiddrop"):
-        wanted = llava.hf.reduce(plain, method, retain=0.6).generate(**given, **GREEDY)
-        got = llava.hf.reduce(offloaded, method, retain=0.6).generate(**given, **GREEDY)
-        for one, other in zip(got.logits, wanted.logits, strict=True):
-            torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+        both = [llava.hf.reduce(model, method, retain=0.6) for model in (plain, offloaded)]
+        one, other = (reduced.generate(**given, **GREEDY).logits for reduced in both)
+        shared = [reduced.ask([reduced.encode_image(**single), None], [[7, 8], [9]], **GREEDY) for reduced in both]
+        pairs = [*zip(one, other, strict=True), *zip(*(made.logits for made in shared), strict=True)]
+        for first, second in pairs:
+            torch.testing.assert_close(first, second, atol=1e-5, rtol=0)
 
 
 def test_a_subclass_is_reduced_as_its_base() -> None:

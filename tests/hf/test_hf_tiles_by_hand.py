@@ -12,7 +12,7 @@ import llava.hf
 
 TILED = ["llava_next", "onevision"]
 LAYERS, PAIRS = [1, 3], [(24, 6), (9, 3)]
-# A wide picture and a square one of all tiles, then a tall one: of three, five and three views.
+# A wide picture and a square one, then a tall one: of two, four and four tiles.
 BATCHES = [[[0], [3]], [[1]]]
 MOST_VIEWS = 5
 # Tokens of the largest picture: 36 and twelve rows of 13; of OneVision's, which are shrunk, 36 and six rows of 7.

@@ -71,7 +71,7 @@ def internvl(folder: Path, seed: int = 0) -> Path:
     model.save_pretrained(folder)
     tokenizer.chat_template = None
     tokenizer.save_pretrained(folder)
-    pictures = {"image_processor_type": "GotOcr2ImageProcessorFast", "crop_to_patches": True, "min_patches": 1}
+    pictures = {"image_processor_type": "GotOcr2ImageProcessorFast", "crop_to_patches": False, "min_patches": 1}
     pictures |= {"max_patches": 4, "size": {"height": 56, "width": 56}, "do_resize": True, "do_normalize": True}
     (folder / "preprocessor_config.json").write_text(json.dumps(pictures))
     (folder / "processor_config.json").write_text(

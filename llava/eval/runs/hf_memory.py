@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from llava.errors import InputError
 from llava.eval.runs.inputs import PreparedQuestions
 from llava.eval.runs.memory import MOST_ROWS, MOST_ROWS_OF_A_GPU, token_bytes
 from llava.hf.families import family_of
@@ -42,7 +43,10 @@ def stage_tokens(model: Any, seen: Seen) -> list[int]:
     """Tokens of a picture in each stage of a reduced model's method."""
     plan, geometry = model.__dict__["_plan"], family_of(model.__dict__["_given"]).geometry(model)
     own = replace(geometry, patches=seen.tokens, views=seen.views)
-    entering = min(own.most_tokens, plan.before(seen.tokens, seen.views).tokens_per_stage(own)[0])
+    try:
+        entering = min(own.most_tokens, plan.before(seen.tokens, seen.views).tokens_per_stage(own)[0])
+    except InputError:  # a picture too small for the method, which is told where it is asked about
+        entering = own.most_tokens
     later = plan.inside.tokens_per_stage(geometry)[1:]
     if plan.largest:
         return [entering, *(-(-count * entering // plan.largest) for count in later)]
