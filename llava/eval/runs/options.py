@@ -97,10 +97,8 @@ def add_method_options(parser: Parser) -> None:
     for name, (owners, setting) in sorted(_settings().items()):
         if setting.metadata.get("shared"):
             continue
-        kind = at_least() if setting.type is int else str
-        words = setting.metadata.get("choices")
-        help_text = _help_of(name, owners)
-        group.add_argument(f"--{name}", type=kind, choices=words, help=help_text)
+        kind, words = at_least() if setting.type is int else str, setting.metadata.get("choices")
+        group.add_argument(f"--{name}", type=kind, choices=words, help=_help_of(name, owners))
 
 
 def _help_of(name: str, owners: list[str]) -> str:
