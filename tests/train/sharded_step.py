@@ -18,7 +18,7 @@ from llava.train.llava_trainer import LLaVATrainer
 from llava.train.sharding import keep_asked
 from llava.train.train import make_trainer
 
-LAYERS, RATIOS = [3, 6, 9], [0.5, 0.25, 0.125]
+LAYERS, RATIOS = [8, 16, 24], [0.5, 0.25, 0.125]
 # Of the encoder, of the question, of patches that are merged, and of the layer that has just run.
 METHODS = {
     "none": {},

@@ -15,7 +15,6 @@ from llava.reduction import create
 from llava.train.flags import parse
 from llava.train.train import make_trainer, train
 
-SHALLOW = TINY.parent / "llava-tiny-12l"
 TEXT = TALKS[1]
 SEEN = [{"image": "2.png", "conversations": TALKS[at]["conversations"][:2]} for at in (0, 2, 3)]
 
@@ -54,19 +53,19 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_shared_out_weights_have_the_same_gradients(tmp_path: Path) -> None:
     """One process has a picture and the other a text, with each method in turn."""
-    given = flags(tmp_path, data=write_data(tmp_path), model=SHALLOW)
+    given = flags(tmp_path, data=write_data(tmp_path))
     together(shared_out, str(tmp_path), [*given, "--ddp_backend", "gloo"])
     # The mean over processes is that of their means.
     for name, own in zip(METHODS, gradients(make_trainer(parse(given)), [0, 1], share=2)):
         shared = load_file(tmp_path / f"{name}.safetensors")
-        assert own.keys() == shared.keys() and len(own) > 100
+        assert own.keys() == shared.keys() and len(own) > 200
         for key, gradient in own.items():
             torch.testing.assert_close(shared[key], gradient, atol=2e-5 * float(gradient.abs().max()), rtol=0)
 
 
 def test_every_batch_calls_the_same_modules_where_weights_are_gathered_by_call(tmp_path: Path) -> None:
     """DeepSpeed's ZeRO-3: a module that one device calls and another does not is waited for without end."""
-    trainer = make_trainer(parse(flags(tmp_path, "--gradient_checkpointing", "True", model=SHALLOW)))
+    trainer = make_trainer(parse(flags(tmp_path, "--gradient_checkpointing", "True")))
     model = trainer.llava.train()
     for parameter in model.parameters():
         parameter.ds_id = 0  # what DeepSpeed writes on the parameters that it shares out
@@ -85,7 +84,7 @@ def test_every_batch_calls_the_same_modules_where_weights_are_gathered_by_call(t
             called.clear()
             model(**trainer.data_collator([trainer.train_dataset[sample]])).loss.backward()
             orders.append(list(called))
-        assert orders[0] == orders[1] == orders[2] and len(orders[0]) > 200, name
+        assert orders[0] == orders[1] == orders[2] and len(orders[0]) > 400, name
 
 
 def test_sharding_on_a_cpu_is_refused(tmp_path: Path) -> None:
