@@ -72,7 +72,9 @@ class ViewTokens:
         """
         if not views:
             table = self.get_model().embed_tokens
-            return torch.empty(0, table.embedding_dim, dtype=table.weight.dtype, device=device_of(table)), []
+            # Asked by its name outside of its call, ZeRO-3 would gather a weight from then on before every step.
+            dtype = next(table.parameters()).dtype
+            return torch.empty(0, table.embedding_dim, dtype=dtype, device=device_of(table)), []
         projected, counts = self._project(self._see(views, reduction, asked)), [len(view) for view in views]
         if reduction is not None and reduction.after_projector == "view":
             projected = choose_in_views(reduction, projected)
