@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,9 @@ from llava.model.builder import load_pretrained_model
 # No test reaches a hub: neither this process, which has imported the hub's client already, nor those it starts.
 huggingface_hub.constants.HF_HUB_OFFLINE = True
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Where the tests run in the background Ctrl-C is ignored, which the processes that they start would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # transformers compiles a pattern for every tensor that it loads, more than Python remembers: a fifth of each loading.
 re._MAXCACHE = 4096  # type: ignore[attr-defined]
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -86,8 +86,9 @@ class ViewTokens:
         """`encode_views`, and where the tokens stand; arguments as there."""
         if not views:
             table = self.get_model().embed_tokens
-            nothing = torch.empty(0, table.embedding_dim, dtype=table.weight.dtype, device=device_of(table))
-            return ImageTokens(nothing, [])
+            # Asked by its name outside of its call, ZeRO-3 would gather a weight from then on before every step.
+            dtype = next(table.parameters()).dtype
+            return ImageTokens(torch.empty(0, table.embedding_dim, dtype=dtype, device=device_of(table)), [])
         projected, counts = self._project(self._see(views, reduction, asked)), [len(view) for view in views]
         if reduction is not None and reduction.after_projector == "view":
             projected = choose_in_views(reduction, projected)

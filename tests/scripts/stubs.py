@@ -1,12 +1,11 @@
 """A stub that stands for the interpreter: which processes the scripts start, with which flags, on which GPU."""
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-from processes_that_hear import hear_signals
 
 SCRIPTS = Path(__file__).parents[2] / "scripts/v1_5/visiondrop_eval"
 SCRIPTS_OF_NEXT = Path(__file__).parents[2] / "scripts/v1_6/visiondrop_eval"
@@ -25,6 +24,11 @@ if [[ "$*" == *"--chunk-idx ${FAIL:-no}" ]]; then printf 'a\nwas 1 of 9\rerror: 
 Start = Callable[..., subprocess.Popen]
 
 
+def hear_hang_ups() -> None:
+    """Let a hang-up do what it does in a terminal: under nohup it is ignored, which children inherit."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def starter(tmp_path: Path, scripts: Path = SCRIPTS) -> Start:
     """What starts scripts of a folder: `start("pope", ...)` is `bash pope.sh` with settings in the environment.
 
@@ -39,7 +43,7 @@ def starter(tmp_path: Path, scripts: Path = SCRIPTS) -> Start:
         environment = {name: str(value) for name, value in chosen.items()}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         command = [shell, str(scripts / f"{name}.sh"), *more]
-        return subprocess.Popen(command, env=environment, cwd=tmp_path, preexec_fn=hear_signals, **pipes)
+        return subprocess.Popen(command, env=environment, cwd=tmp_path, preexec_fn=hear_hang_ups, **pipes)
 
     return begin
 

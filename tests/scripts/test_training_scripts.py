@@ -1,5 +1,6 @@
 """The recipes of training: published settings, the global batch on any number of devices, settings from outside."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -57,6 +58,12 @@ def test_a_recipe_says_what_is_published(recipe: str, tmp_path: Path) -> None:
     made = parse([*single, *model])
     assert made.method.name == next((name for name in ("pyramiddrop", "visiondrop") if name in recipe), "none")
     assert made.training.max_grad_norm == 0 and made.training.warmup_steps == 0.03
+
+
+@pytest.mark.parametrize("name", ["zero2", "zero3", "zero3_offload"])
+def test_deepspeed_clips_as_the_flags_say(name: str) -> None:
+    """Without a word in its file DeepSpeed clips at 1 today; when LLaVA was published, it did not clip."""
+    assert json.loads((SCRIPTS / f"{name}.json").read_text())["gradient_clipping"] == "auto"
 
 
 def test_settings_come_from_outside(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 accelerate shards on accelerators only, so on a CPU torch does it itself, in the units that accelerate would make.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from llava.reduction import create
 from llava.train.flags import parse
 from llava.train.llava_trainer import LLaVATrainer
 from llava.train.sharding import keep_asked
-from llava.train.train import make_trainer
+from llava.train.train import make_trainer, train
 
-LAYERS, RATIOS = [3, 6, 9], [0.5, 0.25, 0.125]
+LAYERS, RATIOS = [8, 16, 24], [0.5, 0.25, 0.125]
 # Of the encoder, of the question, of patches that are merged, and of the layer that has just run.
 METHODS = {
     "none": {},
@@ -45,6 +46,15 @@ def gradients(trainer: LLaVATrainer, samples: list[int], share: int = 1) -> Iter
             batch = trainer.data_collator([trainer.train_dataset[number]])
             (model(**batch).loss / share).backward()
         yield {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
+
+
+def by_deepspeed(argv: list[str]) -> None:
+    """A run on a CPU with weights or their gradients shared out by DeepSpeed, which is told what it finds by itself."""
+    os.environ["DS_ACCELERATOR"] = "cpu"
+    import deepspeed
+
+    deepspeed.init_distributed(dist_backend="gloo")
+    train(argv)
 
 
 def shared_out(folder: str, argv: list[str]) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import set_module_tensor_to_device
+from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import logging as transformers_logging
 
 from llava.errors import InputError
@@ -27,6 +28,8 @@ def make_model(model_class: Any, state: State, config: Any, origin: str, **setti
         InputError: when a file is torn, or the settings cannot be followed.
     """
     settings = {name: value for name, value in settings.items() if value is not None}
+    if is_deepspeed_zero3_enabled():  # which shares out tensors, and not what still lies in a file
+        state = {name: tensor[...] for name, tensor in state.items()}
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # its report would name the tensors that have been judged already
     try:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import TINY, call, loader_flags, questions, records, texts
+from commands import TINY, call, loader_flags, questions, records
 from conftest import PARITY
 
 from llava.eval.runs import llava_run, runner
@@ -170,28 +170,6 @@ def test_checkpoint_without_its_tower(tmp_path: Path, capsys: pytest.CaptureFixt
     shutil.rmtree(tmp_path / "llava/vision_tower")
     outcome = call("model_vqa_loader", capsys, *loader_flags(tmp_path, model=tmp_path / "llava"))
     refused(outcome, "the checkpoint's vision tower must be reachable: got mm_vision_tower 'vision_tower'")
-
-
-@pytest.mark.parametrize("batch_size", [1, 2])
-@pytest.mark.parametrize("kind", ["truncated", "text", "empty"])
-def test_a_bad_picture_in_the_middle_keeps_what_was_answered(
-    tmp_path: Path, capsys: pytest.CaptureFixture, kind: str, batch_size: int
-) -> None:
-    questions(tmp_path, 6)
-    call("model_vqa_loader", capsys, *loader_flags(tmp_path, answers="good.jsonl"))
-    images = tmp_path / "images"
-    shutil.copytree(PARITY / "images", images)
-    data = (images / "3.png").read_bytes()
-    (images / "3.png").write_bytes({"truncated": data[: len(data) // 2], "text": b"not a picture", "empty": b""}[kind])
-    flags = loader_flags(tmp_path, "--image-folder", images, "--batch-size", batch_size)
-    outcome = call("model_vqa_loader", capsys, *flags)
-    refused(outcome, f"{images}/3.png")
-    assert f"{tmp_path}/questions.jsonl line 4" in outcome.err
-    assert texts(tmp_path / "answers/a.jsonl") == texts(tmp_path / "good.jsonl")[:3]
-
-    shutil.copy(PARITY / "images/3.png", images)
-    assert call("model_vqa_loader", capsys, *flags).code == 0
-    assert texts(tmp_path / "answers/a.jsonl") == texts(tmp_path / "good.jsonl")
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

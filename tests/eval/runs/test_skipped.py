@@ -5,12 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import call, loader_flags, records, texts
+from commands import call, loader_flags, questions, records, texts
 from conftest import PARITY
 
 from llava.eval.files import read_answers
 
 ASKED = [("q0", "0.png"), ("q1", "1.png"), ("q2", "2.png"), ("q3", "1.png"), ("q4", "3.png"), ("q5", "0.png")]
+# Answers without damage, made once.
+WHOLE: list[bytes] = []
+GOOD: list[str] = []
 
 
 @pytest.fixture
@@ -19,7 +22,10 @@ def folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> Path:
     shutil.copytree(PARITY / "images", tmp_path / "images")
     lines = [{"question_id": name, "image": image, "text": "What is it?"} for name, image in ASKED]
     (tmp_path / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert call("model_vqa_loader", capsys, *flags(tmp_path, answers="whole.jsonl")).code == 0
+    if not WHOLE:
+        assert call("model_vqa_loader", capsys, *flags(tmp_path, answers="whole.jsonl")).code == 0
+        WHOLE.append((tmp_path / "whole.jsonl").read_bytes())
+    (tmp_path / "whole.jsonl").write_bytes(WHOLE[0])
     picture = tmp_path / "images/1.png"
     picture.write_bytes(picture.read_bytes()[:300])
     return tmp_path
@@ -106,3 +112,27 @@ def test_merging_keeps_the_count_and_the_names(folder: Path, capsys: pytest.Capt
     done = call("merge", capsys, *pieces, "--answers-file", folder / "a.jsonl")
     assert done.code == 0 and done.out.startswith("6 answers") and done.err.count("WARNING: 1 questions of ") == 2
     assert skipped(folder) == ["q1", "q3"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+@pytest.mark.parametrize("kind", ["truncated", "text", "empty"])
+def test_a_bad_picture_in_the_middle_keeps_what_was_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture, kind: str, batch_size: int
+) -> None:
+    questions(tmp_path, 6)
+    if not GOOD:
+        call("model_vqa_loader", capsys, *loader_flags(tmp_path, "--retain", 32, answers="good.jsonl"))
+        GOOD.extend(texts(tmp_path / "good.jsonl"))
+    images = tmp_path / "images"
+    shutil.copytree(PARITY / "images", images)
+    data = (images / "3.png").read_bytes()
+    (images / "3.png").write_bytes({"truncated": data[: len(data) // 2], "text": b"not a picture", "empty": b""}[kind])
+    flags = loader_flags(tmp_path, "--image-folder", images, "--batch-size", batch_size, "--retain", 32)
+    outcome = call("model_vqa_loader", capsys, *flags)
+    assert outcome.code == 2 and outcome.err.startswith("error: ") and outcome.err.count("\n") == 0
+    assert f"{images}/3.png" in outcome.err and f"{tmp_path}/questions.jsonl line 4" in outcome.err
+    assert texts(tmp_path / "answers/a.jsonl") == GOOD[:3]
+
+    shutil.copy(PARITY / "images/3.png", images)
+    assert call("model_vqa_loader", capsys, *flags).code == 0
+    assert texts(tmp_path / "answers/a.jsonl") == GOOD and len(GOOD) == 6

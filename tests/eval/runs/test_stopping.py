@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from commands import call, loader_flags, questions, records
-from processes_that_hear import hear_signals
 
 from llava import interrupts
 
@@ -25,12 +24,7 @@ def start(arguments: list[object], output: Path) -> subprocess.Popen:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     with open(output, "wb") as file:
         return subprocess.Popen(
-            [str(argument) for argument in arguments],
-            env=environment,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-            preexec_fn=hear_signals,
+            [str(argument) for argument in arguments], env=environment, stdout=file, stderr=file, start_new_session=True
         )
 
 
