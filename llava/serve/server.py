@@ -8,6 +8,7 @@ let running answers end and refuse new ones.
 
 import argparse
 import asyncio
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,8 @@ def serve(args: argparse.Namespace) -> None:
 
     loaded, settings, prefix_bytes = prepare(args)
     sys.setswitchinterval(SWITCH)
+    gc.collect()
+    gc.freeze()  # what is here now stays: looking through it for garbage would stop everybody for a fifth of a second
 
     class Server(uvicorn.Server):
         """Ends in two steps: new requests are refused at once, the listener goes when the running ones have ended."""
