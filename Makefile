@@ -57,7 +57,7 @@ web: $(WEB)/installed
 
 # The page in a real Chromium; skipped with a reason where there is none (Debian: apt-get install chromium).
 web-test: $(WEB)/installed
-	$(WEB)/bin/python -m pytest -rs tests/serve/test_page_in_a_browser.py tests/serve/test_page_parts.py
+	$(WEB)/bin/python -m pytest -rs tests/serve/test_page_*.py
 
 $(WEB)/installed: pyproject.toml constraints-web.txt
 	$(PYTHON) -m venv $(WEB)
