@@ -82,7 +82,7 @@ web: $(WEB)/installed
 
 # The page in a real Chromium; skipped with a reason where there is none (Debian: apt-get install chromium).
 web-test: $(WEB)/installed
-	$(WEB)/bin/python -m pytest -rs tests/serve/test_page_in_a_browser.py tests/serve/test_page_parts.py
+	$(WEB)/bin/python -m pytest -rs tests/serve/test_page_*.py
 
 # Train the small LLaVA from nothing: under two hours on two idle cores, minutes on a GPU. Interrupt it as you like;
 # started again, it goes on from its last checkpoint. Waiting threads sleep, or a busy machine would be slowed by them.

@@ -36,7 +36,7 @@ from llava.reduction import Reduction, resolve
 from llava.reduction.schedule import describe
 from llava.serve.chat import Chat
 from llava.serve.conv_mode import conv_mode_of
-from llava.serve.engine.text import Growing
+from llava.serve.engine.text import Growing, Writer
 from llava.serve.kept import write_kept
 from llava.serve.words import HELP, read_line, tokens_of
 
@@ -47,7 +47,7 @@ class Printer(BaseStreamer):
     """Writes an answer's words to stdout as they come, nothing of its end mark and nothing behind it."""
 
     def __init__(self, chat: Chat) -> None:
-        self._answer = Growing(chat.loaded.tokenizer, chat.stops.texts)
+        self._answer = Growing(Writer(chat.loaded.tokenizer), chat.stops.texts)
 
     def put(self, value: torch.Tensor) -> None:
         """Ids (n,) or (1, n) int64 of the answer."""

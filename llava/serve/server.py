@@ -8,6 +8,7 @@ let running answers end and refuse new ones.
 
 import argparse
 import asyncio
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,8 @@ def build_parser(kind: type[Parser] = Parser) -> Parser:
     parser.add_argument(
         "--body-timeout", type=at_least(1), default=60, metavar="S", help="for a header, and for a body, to arrive"
     )
+    unread = "for a client that takes nothing of its answer, which is then let go"
+    parser.add_argument("--send-timeout", type=at_least(1), default=60, metavar="S", help=unread)
     parser.add_argument("--max-new-tokens", type=at_least(1), default=512, help="of an answer that names no limit")
     store = "MiB of the device for images' shared work; unset: a quarter of what is free"
     parser.add_argument("--prefix-memory", type=at_least(0), metavar="MIB", help=store)
@@ -98,6 +101,8 @@ def serve(args: argparse.Namespace) -> None:
 
     loaded, settings, prefix_bytes = prepare(args)
     sys.setswitchinterval(SWITCH)
+    gc.collect()
+    gc.freeze()  # what is here now stays: looking through it for garbage would stop everybody for a fifth of a second
 
     class Server(uvicorn.Server):
         """Ends in two steps: new requests are refused at once, the listener goes when the running ones have ended."""
@@ -116,9 +121,8 @@ def serve(args: argparse.Namespace) -> None:
 
     with Engine(loaded, prefix_bytes, args.max_rows) as engine:
         app = build_app(loaded, engine, settings)
-        config = uvicorn.Config(
-            app, args.host, args.port, http=patient_for(args.body_timeout), log_level="warning", timeout_keep_alive=30
-        )
+        patient = patient_for(args.body_timeout, args.send_timeout)
+        config = uvicorn.Config(app, args.host, args.port, http=patient, log_level="warning", timeout_keep_alive=30)
         server = Server(config)
         method = name_of(settings.reduction)
         print(f"{settings.name} on http://{args.host}:{args.port}/v1, {method}; Ctrl-C ends it", flush=True)

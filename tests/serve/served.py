@@ -60,13 +60,17 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(loaded: Loaded, most_rows: int = 8, **settings: Any) -> Iterator[Served]:
-    """Serve while the block runs."""
+def served(
+    loaded: Loaded, most_rows: int = 8, unread_seconds: float = 60, send_buffer: int | None = None, **settings: Any
+) -> Iterator[Served]:
+    """Serve while the block runs. `send_buffer`: bytes that the system takes for a client who does not read."""
     usual = {"name": "llava-shapes", "conv_mode": "vicuna_v1", "reduction": create("none"), "default_tokens": 16}
     chosen = Settings(**usual | settings)
     listener = socket.create_server(("127.0.0.1", 0))
+    if send_buffer is not None:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     with Engine(loaded, 2**26, most_rows) as engine:
-        app, patient = build_app(loaded, engine, chosen), patient_for(chosen.body_seconds)
+        app, patient = build_app(loaded, engine, chosen), patient_for(chosen.body_seconds, unread_seconds)
         server = uvicorn.Server(uvicorn.Config(app, http=patient, log_level="error", lifespan="off"))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
         thread.start()

@@ -9,7 +9,7 @@ from conftest import Load
 from llava.errors import InputError
 from llava.serve.engine.request import Sampling
 from llava.serve.engine.sampling import draw
-from llava.serve.engine.text import Growing
+from llava.serve.engine.text import Growing, Writer
 
 
 def test_draws_follow_the_probabilities() -> None:
@@ -47,7 +47,7 @@ def test_settings_that_cannot_be(wrong: dict) -> None:
 
 def grown(load: Load, text: str, stop: tuple[str, ...] = ()) -> tuple[list[str], bool]:
     tokenizer = load("llava-tiny-12l").tokenizer
-    growing = Growing(tokenizer, stop)
+    growing = Growing(Writer(tokenizer), stop)
     said = []
     for token in tokenizer(text, add_special_tokens=False).input_ids:
         said.append(growing.add(token))

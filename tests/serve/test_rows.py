@@ -119,3 +119,17 @@ def test_as_few_rows_as_can_be_move() -> None:
     assert order_after([1, 3, 4]) == [3, 1, 4][:3]
     assert order_after([0, 1, 2]) == [0, 1, 2] and order_after([5]) == [5] and order_after([]) == []
     assert order_after([0, 4, 5, 6]) == [0, 4, 5, 6]
+
+
+def test_small_rows_leave_as_many_places_again() -> None:
+    rows = [([number], [number]) for number in range(8)]
+    slots = joined(None, filled(rows), list(range(8)), lengths(rows))
+    more = [([number], [number]) for number in range(20, 28)]
+    assert joined(slots, filled(more), list(range(8)), lengths(rows + more)) is slots
+    check(slots, rows + more)
+
+
+def test_large_rows_leave_a_quarter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llava.serve.engine.rows.CHEAP", 0)
+    rows = [([number], [number]) for number in range(8)]
+    assert joined(None, filled(rows), list(range(8)), lengths(rows)).places == 10

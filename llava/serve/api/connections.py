@@ -1,7 +1,7 @@
 """Connections of clients that are slow or speak no HTTP: each is told so in OpenAI's form, and let go.
 
-uvicorn waits for a request's header as long as a client likes, and hangs up on one that still sends while it is being
-refused: the refusal is lost then.
+uvicorn waits for a request's header, and for a client to take its answer, as long as the client likes; and it hangs up
+on one that still sends while it is being refused: the refusal is lost then.
 """
 
 import asyncio
@@ -16,31 +16,65 @@ LINGER = 2.0  # seconds in which what a refused client still sends is thrown awa
 NO_HTTP = "a request must be HTTP/1.1 with a header of less than 16 KiB and a body of the length it says: it is not"
 
 
-def patient_for(seconds: float) -> type[H11Protocol]:
-    """What uvicorn is to speak (`Config(http=...)`): a request's header must have arrived within so many seconds."""
-    return type("Patient", (_Patient,), {"header_seconds": seconds})
+def patient_for(header_seconds: float, unread_seconds: float = 60.0) -> type[H11Protocol]:
+    """What uvicorn is to speak (`Config(http=...)`).
+
+    Args:
+        header_seconds: within these a request's header must have arrived.
+        unread_seconds: a client that takes nothing of what waits for it for so long is let go, and its rows are freed.
+    """
+    return type("Patient", (_Patient,), {"header_seconds": header_seconds, "unread_seconds": unread_seconds})
 
 
 class _Patient(H11Protocol):
     header_seconds = 60.0
+    unread_seconds = 60.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._timer: asyncio.TimerHandle | None = None
         self._refused = False
+        self._unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        transport.set_write_buffer_limits(0)  # `pause_writing` then tells of anything that a client does not take
         super().connection_made(transport)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
+        self._forget_unread()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if not self._refused:
             super().data_received(data)
             self._watch()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._wait_for_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._forget_unread()
+
+    def _wait_for_reader(self) -> None:
+        """Keep the time while a client takes nothing."""
+        self._forget_unread()
+        unread = self.transport.get_write_buffer_size()
+        self._unread_timer = self.loop.call_later(self.unread_seconds, self._still_unread, unread)
+
+    def _still_unread(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() < before:
+            self._wait_for_reader()
+        else:
+            self.transport.abort()  # `close` would wait for the client to take the rest
+
+    def _forget_unread(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _watch(self) -> None:
         """Keep the time while a header is being waited for."""

@@ -15,11 +15,11 @@ from llava.model.generation.prefix import ImagePrefix, question_after, split_pro
 from llava.model.generation.prefix_store import PrefixStore
 from llava.serve.engine.batch import Batch, Row
 from llava.serve.engine.request import End, Request
-from llava.serve.engine.text import Growing
+from llava.serve.engine.text import Growing, Writer
 
 # Tokens of questions that are prefilled between two steps. More would cost as much for each, and keep those who run
 # waiting; and where everybody was begun at once everybody ends at once, so that HTTP and the model wait for each other.
-TOGETHER = 256
+TOGETHER = 400
 
 
 class Engine:
@@ -35,7 +35,7 @@ class Engine:
         self.loaded, self.most_rows = loaded, most_rows
         ends = loaded.model.generation_config.eos_token_id
         self._ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
-        self._store = PrefixStore(prefix_bytes)
+        self._store, self._writer = PrefixStore(prefix_bytes), Writer(loaded.tokenizer)
         self._waiting: deque[Request] = deque()
         self._batches: dict[str, Batch] = {}
         self._changed = threading.Condition()
@@ -168,7 +168,7 @@ class Engine:
             prompt = len(request.ids) - len(images) + sum(images)
             cached = prompt - len(question) if _key(request) in known else 0
             usage = End("stop", prompt, sum(images), cached)
-            text = Growing(self.loaded.tokenizer, request.sampling.stop)
+            text = Growing(self._writer, request.sampling.stop)
             rows.append(Row(request, text, Random(request.sampling.seed), usage, own))
         return rows, cache, logits
 

@@ -1,10 +1,28 @@
 """An answer's text while it grows: whole characters only, and nothing of what may become a stop text."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 UNFINISHED = "\ufffd"  # what a tokenizer writes for bytes that are no character yet
+
+KNOWN = 2**14  # runs of few tokens whose text is remembered
+
+
+class Writer:
+    """A tokenizer that is asked for the text of a few tokens once, as all answers have much in common."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._letter = tokenizer("a", add_special_tokens=False).input_ids[-1]
+        self._known = lru_cache(KNOWN)(self._read)
+
+    def after_letter(self, tokens: list[int]) -> str:
+        """The text of tokens behind a letter, the letter with it."""
+        return self._known(tuple(tokens)) if len(tokens) < 8 else self._read(tuple(tokens))
+
+    def _read(self, tokens: tuple[int, ...]) -> str:
+        return self._tokenizer.decode([self._letter, *tokens], skip_special_tokens=True)
 
 
 @dataclass
@@ -20,7 +38,7 @@ class Growing:
         ended: a stop text was found; what follows it is dropped.
     """
 
-    tokenizer: Any
+    writer: Writer
     stop: tuple[str, ...] = ()
     tokens: list[int] = field(default_factory=list)
     ended: bool = False
@@ -50,20 +68,13 @@ class Growing:
         return new
 
     def _decode(self, last: bool) -> None:
-        known = self._decode_tokens(self._before, self._decoded)
-        text = self._decode_tokens(self._before, len(self.tokens))
+        known = self.writer.after_letter(self.tokens[self._before : self._decoded])
+        text = self.writer.after_letter(self.tokens[self._before :])
         if text.endswith(UNFINISHED) and not last:
             return
         new = text[len(known) :]
         self._text += new if self._text else new.lstrip()
         self._before, self._decoded = self._decoded, len(self.tokens)
-
-    def _decode_tokens(self, first: int, stop: int) -> str:
-        return self.tokenizer.decode([self._letter, *self.tokens[first:stop]], skip_special_tokens=True)
-
-    @cached_property
-    def _letter(self) -> int:
-        return self.tokenizer("a", add_special_tokens=False).input_ids[-1]
 
 
 def _undecided(text: str, stop: tuple[str, ...]) -> int:

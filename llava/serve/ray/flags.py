@@ -9,7 +9,7 @@ from llava.errors import InputError, shown
 from llava.eval.runs.command import Parser
 from llava.serve.server import build_parser
 
-RAYS_OWN = ("host", "port", "help")  # Ray's proxy listens
+RAYS_OWN = ("host", "port", "send-timeout", "help")  # Ray's proxy listens and sends
 
 
 class _Refusing(Parser):
@@ -37,8 +37,8 @@ def flags_of(args: Mapping[str, Any]) -> list[str]:
     for name, value in args.items():
         if not isinstance(name, str) or name.startswith("-") or name in RAYS_OWN:
             raise InputError(
-                f"args must be named as the flags of llava.serve.server without their dashes, and not host or port, "
-                f"which are Ray's http_options: got {shown(name)}; write it like model-path"
+                f"args must be named as the flags of llava.serve.server without their dashes, and not host, port or "
+                f"send-timeout, which are Ray's http_options: got {shown(name)}; write it like model-path"
             )
         if value is True:
             flags.append(f"--{name}")
