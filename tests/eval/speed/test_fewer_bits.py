@@ -7,7 +7,9 @@ import pytest
 import torch
 from commands import call
 
+from llava.eval.device.agreement import examine
 from llava.eval.fewer_bits import accuracy_table
+from llava.eval.method_cost import at_budget
 from llava.eval.speed.bits import PRECISIONS, bits_table, quantise, weight_bytes
 from llava.eval.speed.random_model import PRESETS, random_model
 
@@ -44,6 +46,20 @@ def test_matrices_of_the_layers_alone_are_quantised_as_the_loader_does() -> None
         weight = before[name + ".weight"].float()
         assert (module.numbers * module.scale[:, None] - weight).abs().max() <= weight.abs().max() / 127
     assert whole - weight_bytes(model) == sum(module.weight.numel() for module in made.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_answers_in_8_bits_are_the_same_alone_in_a_batch_and_shared(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float32 exactly, choices too; in bfloat16 as near as without 8 bits, and as near in the fixed-shape step."""
+    monkeypatch.setattr(torch, "compile", lambda layer, **_: layer)
+    model = random_model(PRESETS["tiny"], "cpu", dtype)
+    [method], _ = at_budget(["visiondrop"], 20, model.geometry)
+    whole = examine(model, method, False, None)["chosen"]
+    quantise(model)
+    row = examine(model, method, True, whole)
+    assert row["right"] and row["compiled"] is not None and 0.5 < row["choices_float32"] <= 1
 
 
 def test_ratios_are_to_the_first_row() -> None:
