@@ -38,8 +38,8 @@ def projected(projection: Any, states: torch.Tensor) -> torch.Tensor:
 def as_rows(states: torch.Tensor) -> torch.Tensor:
     """(..., D), lying as the rows of one matrix, copied where they did not.
 
-    A linear layer takes those in one product. In inference mode it takes others (a row of each prompt, patches without
-    [CLS]) one block after the other, for which torch copies the whole matrix in 16 bits on a CPU.
+    A linear layer takes those in one product. One that does not learn takes others (a row of each prompt, patches
+    without [CLS]) one block after the other, for which torch copies its whole matrix in 16 bits on a CPU.
     """
     return states.reshape(-1, states.shape[-1]).contiguous().view(states.shape)
 

@@ -1,4 +1,7 @@
-"""Linear layers get rows that lie together: of others torch makes one product for each block, and copies the matrix."""
+"""Linear layers get rows that lie together.
+
+Of others, where a weight does not learn, torch makes one product for each block and copies the matrix for it.
+"""
 
 from typing import Any
 
@@ -32,7 +35,7 @@ class Blocks(TorchDispatchMode):
 @pytest.mark.parametrize("grid", [0, 2])
 @pytest.mark.parametrize("name", ["none", "visiondrop", "fastervlm", "fastv", "sparsevlm", "downsample"])
 def test_every_layer_takes_its_rows_at_once(name: str, grid: int) -> None:
-    """Two prompts in a batch, a prefix and what is asked of it, in inference mode, as the server runs."""
+    """Two prompts in a batch, a prefix and what is asked of it, as inference mode shows them."""
     shape = Shape(8, 64, 128, 4, 2, 32, 2, image_size=112, vocabulary=100, grid=grid)
     model = random_model(shape, "cpu", torch.float32)
     [method], _ = at_budget([name], 100 if grid else 20, model.geometry)
