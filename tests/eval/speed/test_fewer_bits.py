@@ -34,7 +34,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
 
 
 def test_matrices_of_the_layers_alone_are_quantised_as_the_loader_does() -> None:
-    from llava.model.loading.int8_on_cpu import Int8OnCpu
+    from llava.model.checkpoint.int8_on_cpu import Int8OnCpu
 
     model = random_model(PRESETS["tiny"], "cpu", torch.bfloat16)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
