@@ -18,10 +18,9 @@ import torch
 
 from llava.errors import InputError
 from llava.eval.runs.command import Parser, at_least, run
-from llava.eval.runs.memory import free_bytes
 from llava.eval.runs.options import DTYPES, device_from
 from llava.eval.speed.clock import CLOCKS
-from llava.eval.speed.fitting import fitting
+from llava.eval.speed.fitting import fitting, room
 from llava.eval.speed.paper import on_paper, paper_table
 from llava.eval.speed.random_model import PRESETS, Shape, random_model
 from llava.eval.speed.report import draw, latency_table, parts_table, throughput_table
@@ -70,7 +69,7 @@ def shape_from(args: argparse.Namespace) -> Shape:
 def measure_all(args: argparse.Namespace) -> dict[str, Any]:
     """All tables, with the machine, the shape and the command."""
     device = device_from(args)
-    shape, cut = fitting(shape_from(args), free_bytes(torch.device(device)))
+    shape, cut = fitting(shape_from(args), room(device))
     dtype = DTYPES[args.dtype] or (torch.float32 if device == "cpu" else torch.float16)
     model = random_model(shape, device, dtype)
     asking = Asking(

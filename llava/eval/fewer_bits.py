@@ -13,17 +13,14 @@ import dataclasses
 import json
 from typing import Any
 
-import torch
-
 from llava.eval.benchmark import shape_from
 from llava.eval.curves.asking import ask
 from llava.eval.curves.runs import Run
 from llava.eval.judging.opening import add_benchmark_options, open_one
 from llava.eval.runs.command import Parser, at_least, run
-from llava.eval.runs.memory import free_bytes
 from llava.eval.speed.bits import PRECISIONS, bits_table, measure_bits
 from llava.eval.speed.clock import CLOCKS
-from llava.eval.speed.fitting import fitting
+from llava.eval.speed.fitting import fitting, room
 from llava.eval.speed.random_model import PRESETS, Shape, machine
 from llava.files.writing import write_text
 from llava.reduction import method_class
@@ -85,7 +82,7 @@ def accuracy_table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """The command."""
     args = build_parser().parse_args()
-    shape, cut = fitting(shape_from(args), free_bytes(torch.device("cpu")), 4 + 2 * len(args.precisions))
+    shape, cut = fitting(shape_from(args), room("cpu"), 4 + 2 * len({*args.precisions} - {"float32"}))
     right = accuracies(args)
     asked = (args.retain, args.text_tokens, args.new_tokens, args.repeats, args.clock)
     timed = measure_bits(shape, args.precisions, *asked)

@@ -32,7 +32,16 @@ def normed(norm: Any, states: torch.Tensor) -> torch.Tensor:
 def projected(projection: Any, states: torch.Tensor) -> torch.Tensor:
     """A layer's projection in the dtype of its weights; quantised weights convert by themselves."""
     weight = projection.weight
-    return projection(states.to(weight.dtype) if weight.is_floating_point() else states)
+    return projection(as_rows(states.to(weight.dtype) if weight.is_floating_point() else states))
+
+
+def as_rows(states: torch.Tensor) -> torch.Tensor:
+    """(..., D), lying as the rows of one matrix, copied where they did not.
+
+    A linear layer takes those in one product. One that does not learn takes others (a row of each prompt, patches
+    without [CLS]) one block after the other, for which torch copies its whole matrix in 16 bits on a CPU.
+    """
+    return states.reshape(-1, states.shape[-1]).contiguous().view(states.shape)
 
 
 def split_heads(projected: torch.Tensor, width: int) -> torch.Tensor:

@@ -12,6 +12,7 @@ from llava.model.call_checks import check_cache, check_positions, check_text
 from llava.model.fusion import Plan, fuse_labels
 from llava.model.geometry import drops_inside, geometry_of, video_geometry_of
 from llava.model.image_inputs import longest_video
+from llava.model.layer_parts import as_rows
 from llava.model.layout import Layout
 from llava.model.realign import Realigned, realign
 from llava.model.sharded import gathers_by_call
@@ -202,7 +203,7 @@ class LlavaForward:
         hidden, labels, loss = outputs.last_hidden_state, outputs.labels, None
         if realigned is None:
             hidden, labels = hidden[:, wanted], labels[:, wanted] if labels is not None else None
-        logits = self.lm_head(hidden)
+        logits = self.lm_head(as_rows(hidden))
         if labels is not None:
             shared = {} if num_items_in_batch is None else {"num_items_in_batch": num_items_in_batch}
             loss = self.loss_function(logits, labels, vocab_size=self.config.vocab_size, **shared)

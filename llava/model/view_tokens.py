@@ -12,6 +12,7 @@ from llava.model.forms import Form, Rules, follow_one_another, forms_of, rules_o
 from llava.model.image_entries import Sizes
 from llava.model.image_inputs import list_images
 from llava.model.kept_order import kept_order
+from llava.model.layer_parts import as_rows
 from llava.model.multimodal_encoder.vision_tower import Encoded
 from llava.model.places import ImageTokens
 from llava.model.projected_choice import choose_in_pictures, choose_in_views
@@ -156,7 +157,7 @@ class ViewTokens:
         """The same in the LLM's width: features (V, n, D)."""
         projector = self.get_model().mm_projector
         weights = (weight for weight in projector.parameters() if weight.is_floating_point())  # not of 8 or 4 bits
-        features = projector(seen.features.to(next(weights, seen.features).dtype))
+        features = projector(as_rows(seen.features.to(next(weights, seen.features).dtype)))
         return Encoded(features, seen.selection, seen.evidence)
 
     def _forms(

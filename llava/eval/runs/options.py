@@ -38,7 +38,7 @@ def add_model_options(parser: Parser) -> None:
     parser.add_argument("--dtype", default="auto", choices=tuple(DTYPES), help="auto: float16, or float32 on a CPU")
     parser.add_argument("--attn-implementation", default="sdpa", choices=ATTENTION, help="attention kernels")
     add_preprocessing(parser)
-    parser.add_argument("--load-8bit", action="store_true", help="quantise with bitsandbytes")
+    parser.add_argument("--load-8bit", action="store_true", help="quantise with bitsandbytes; on a CPU take bfloat16")
     parser.add_argument("--load-4bit", action="store_true", help="quantise with bitsandbytes")
 
 

@@ -29,7 +29,7 @@ def quantise(model: LlavaCausalLM) -> None:
     try:
         from bitsandbytes.nn import Int8Params, Linear8bitLt
 
-        from llava.model.loading.int8_on_cpu import multiply_by_torch
+        from llava.model.checkpoint.int8_on_cpu import multiply_by_torch
     except ImportError as error:
         raise InputError("8 bits need bitsandbytes: it is not installed; pip install 'visiondrop[quant]'") from error
     layers = model.get_model().layers

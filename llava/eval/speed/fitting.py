@@ -1,13 +1,25 @@
 """A shape cut to the layers that a machine has room for: cost per layer is what a published size is measured for."""
 
 from dataclasses import replace
+from pathlib import Path
+
+import torch
 
 from llava.errors import InputError
+from llava.eval.runs.memory import free_bytes
 from llava.eval.speed.random_model import Shape
 
 FLOAT = 4  # bytes of a weight while a random model is made, whatever it is turned into afterwards
 SHARE = 0.7  # of the free bytes that weights may take; the rest is for what is computed
 LEAST = 4  # layers: fewer do not hold VisionDrop's stages
+
+
+def room(device: str) -> int:
+    """Bytes that a model may take: on a CPU also those that the system would give up files for, where it says so."""
+    info = Path("/proc/meminfo")
+    lines = info.read_text().splitlines() if device == "cpu" and info.is_file() else []
+    available = next((line for line in lines if line.startswith("MemAvailable:")), None)
+    return int(available.split()[1]) * 1024 if available else free_bytes(torch.device(device))
 
 
 def weight_count(shape: Shape) -> int:

@@ -66,7 +66,7 @@ def measure_products(
     layers = max(1, min(shape.layers, MOST_BYTES // (layer_weights(shape) * dtype.itemsize)))
     weights = layers * layer_weights(shape)
     forms = FORMS if torch.backends.mkldnn.is_available() else FORMS[:2]
-    found = []
+    found: list[dict[str, Any]] = []
     for count in sorted({1, *rows}):
         works = {form: Work(products_of(shape, form, count, dtype, layers)) for form in forms}
         seconds = medians(works, repeats, "cpu", clock)

@@ -108,7 +108,7 @@ def finish_matrices(model: Any) -> None:
     CPU, as the first answer would show.
     """
     if getattr(model, "is_loaded_in_8bit", False):
-        from llava.model.loading.int8_on_cpu import multiply_by_torch
+        from llava.model.checkpoint.int8_on_cpu import multiply_by_torch
 
         multiply_by_torch(model)
     if getattr(model, "is_loaded_in_4bit", False):

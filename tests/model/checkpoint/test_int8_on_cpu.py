@@ -10,8 +10,8 @@ pytest.importorskip("bitsandbytes")
 import bitsandbytes as bnb
 from checkpoints import SHAPES, answer, load
 
-from llava.model.loading import int8_on_cpu
-from llava.model.loading.int8_on_cpu import FEW, Int8OnCpu, multiply_by_torch, product
+from llava.model.checkpoint import int8_on_cpu
+from llava.model.checkpoint.int8_on_cpu import FEW, Int8OnCpu, multiply_by_torch, product
 
 # Relative to the largest number: what rounding the result, and in 16 bits the scale, costs.
 LIMITS = {torch.float32: 1e-6, torch.bfloat16: 1.5e-2, torch.float16: 2e-3}

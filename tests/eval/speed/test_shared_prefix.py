@@ -1,0 +1,40 @@
+"""A shared prefix is attended to as its copies are, and a batch's bytes are counted."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from commands import call
+
+from llava.eval.runs.memory import cache_bytes
+from llava.eval.speed.random_model import PRESETS, random_model
+from llava.eval.speed.shared_prefix import attend_shared, copied
+from llava.eval.speed.throughput import BEFORE
+from llava.reduction import method_class
+
+
+@pytest.mark.parametrize("size", [1.0, 30.0])
+def test_two_attentions_joined_are_one(size: float) -> None:
+    """Also where a score stands far above the others, in either part."""
+    torch.manual_seed(0)
+    query = size * torch.randn(5, 3, 1, 16)
+    prefix = torch.randn(1, 3, 40, 16), torch.randn(1, 3, 40, 16)
+    own = torch.randn(5, 3, 7, 16), torch.randn(5, 3, 7, 16)
+    wanted = torch.nn.functional.scaled_dot_product_attention(query, *copied(prefix, own))
+    torch.testing.assert_close(attend_shared(query, prefix, own), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_the_command_counts_bytes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    flags = ["--preset", "tiny", "--retain", 20, "--rows", 2, 8, "--repeats", 1, "--json", tmp_path / "made/batch.json"]
+    done = call("batch_memory", capsys, *flags)
+    assert done.code == 0 and done.out.count("\n| ") == 5
+    rows = json.loads((tmp_path / "made/batch.json").read_text())["rows"]
+    assert [(row["method"], row["rows"]) for row in rows] == [(m, n) for m in ("none", "visiondrop") for n in (2, 8)]
+    model = random_model(PRESETS["tiny"], "meta", torch.float32)
+    prefix = cache_bytes(model, method_class("none")(), model.geometry, BEFORE)
+    assert prefix == 8 * 2 * 64 * 4 * (36 + 64)
+    own = 8 * 2 * 64 * 4 * (22 + 4)
+    assert [row["copied_bytes"] for row in rows[:2]] == [2 * (prefix + own), 8 * (prefix + own)]
+    assert [row["shared_bytes"] for row in rows[:2]] == [prefix + 2 * own, prefix + 8 * own]
+    assert all(row["copied_ms"] > 0 and row["shared_ms"] > 0 for row in rows)
