@@ -44,8 +44,8 @@ def test_parts_leave_the_logits_and_the_cache_of_the_whole(load: Load, name: str
         widths: list[tuple] = []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(buckets_of, "__defaults__", (least,))
-            embeds, layout, cache, _ = model._start(prefixes, asked, 3)
-            logits = prefill_in_buckets(embeds, layout, cache, run)
+            given, cache, _ = model._start(prefixes, asked, 3)
+            logits = prefill_in_buckets(given.embeds, given.layout, cache, run)
         assert len(widths) == (3 if least == 1 else 1)
         assert least > 1 or sum(rows * width for rows, width in widths) == sum(map(len, asked))
         decoded = [model(input_ids=tokens[:, None], past_key_values=cache, use_cache=True).logits[:, -1]]

@@ -54,8 +54,9 @@ def test_logits_of_the_step_are_those_of_the_model(load: Load, uncompiled: None)
     model, decoder = loaded.model, StaticDecoder(loaded.model)
     prefixes, ids = asked(loaded)
     suffixes = [tuple(row[0].tolist()[len(p.ids) if p else 0 :]) for p, row in zip(prefixes, ids)]
-    embeds, layout, cache, method = model._start(prefixes, suffixes, 4)
-    model(inputs_embeds=embeds, layout=layout.to_tensor(), past_key_values=cache, reduction=method, use_cache=True)
+    given, cache, method = model._start(prefixes, suffixes, 4)
+    layout = given.layout.to_tensor()
+    model(inputs_embeds=given.embeds, layout=layout, past_key_values=cache, reduction=method, use_cache=True)
     step = decoder.start(cache, 5, 4)
     for number in range(4):
         tokens = torch.arange(5) + 10 * number
