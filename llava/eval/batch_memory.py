@@ -2,8 +2,8 @@
 
     python -m llava.eval.batch_memory --preset 7b --dtype bfloat16
 
-Bytes of keys and values are counted for the whole model. Beside them a trial: one layer's attention of a new token
-over copies, and over one prefix joined with each row's own tokens, timed on the CPU. The model holds copies.
+Bytes of keys and values are counted for the whole model. Beside them one layer's attention of a new token over copies,
+and over one prefix joined with each row's own tokens, as the kernel `shared_prefix` does it, timed on the CPU.
 """
 
 import dataclasses

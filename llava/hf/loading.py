@@ -16,6 +16,7 @@ from llava.model.checkpoint.folder import Folder, first_line
 from llava.model.checkpoint.generation import read_generation_config
 from llava.model.checkpoint.quantized import finish_matrices, quantization
 from llava.model.checkpoint.tensors import UNREADABLE
+from llava.model.language_model.shared_attention import SHARED_PREFIX
 from llava.model.loading.making import refusal
 from llava.model.loading.names import describe_shapes, refuse_tensors
 from llava.model.loading.placement import device_map_for, dtype_for, runs_on_cpu
@@ -47,6 +48,11 @@ def load_host(
     Raises:
         InputError: for a checkpoint that cannot be what it says: no tensor is missing, unexpected or of another shape.
     """
+    if attn_implementation == SHARED_PREFIX:
+        raise InputError(
+            f"attn_implementation {SHARED_PREFIX} is LLaVA's: got it for '{folder.path}', a model of transformers' "
+            f"own; use sdpa"
+        )
     raw = read_stored_config(folder)
     host = host_of(raw)
     assert host is not None, "the caller has looked"

@@ -66,7 +66,8 @@ def load_pretrained_model(
             token. `model.reduction = ...` changes it.
         torch_dtype, dtype: of all weights: torch's, its name, or `auto` for the checkpoint's; None: float16, or
             float32 on a CPU.
-        attn_implementation: transformers' attention kernel; None: `sdpa`.
+        attn_implementation: transformers' attention kernel; None: `sdpa`. `shared_prefix`: sdpa, and in `ask`
+            questions about one picture read one copy of its keys and values.
         overwrite_config: settings that take the place of those in `config.json`.
         customized_config: a configuration in the place of `config.json`.
         kwargs: `max_memory`, `offload_folder`, `quantization_config` and others of transformers' `from_pretrained`,

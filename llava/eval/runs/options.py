@@ -16,13 +16,15 @@ from llava.eval.runs.conv_mode import Usual, own_chat, own_mode
 from llava.eval.runs.preprocessing import add_preprocessing
 from llava.eval.runs.published import SWITCHES, named_method, without_whole
 from llava.mm_utils import get_model_name_from_path
+from llava.model.language_model.shared_attention import SHARED_PREFIX
 from llava.reduction import Geometry, Reduction, available, create, method_class
 from llava.reduction.paper import PRESETS
 from llava.reduction.resolve import at_budget
 from llava.reduction.schedule import flag_of, parse_setting
 
 DTYPES = {"auto": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-ATTENTION = ("sdpa", "flash_attention_2", "eager")
+ATTENTION = ("sdpa", "flash_attention_2", "eager", SHARED_PREFIX)
+KERNELS = "attention kernels; shared_prefix: sdpa, but questions about one picture hold its prefix once"
 # Counts that a device could hold, and seeds to which the number of a question can be added.
 MOST_NEW_TOKENS, MOST_BEAMS, MOST_ROWS, MOST_SEED = 2**20, 2**10, 2**20, 2**62
 MOST_WORKERS = 256
@@ -36,7 +38,7 @@ def add_model_options(parser: Parser) -> None:
     parser.add_argument("--model-base", help="language model under a LoRA or projector-only checkpoint")
     parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"), help="where to compute")
     parser.add_argument("--dtype", default="auto", choices=tuple(DTYPES), help="auto: float16, or float32 on a CPU")
-    parser.add_argument("--attn-implementation", default="sdpa", choices=ATTENTION, help="attention kernels")
+    parser.add_argument("--attn-implementation", default="sdpa", choices=ATTENTION, help=KERNELS)
     add_preprocessing(parser)
     parser.add_argument("--load-8bit", action="store_true", help="quantise with bitsandbytes; on a CPU take bfloat16")
     parser.add_argument("--load-4bit", action="store_true", help="quantise with bitsandbytes")

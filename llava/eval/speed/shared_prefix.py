@@ -1,7 +1,6 @@
 """A new token's attention where all rows of a batch ask about one picture: each with a copy of its prefix, or with one.
 
-A trial, not what the model does: one attention over the keys that all rows share, which is a product of matrices
-instead of one of vectors, one over each row's own, joined by the logarithms of the sums that softmax divides by.
+The attention is what a model loaded with the kernel `shared_prefix` computes (`llava.model.language_model`).
 """
 
 from collections.abc import Sequence
@@ -14,30 +13,13 @@ from llava.eval.speed.clock import Work, medians
 from llava.eval.speed.random_model import Shape, random_model
 from llava.eval.speed.tables import methods_for
 from llava.eval.speed.throughput import BEFORE, LONGEST, SHORTEST
+from llava.model.language_model.shared_attention import Pair, attend_both
 from llava.reduction import name_of
 from llava.reduction.schedule import average_tokens
 
-Pair = tuple[torch.Tensor, torch.Tensor]  # keys and values
-
-
-def attend(query: torch.Tensor, pair: Pair) -> Pair:
-    """(B, H, q, d) over (B, H, t, d) -> what is seen (B, H, q, d), and the logarithm of softmax's sum (B, H, q, 1)."""
-    keys, values = pair
-    scores = (query @ keys.transpose(-1, -2)).float() * query.shape[-1] ** -0.5
-    sums = scores.logsumexp(dim=-1, keepdim=True)
-    return (scores - sums).exp().to(values.dtype) @ values, sums
-
-
-def attend_shared(query: torch.Tensor, prefix: Pair, own: Pair) -> torch.Tensor:
-    """(B, H, 1, d): attention of each row's newest token over a prefix (1, H, P, d) and the row's own (B, H, s, d)."""
-    seen, sums = (part.transpose(0, 2) for part in attend(query.transpose(0, 2), prefix))
-    own_seen, own_sums = attend(query, own)
-    weight = torch.sigmoid(sums - own_sums)  # of two parts' sums, the first's share
-    return (weight * seen + (1 - weight) * own_seen).to(query.dtype)
-
 
 def copied(prefix: Pair, own: Pair) -> Pair:
-    """Keys and values (B, H, P + s, d) of rows that hold the prefix each."""
+    """Keys and values (B, H, P + s, d) of rows that hold a prefix (H, P, d) each and their own (B, H, s, d)."""
     keys, values = (torch.cat([p.expand(len(o), -1, -1, -1), o], dim=2) for p, o in zip(prefix, own))
     return keys, values
 
@@ -54,15 +36,15 @@ def measure_attention(
     draw, size = torch.Generator().manual_seed(0), (shape.heads, shape.width // shape.heads)
     heads, wide = size
 
-    def made(count: int, length: int) -> torch.Tensor:
-        return torch.randn(count, heads, length, wide, generator=draw, dtype=torch.float32).to(dtype)
+    def made(length: int, *count: int) -> torch.Tensor:
+        return torch.randn(*count, heads, length, wide, generator=draw, dtype=torch.float32).to(dtype)
 
-    query, own = made(rows, 1), (made(rows, LONGEST), made(rows, LONGEST))
-    prefix = made(1, BEFORE + tokens), made(1, BEFORE + tokens)
+    query, own = made(1, rows), (made(LONGEST, rows), made(LONGEST, rows))
+    prefix = made(BEFORE + tokens), made(BEFORE + tokens)
     keys, values = copied(prefix, own)
     works = {
         "copied": Work(lambda _: torch.nn.functional.scaled_dot_product_attention(query, keys, values)),
-        "shared": Work(lambda _: attend_shared(query, prefix, own)),
+        "shared": Work(lambda _: attend_both(query * wide**-0.5, prefix, own, None)),
     }
     return {f"{name}_ms": 1e3 * time for name, time in medians(works, repeats, "cpu", clock).items()}
 

@@ -15,6 +15,7 @@ from transformers.cache_utils import Cache, DynamicCache
 
 from llava.errors import InputError
 from llava.model.cache.growing_layer import GrowingLayer
+from llava.model.cache.shared_prefix import SharedPrefix
 from llava.model.layout import Layout
 
 
@@ -53,6 +54,7 @@ class StagedCache(DynamicCache):
         self.keeps_positions = False  # a new token stands in every stage where it stands in the first one
         # A method that removes nothing and chooses again at each new token, and where the images are it chooses of.
         self.masking: tuple[Any, Any] | None = None
+        self.shared: SharedPrefix | None = None  # what comes before all rows and is in none of them
 
     def open(self, bounds: list[tuple[int, int]], keeps_positions: bool) -> None:
         """Set the stages, once, before the first token.
@@ -87,6 +89,7 @@ class StagedCache(DynamicCache):
         assert self.masking is None, "where images are is known of this cache's rows only"
         other = StagedCache(self._config, room)
         other.open([(stage.first, stage.stop) for stage in self.stages], self.keeps_positions)
+        other.shared = self.shared
         return other
 
     def known_filler(self, stage: int) -> torch.Tensor:
@@ -98,8 +101,12 @@ class StagedCache(DynamicCache):
         return torch.zeros(len(keys), keys.shape[2], dtype=torch.bool, device=keys.device)
 
     def length(self, stage: int) -> int:
-        """Cached positions of a stage, padding included."""
+        """Cached positions of a stage, padding included; those of a shared prefix come before them."""
         return self.get_seq_length(self.stages[stage].first)
+
+    def prefix_length(self, stage: int) -> int:
+        """Tokens of a shared prefix in a stage."""
+        return self.shared.length(self.stages[stage].first) if self.shared is not None else 0
 
     def view(self, stage: int) -> Cache:
         """A cache of this stage's first layer alone, for transformers' mask functions, which look at layer 0."""
@@ -126,13 +133,13 @@ class StagedCache(DynamicCache):
     def after(self, layout: Layout) -> int:
         """The position that comes after new tokens, at most: what is cached, the tokens, and the gaps of both."""
         most = max(layout.gaps, default=0) + max(self.gaps, default=0)
-        return self.get_seq_length() + layout.width + most
+        return self.prefix_length(0) + self.get_seq_length() + layout.width + most
 
     def real_tokens(self, batch: int) -> torch.Tensor:
         """(B,) int64 on the CPU: tokens of the first stage that are not padding."""
         filler = self.stages[0].filler
         ignored = filler.sum(dim=1).cpu() if filler is not None else torch.zeros(batch, dtype=torch.long)
-        return self.length(0) - ignored
+        return self.prefix_length(0) + self.length(0) - ignored
 
     def mark_unused(self, after_end: torch.Tensor) -> None:
         """Turn what was cached of rows that had already ended into padding. `after_end`: (B, new) bool."""
@@ -147,6 +154,7 @@ class StagedCache(DynamicCache):
     def nbytes(self) -> int:
         """Bytes of all cached keys and values."""
         held = [tensor for layer in self.layers for tensor in (layer.keys, layer.values) if tensor is not None]
+        held += self.shared.states if self.shared is not None else ()
         return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
     def _check_unmasked(self) -> None:
@@ -212,3 +220,4 @@ class StagedCache(DynamicCache):
         """Forget everything, stages included."""
         super().reset()
         self.stages, self.surplus, self.gaps, self.closed_by, self.masking = [], (), (), None, None
+        self.shared = None

@@ -14,6 +14,7 @@ from llava.model.fusion import check_vocabulary
 from llava.model.generation.finite import refuse_nonfinite
 from llava.model.generation.greedy import Greedy, greedy_settings, greedy_tokens
 from llava.model.generation.length_buckets import prefill_in_buckets
+from llava.model.generation.one_prefix import one_for_all, start_beside
 from llava.model.generation.prefix import Ids, ImagePrefix, listed, padded, question_after, start_cache
 from llava.model.generation.prefix_encoding import PrefixEncoding
 from llava.model.generation.settings import guided
@@ -84,7 +85,9 @@ class LlavaSharing(PrefixEncoding):
         # More of the longest row, where shapes are to repeat; they end with it and are cut off.
         order = sorted(range(len(asked)), key=lambda row: len(asked[row]))
         rows = order + order[-1:] * (decoder.rows(len(asked)) - len(asked) if decoder is not None else 0)
-        start = self._start([prefixes[row] for row in rows], [asked[row] for row in rows], settings.max_new_tokens)
+        compiled = decoder is not None and decoder.works  # its buffers hold whole rows
+        given_rows = [prefixes[row] for row in rows], [asked[row] for row in rows]
+        start = self._start(*given_rows, settings.max_new_tokens, share=not compiled)
         warn_of_length(start[1].after(start[0].layout), settings.max_new_tokens, self.config)
         if trace is not None:
             trace.layout, trace.rows = start[0].layout, rows
@@ -169,9 +172,9 @@ class LlavaSharing(PrefixEncoding):
         return greedy_tokens(first, static or step, settings)
 
     def _start(
-        self, prefixes: list[ImagePrefix | None], asked: list[tuple[int, ...]], room: int
+        self, prefixes: list[ImagePrefix | None], asked: list[tuple[int, ...]], room: int, share: bool = False
     ) -> tuple[Entering, StagedCache, Reduction]:
-        """What is left to run after a cache."""
+        """What is left to run after a cache; with `share` one that may refer to a prefix instead of holding it."""
         known = [prefix for prefix in prefixes if prefix is not None]
         methods = {repr(prefix.reduction): prefix.reduction for prefix in known}
         if len(methods) > 1:
@@ -184,7 +187,12 @@ class LlavaSharing(PrefixEncoding):
             return self._start_from_tokens(prefixes, asked, room, method)
         ids, _ = padded(asked)
         check_vocabulary(ids, self.get_model().embed_tokens.num_embeddings)
-        cache = start_cache(self.config, prefixes, max(map(len, asked)) + room)
+        columns = max(map(len, asked)) + room
+        one = one_for_all(self, prefixes, columns) if share else None
+        if one is not None:
+            cache = start_beside(self.config, one, len(asked), columns)
+        else:
+            cache = start_cache(self.config, prefixes, columns)
         embeds = self.get_model().embed_tokens(ids.to(device, non_blocking=True))
         return Entering(embeds, Layout(tuple(map(len, asked)))), cache, method
 

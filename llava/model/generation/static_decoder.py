@@ -16,6 +16,7 @@ from llava.model.cache.staged_cache import StagedCache
 from llava.model.devices import is_offloaded
 from llava.model.generation.static_step import StepState, empty_state, fill, run_layer, run_step
 from llava.model.language_model.masks import layer_masks
+from llava.model.language_model.shared_attention import SHARED_PREFIX
 
 # Capacities are rounded up, so that prompts of similar length share one captured or compiled step.
 ROUND_TO = 64
@@ -39,7 +40,7 @@ class StaticDecoder:
         attention = model.config._attn_implementation
         if model.get_model().layer_masks is not layer_masks:
             self.decline("it needs rotary positions and the model's are in its masks (MPT's ALiBi)")
-        elif attention not in ("sdpa", "eager"):
+        elif attention not in ("sdpa", SHARED_PREFIX, "eager"):
             self.decline(f"it needs sdpa attention and the model has {attention}")
         elif is_offloaded(model.get_model().layers):
             self.decline("some of the model's layers are offloaded")

@@ -9,6 +9,7 @@ from transformers.cache_utils import Cache
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 
 from llava.errors import InputError
+from llava.model.language_model.shared_attention import SHARED_PREFIX
 
 Mask = torch.Tensor | None
 
@@ -69,7 +70,7 @@ def _mask(
     window: int | None,
 ) -> Mask:
     kernel = config._attn_implementation
-    if filler is not None and kernel == "sdpa":
+    if filler is not None and kernel in ("sdpa", SHARED_PREFIX):
         # transformers would ask the device, for every stage and token, whether anything is padding.
         return visible(filler, hidden.shape[1], window)
     if filler is not None and window is not None and not kernel.startswith("flash"):

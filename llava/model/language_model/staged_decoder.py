@@ -93,6 +93,8 @@ class StagedDecoder:
             keeps = past_key_values.keeps_positions
         own_positions = layout.spans or (past_key_values is not None and past_key_values.length(0))
         given = None if own_positions else position_ids
+        if past_key_values is not None and past_key_values.shared is not None:
+            kwargs["shared_prefix"] = past_key_values.shared  # layers hand it down to the attention kernel
 
         flow = Flow(hidden, layout, labels, ahead=ahead)
         reducing = Reducing(self, method, flow, trace, idle)
@@ -162,8 +164,9 @@ def _place(
     else:
         # A token's position is the number of real tokens before it.
         positions = ((~filler).cumsum(dim=1) - 1).clamp(min=0)[:, past:]
-    if flow.positions is None and cache is not None and cache.gaps:
-        positions = positions + sent([[gap] for gap in cache.gaps], device)
+    if flow.positions is None and cache is not None:
+        positions = positions + cache.prefix_length(stage) if cache.shared is not None else positions
+        positions = positions + sent([[gap] for gap in cache.gaps], device) if cache.gaps else positions
     if flow.positions is None and flow.ahead is not None:
         positions = positions + flow.ahead.to(device)
     if cache is not None and new_filler is not None:

@@ -17,6 +17,7 @@ from llava.model.checkpoint.quantized import quantization
 from llava.model.checkpoint.rules import check
 from llava.model.checkpoint.tensors import dtype_of
 from llava.model.devices import is_offloaded, whole_state
+from llava.model.language_model.shared_attention import SHARED_PREFIX
 from llava.model.loading.making import make_model
 from llava.model.loading.placement import dtype_for
 from llava.model.loading.state import check_state, read_state
@@ -25,6 +26,7 @@ from llava.model.multimodal_encoder.scales import feature_width, view_size
 from llava.model.multimodal_encoder.source import TowerSource, locate_tower
 from llava.model.multimodal_encoder.tower_configs import has_cls
 
+KERNELS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", SHARED_PREFIX)
 # Checkpoints are written as LLaVA writes them; transformers turns this round when it saves.
 for name in FAMILIES:
     decoder = "transformer" if name == "llava_mpt" else "model"
@@ -138,7 +140,7 @@ def _judged(cls: Any, config: Any, folder: Folder, kwargs: dict[str, Any]) -> An
     else:
         config, family = copy.deepcopy(config), family_with(config)
         check(settings_of(config.to_dict(), family), rules_of(family), WHAT, folder.path)
-        if config._attn_implementation not in ("eager", "sdpa", "flash_attention_2", "flash_attention_3"):
+        if config._attn_implementation not in KERNELS:
             config._attn_implementation = None
     own = set(rules_of(family)) - {"dtype", "torch_dtype", "quantization_config"}
     given = {name: kwargs.pop(name) for name in list(kwargs) if name in own}

@@ -9,8 +9,9 @@ from commands import call
 
 from llava.eval.runs.memory import cache_bytes
 from llava.eval.speed.random_model import PRESETS, random_model
-from llava.eval.speed.shared_prefix import attend_shared, copied
+from llava.eval.speed.shared_prefix import copied
 from llava.eval.speed.throughput import BEFORE
+from llava.model.language_model.shared_attention import attend_both
 from llava.reduction import method_class
 
 
@@ -19,10 +20,10 @@ def test_two_attentions_joined_are_one(size: float) -> None:
     """Also where a score stands far above the others, in either part."""
     torch.manual_seed(0)
     query = size * torch.randn(5, 3, 1, 16)
-    prefix = torch.randn(1, 3, 40, 16), torch.randn(1, 3, 40, 16)
+    prefix = torch.randn(3, 40, 16), torch.randn(3, 40, 16)
     own = torch.randn(5, 3, 7, 16), torch.randn(5, 3, 7, 16)
     wanted = torch.nn.functional.scaled_dot_product_attention(query, *copied(prefix, own))
-    torch.testing.assert_close(attend_shared(query, prefix, own), wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(attend_both(query / 4, prefix, own, None), wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_the_command_counts_bytes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

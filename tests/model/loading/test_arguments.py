@@ -8,7 +8,7 @@ import torch
 from checkpoints import TINY, copied, load, reconfigure
 
 from llava.errors import InputError
-from llava.model import LlavaConfig
+from llava.model import LlavaConfig, LlavaLlamaForCausalLM
 from llava.model.builder import load_pretrained_model
 from llava.model.loading.placement import dtype_for, runs_on_cpu
 
@@ -55,6 +55,18 @@ def test_two_precisions_are_refused() -> None:
     for wrong in ("float8", "int8", torch.int8, 16):
         with pytest.raises(InputError, match="dtype must be one of float16, bfloat16, float32, float64 or auto"):
             loaded(dtype=wrong)
+
+
+def test_a_kernel_of_ours_is_the_language_models_alone(tmp_path: Path) -> None:
+    """The vision tower has no prefix; a folder that was saved with it is one that any LLaVA loads."""
+    model = loaded(device="cpu", attn_implementation="shared_prefix")
+    assert model.config._attn_implementation == "shared_prefix"
+    assert model.get_vision_tower().vision_tower.config._attn_implementation == "sdpa"
+    model.save_pretrained(tmp_path / "saved")
+    again = LlavaLlamaForCausalLM.from_pretrained(tmp_path / "saved")
+    assert again.config._attn_implementation == "sdpa"
+    kept = LlavaLlamaForCausalLM.from_pretrained(tmp_path / "saved", attn_implementation="shared_prefix")
+    assert kept.config._attn_implementation == "shared_prefix"
 
 
 def test_what_computes_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
