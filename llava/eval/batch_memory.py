@@ -3,7 +3,8 @@
     python -m llava.eval.batch_memory --preset 7b --dtype bfloat16
 
 Bytes of keys and values are counted for the whole model. Beside them one layer's attention of a new token over copies,
-and over one prefix joined with each row's own tokens, as the kernel `shared_prefix` does it, timed on the CPU.
+and over one prefix joined with each row's own tokens, as the kernel `shared_prefix` does it, timed on the CPU. With
+`--ask` also the whole `ask` of a model of random weights, which must fit into memory twice.
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ import torch
 from llava.eval.benchmark import budgets_from, shape_from
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.options import DTYPES
+from llava.eval.speed.asked_batches import asking_table, measure_asking
 from llava.eval.speed.clock import CLOCKS
 from llava.eval.speed.random_model import PRESETS, Shape, machine
 from llava.eval.speed.shared_prefix import batches_table, measure_batches
@@ -28,6 +30,7 @@ def build_parser() -> Parser:
     parser.add_argument("--dtype", default="float32", choices=[name for name in DTYPES if name != "auto"], help="dtype")
     parser.add_argument("--repeats", type=at_least(1), default=5, help="runs a median is taken of")
     parser.add_argument("--clock", default="wall", choices=CLOCKS, help="cpu: processor time, for a machine in use")
+    parser.add_argument("--ask", action="store_true", help="also ask a model of random weights, both ways")
     parser.add_argument("--json", help="also write the rows here")
     parser.add_argument("--preset", default="small", choices=tuple(PRESETS), help="model size")
     for size in dataclasses.fields(Shape):
@@ -39,11 +42,15 @@ def main() -> None:
     """The command."""
     args = build_parser().parse_args()
     shape, dtype = shape_from(args), DTYPES[args.dtype] or torch.float32
-    found = measure_batches(shape, dtype, budgets_from(args, shape), args.rows, args.repeats, args.clock)
+    measured = shape, dtype, budgets_from(args, shape), args.rows, args.repeats, args.clock
+    found = measure_batches(*measured)
     about = f"{machine('cpu')}; {args.dtype}, {args.clock} time; LLM {shape.layers} layers x {shape.width}"
     print(f"{about}\n\n{batches_table(found)}")
+    asked = measure_asking(*measured) if args.ask else []
+    if asked:
+        print(f"\n{asking_table(asked)}")
     if args.json:
-        write_text(args.json, json.dumps({"about": about, "rows": found}, indent=1) + "\n")
+        write_text(args.json, json.dumps({"about": about, "rows": found, "asked": asked}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

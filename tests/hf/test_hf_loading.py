@@ -175,3 +175,9 @@ def test_what_llava_does_otherwise_is_said_and_offered(
         options = argparse.Namespace(model_path=str(folder), preprocessing="llava")
         assert picture_changes(options) == changed
     assert llavas_own(Folder(str(exported["families/mistral-next"])), {}) == ({}, "")
+
+
+def test_a_kernel_of_llava_is_refused(tmp_path: Path) -> None:
+    folder = qwen(tmp_path / "qwen", "qwen2")
+    with pytest.raises(InputError, match="shared_prefix is LLaVA's: got it for .* use sdpa"):
+        load_pretrained_model(str(folder), None, "qwen", device="cpu", attn_implementation="shared_prefix")

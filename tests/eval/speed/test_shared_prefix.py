@@ -27,10 +27,11 @@ def test_two_attentions_joined_are_one(size: float) -> None:
 
 
 def test_the_command_counts_bytes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    flags = ["--preset", "tiny", "--retain", 20, "--rows", 2, 8, "--repeats", 1, "--json", tmp_path / "made/batch.json"]
-    done = call("batch_memory", capsys, *flags)
-    assert done.code == 0 and done.out.count("\n| ") == 5
-    rows = json.loads((tmp_path / "made/batch.json").read_text())["rows"]
+    flags = ["--preset", "tiny", "--retain", 20, "--rows", 2, 8, "--repeats", 1, "--ask"]
+    done = call("batch_memory", capsys, *flags, "--json", tmp_path / "made/batch.json")
+    assert done.code == 0 and done.out.count("\n| ") == 5 + 5
+    made = json.loads((tmp_path / "made/batch.json").read_text())
+    rows, asked = made["rows"], made["asked"]
     assert [(row["method"], row["rows"]) for row in rows] == [(m, n) for m in ("none", "visiondrop") for n in (2, 8)]
     model = random_model(PRESETS["tiny"], "meta", torch.float32)
     prefix = cache_bytes(model, method_class("none")(), model.geometry, BEFORE)
@@ -39,3 +40,5 @@ def test_the_command_counts_bytes(tmp_path: Path, capsys: pytest.CaptureFixture)
     assert [row["copied_bytes"] for row in rows[:2]] == [2 * (prefix + own), 8 * (prefix + own)]
     assert [row["shared_bytes"] for row in rows[:2]] == [prefix + 2 * own, prefix + 8 * own]
     assert all(row["copied_ms"] > 0 and row["shared_ms"] > 0 for row in rows)
+    assert [(row["method"], row["rows"]) for row in asked] == [(row["method"], row["rows"]) for row in rows]
+    assert all(row["copied_s"] > 0 and row["shared_s"] > 0 for row in asked)
