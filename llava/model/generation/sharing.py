@@ -52,7 +52,8 @@ class LlavaSharing(PrefixEncoding):
 
         Args:
             prefix: from `encode_image`: one for all questions, or one for each; None for a question without image.
-                Prefixes are only read. All are of one method.
+                Prefixes are only read. All are of one method. A model loaded with the kernel `shared_prefix` decodes
+                greedily about one prefix without copying it into rows.
             questions: (L,) int64 each: the tokens after the last image token, or the whole prompt that begins with the
                 prefix's own tokens.
             decoder: decodes greedily without launch overhead; the same tokens.
