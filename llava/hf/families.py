@@ -14,6 +14,7 @@ from llava.hf.llava_eyes import LlavaSeeing, clip_geometry
 from llava.hf.merged_eyes import DeepSeeing, MergedSeeing, check_layers, layers_to_look_at
 from llava.hf.mrope import MRopeEntering
 from llava.hf.plan import REFERENCE, Plan, known_method, plan_of, with_settings
+from llava.hf.presets import without_preset
 from llava.hf.staged import Entering
 from llava.hf.tiled_eyes import TiledSeeing, tile_geometry, tile_tokens
 from llava.reduction.base import Geometry, Reduction, name_of
@@ -62,6 +63,8 @@ class Family:
         kind = known_method(method)
         if kind is not None:
             self._check_method(kind, type(model).__name__)
+        if self.any_size:
+            method, retain, settings = without_preset(method, retain, settings, type(model).__name__)
         view = None if self.view is None else self.view(model)
         own = {} if self.settings is None or kind is None else _own_settings(kind, self.settings(model))
         named = dict(method) if isinstance(method, dict) else {"method": method, **settings}

@@ -34,7 +34,7 @@ def reduce(model: Any, method: Any, retain: float | int | None = None, **setting
         model: one of transformers' vision-language models, loaded; it stays as it is. See `llava.hf.supported()`.
         method: a method's name, or whatever `llava.reduction.resolve` takes.
         retain: image tokens per LLM layer, on average: a share below 1 of each picture's own tokens, or a whole number.
-        settings: of the method, instead of `retain`.
+        settings: of the method, instead of `retain`; or `preset`, one of `llava.hf.PRESETS` (a LLaVA: `paper-64`).
 
     Returns:
         A model of the same class, which shares the weights. `generate` takes one argument more, `trace`

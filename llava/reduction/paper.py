@@ -51,7 +51,9 @@ def settings_of(method: str, known: PaperSettings, preset: object, geometry: "Ge
             of several views, which those settings are not for.
     """
     if preset not in PRESETS:
-        raise InputError(f"a preset is one of {', '.join(PRESETS)}: got {shown(preset)}; or give a budget (--retain)")
+        raise InputError(
+            f"a preset is one of {', '.join(PRESETS)} for a LLaVA: got {shown(preset)}; or give a budget (--retain)"
+        )
     budget = BUDGETS[PRESETS.index(str(preset))]
     if budget not in known:
         names = ", ".join(f"paper-{other}" for other in known)

@@ -1,7 +1,7 @@
 """A method however it is named: as an object, by its name, or by a name with a budget or with settings."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from llava.errors import InputError, shown
@@ -74,16 +74,29 @@ def _by_settings(settings: dict[str, Any], geometry: Geometry) -> Reduction:
     key, value = whole[0], settings.pop(whole[0])
     if key == "retain":
         positive("retain", value)
-    # What a schedule does not set, such as a seed, may be said beside a budget.
-    beside = {field.name for field in dataclasses.fields(kind) if BESIDE & {*field.metadata}}
-    foreign = sorted(str(setting) for setting in settings if setting not in beside)
-    if foreign:
-        raise InputError(
-            f"{key} makes the whole schedule of method '{name}': got it with {shown(foreign[0])}; give one or the other"
-        )
+    check_beside(key, name, settings)
     if key == "preset":
         return dataclasses.replace(kind.from_preset(value, geometry), **settings)
     return at_budget(kind.from_budget(value, geometry), value, settings, geometry)
+
+
+def check_beside(key: str, method: str, settings: Collection[str]) -> None:
+    """Refuse what is said beside a budget or a preset, except what no schedule sets, such as a seed.
+
+    Args:
+        key: `retain` or `preset`, which makes the whole schedule.
+        method: its name; settings: names of what stands beside it.
+
+    Raises:
+        InputError: for an unknown method, or a setting that the schedule makes.
+    """
+    beside = {field.name for field in dataclasses.fields(method_class(method)) if BESIDE & {*field.metadata}}
+    foreign = sorted(str(setting) for setting in settings if setting not in beside)
+    if foreign:
+        raise InputError(
+            f"{key} makes the whole schedule of method '{method}': got it with {shown(foreign[0])}; give one or the "
+            f"other"
+        )
 
 
 def at_budget(made: Reduction, retain: int, settings: Mapping[str, Any], geometry: Geometry) -> Reduction:

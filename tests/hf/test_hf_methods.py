@@ -47,6 +47,49 @@ def test_presets(name: str, models: dict[str, Any]) -> None:
     assert torch.isfinite(reduced(**given).logits).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "preset"),
+    [
+        *((name, preset) for name in ("qwen2_5", "internvl") for preset in ("visionzip 70%", "visiondrop 33.3%")),
+        ("qwen2_5", "hiprune 22.2%"),  # whose layers are Qwen's own; InternVL's here has fewer than its code looks at
+    ],
+)
+def test_a_preset_by_its_name_is_its_settings(name: str, preset: str, models: dict[str, Any]) -> None:
+    model, method = models[name], preset.split()[0]
+    given = inputs(model, [[0]])
+    wanted = llava.hf.reduce(model, **llava.hf.PRESETS[preset])(**given).logits
+    for reduced in (
+        llava.hf.reduce(model, method, preset=preset),
+        llava.hf.reduce(model, {"method": method, "preset": preset}),
+    ):
+        assert torch.equal(reduced(**given).logits, wanted)
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"preset": "paper-64"}, "a preset is one of visionzip 70%, .*vscan 5% for Qwen2_5_VL.*: got 'paper-64'"),
+        ({"preset": ["visionzip 70%"]}, "a preset is one of"),
+        ({"preset": None}, "a preset is one of"),
+        ({"preset": "vscan 5%"}, "got vscan 5% with method 'visionzip', expected vscan"),
+        ({"preset": "visionzip 70%", "dominant": 5}, "preset makes the whole schedule.*'dominant'"),
+        ({"preset": "visionzip 70%", "retain": 0.5}, "preset makes the whole schedule.*'retain'"),
+    ],
+)
+def test_a_preset_that_does_not_fit_is_refused(
+    settings: dict[str, Any], complaint: str, models: dict[str, Any]
+) -> None:
+    with pytest.raises(InputError, match=complaint):
+        llava.hf.reduce(models["qwen2_5"], "visionzip", **settings)
+    with pytest.raises(InputError, match=complaint):
+        llava.hf.reduce(models["qwen2_5"], {"method": "visionzip", **settings})
+
+
+def test_a_llava_of_transformers_has_llavas_presets(models: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="a preset is one of paper-192, .*paper-32 for a LLaVA: got 'visionzip 70%'"):
+        llava.hf.reduce(models["llava"], "visionzip", preset="visionzip 70%")
+
+
 def test_visionzips_published_shares_are_rounded_down(models: dict[str, Any]) -> None:
     """65 % and 5 % of 24 tokens: 15 dominant ones and 1 contextual."""
     model = models["qwen2_5"]

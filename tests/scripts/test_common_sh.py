@@ -100,6 +100,13 @@ def test_a_preset_is_handed_on_instead_of_a_budget(start: Start, tmp_path: Path)
     assert "/llava-v1.5-7b_fastv_paper-128/" in value(arguments, "--answers-file")
 
 
+def test_a_presets_blank_is_not_in_the_name_of_a_file(start: Start, tmp_path: Path) -> None:
+    assert start("gqa", METHOD="vscan", PRESET="vscan 11.1%").wait() == 0
+    [(_, arguments)] = calls(tmp_path, "model_vqa_loader")
+    assert value(arguments, "--preset") == "vscan 11.1%"
+    assert "/llava-v1.5-7b_vscan_vscan-11.1%/" in value(arguments, "--answers-file")
+
+
 def test_a_preset_beside_a_budget_is_left_to_the_runner_to_refuse(start: Start, tmp_path: Path) -> None:
     assert start("gqa", PRESET="paper-64", RETAIN=64).wait() == 0
     [(_, arguments)] = calls(tmp_path, "model_vqa_loader")

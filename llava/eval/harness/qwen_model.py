@@ -17,6 +17,7 @@ from llava.eval.harness.ratings import as_ratings
 from llava.eval.harness.requests import Request
 from llava.eval.harness.words import read_words
 from llava.eval.runs.memory import free_bytes
+from llava.hf.presets import without_preset
 from llava.hf.remembering import remembering
 
 
@@ -27,8 +28,10 @@ class Reducing:
         own, choice = read_words(given, Qwen2_5_VL)
         if not torch.cuda.is_available():  # lmms-eval's own default is a GPU
             own = {**own, "device": "cpu", "device_map": "cpu"}
+        # A preset is read here, so that one that is none is refused before weights are read.
+        method, retain, settings = without_preset(choice.method, choice.retain, choice.settings, Qwen2_5_VL.__name__)
         super().__init__(**own)
-        reduced = llava.hf.reduce(self.model, choice.method, choice.retain, **choice.settings)
+        reduced = llava.hf.reduce(self.model, method, retain, **settings)
         self._model = remembering(reduced, free_bytes(reduced.device) // 4)
         logger.info(f"reduced by {self._model.reduction}")
 
@@ -72,4 +75,4 @@ def _grown(row: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
 
 
 class VisionDropQwen(Reducing, Qwen2_5_VL):
-    """Takes every word of lmms-eval's `qwen2_5_vl`, and `method`, `retain` and every setting of every method."""
+    """Takes all words of lmms-eval's `qwen2_5_vl`, and `method`, `retain`, `preset` and all settings of all methods."""

@@ -13,6 +13,7 @@ from typing import Any
 from llava.errors import InputError, shown
 from llava.eval.runs.budget import share_of
 from llava.hf.plan import COUNTS, plan_of
+from llava.hf.presets import method_of
 from llava.reduction import Geometry, Reduction
 from llava.reduction.registry import available, method_class
 from llava.reduction.schedule import parse_setting
@@ -51,7 +52,7 @@ def read_words(given: dict[str, Any], adapter: type) -> tuple[dict[str, Any], Ch
     """
     own = [name for name in inspect.signature(adapter).parameters if name != "kwargs"]
     words = {name: value for name, value in given.items() if name not in own}
-    method = words.pop("method", DEFAULT)
+    method = words.pop("method", method_of(words.get("preset")) or DEFAULT)
     kind = method_class(method)
     fields = {one.name: one for one in dataclasses.fields(kind)}
     for name in words:

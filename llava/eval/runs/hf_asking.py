@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from llava.conversation import Conversation
-from llava.eval.runs.hf_run import loaded_as
+from llava.eval.runs.hf_run import loaded_as, settings_of
 from llava.eval.runs.options import MethodChoice
 from llava.hf.description import describe_host
 from llava.model.generation.stops import stops_of
@@ -24,7 +24,7 @@ def ask_host(
 ) -> str:
     """The answer to a conversation that waits for one, about its pictures; what was loaded is said on stderr."""
     tokenizer, model, processor = loaded_as(args, choice)
-    print(describe_host(model, processor, choice.name, choice.retain), file=sys.stderr)
+    print(describe_host(model, processor, choice.name, settings_of(choice)), file=sys.stderr)
     made = processor(text=conversation.get_prompt(), images=pictures)
     given = {name: value.to(model.device) for name, value in made.items()}
     if sampling["do_sample"]:

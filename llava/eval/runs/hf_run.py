@@ -23,6 +23,7 @@ from llava.files.reading import reason
 from llava.hf.description import describe_host
 from llava.hf.loading import load_host
 from llava.hf.loading_config import host_config, host_of
+from llava.hf.presets import published
 from llava.model.checkpoint.config import DOES_NOT_FIT, WHAT, read_stored_config
 from llava.model.checkpoint.folder import Folder
 from llava.model.generation.prefix_store import PrefixStore
@@ -39,14 +40,19 @@ def reduced_as(model: Any, choice: MethodChoice) -> Any:
     Raises:
         InputError: for a method or a budget that does not fit it.
     """
-    if choice.preset is not None:
-        raise InputError(
-            f"--preset {choice.preset} is published for LLaVA-1.5's 576 tokens: got it for {type(model).__name__}; say "
-            f"a share of a picture's own tokens, such as --retain 11.1%"
-        )
     if choice.method is not None:
         return llava.hf.reduce(model, choice.method)
-    return llava.hf.reduce(model, choice.name, retain=choice.retain, **choice.shared)
+    preset = {} if choice.preset is None else {"preset": choice.preset}
+    return llava.hf.reduce(model, choice.name, retain=choice.retain, **preset, **choice.shared)
+
+
+def settings_of(choice: MethodChoice) -> dict[str, Any]:
+    """What a command line's method is set to, as it is written down: its own settings, or a budget."""
+    if choice.method is not None:
+        return written_settings(choice.method)
+    if choice.preset is not None:
+        return published(choice.preset, choice.name, "a model of transformers' own") | choice.shared
+    return {"retain": choice.retain} | choice.shared
 
 
 def check_host(args: argparse.Namespace, choice: MethodChoice) -> None:
@@ -110,13 +116,11 @@ class HfRun:
     @property
     def identity(self) -> dict[str, Any]:
         """What its answers depend on, besides what was typed."""
-        choice = self.choice
-        own = written_settings(choice.method) if choice.method is not None else {"retain": choice.retain}
         return {
             "checkpoint_sha256": checkpoint_digest(self.args.model_path),
             "base_sha256": None,
-            "method": choice.name,
-            "settings": own | {name: value for name, value in choice.shared.items() if choice.method is None},
+            "method": self.choice.name,
+            "settings": settings_of(self.choice),
         }
 
     def start(
@@ -125,7 +129,7 @@ class HfRun:
         """What answers this run's batches, and how many image prefixes it can keep; says what was loaded."""
         args = self.args
         tokenizer, model, processor = loaded_as(args, self.choice)
-        print(describe_host(model, processor, self.choice.name, self.choice.retain), flush=True)
+        print(describe_host(model, processor, self.choice.name, settings_of(self.choice)), flush=True)
         data = HfQuestions(questions, tokenizer, processor, model.config, conv_mode)
         padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         generation = sampling | {"pad_token_id": padding, "use_cache": True}

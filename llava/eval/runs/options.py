@@ -14,11 +14,11 @@ from llava.eval.runs.budget import budget, in_tokens
 from llava.eval.runs.command import Parser, at_least, between
 from llava.eval.runs.conv_mode import Usual, own_chat, own_mode
 from llava.eval.runs.preprocessing import add_preprocessing
+from llava.eval.runs.presets import add_preset
 from llava.eval.runs.published import SWITCHES, named_method, without_whole
 from llava.mm_utils import get_model_name_from_path
 from llava.model.language_model.shared_attention import SHARED_PREFIX
 from llava.reduction import Geometry, Reduction, available, create, method_class
-from llava.reduction.paper import PRESETS
 from llava.reduction.resolve import at_budget
 from llava.reduction.schedule import flag_of, parse_setting
 
@@ -94,8 +94,7 @@ def add_method_options(parser: Parser) -> None:
         group.add_argument(f"--{flag}", action="store_true", help=f"--method {name}, as its published scripts say it")
     average = "average image tokens per LLM layer, or 11.1%% of a picture's own; the method's schedule, scaled"
     group.add_argument("--retain", type=budget, metavar="N", help=average)
-    as_published = "the settings published for LLaVA-1.5 at that budget, whatever they come to"
-    group.add_argument("--preset", choices=PRESETS, help=as_published)
+    add_preset(group)
     for name, (owners, setting) in sorted(_settings().items()):
         if setting.metadata.get("shared"):
             continue

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from typing import Any
 
 from llava.errors import InputError
+from llava.hf.presets import method_of
 from llava.reduction import method_class
 
 # Switches of the published runners, and the method each stands for.
@@ -12,7 +13,7 @@ SWITCHES = {"pdrop_infer": "pyramiddrop", "visiondrop_infer": "visiondrop"}
 
 
 def named_method(args: argparse.Namespace, settings: Collection[str]) -> str:
-    """The method that `--method` or a switch names, else the one whose settings are given.
+    """The method that `--method`, a switch or a preset of one method names, else the one whose settings are given.
 
     Args:
         args: of `add_method_options`.
@@ -24,6 +25,9 @@ def named_method(args: argparse.Namespace, settings: Collection[str]) -> str:
     named = {f"--{flag}": method for flag, method in SWITCHES.items() if getattr(args, flag, False)}
     if args.method is not None:
         named = {"--method": args.method} | named
+    preset = method_of(args.preset)
+    if preset is not None:
+        named[f"--preset {args.preset}"] = preset
     if not named:
         return _implied(set(settings), args.retain is not None or args.preset is not None)
     flag, method = next(iter(named.items()))

@@ -7,7 +7,7 @@
 #   METHOD          any method of docs/methods.md, or none        visiondrop
 #   RETAIN          average image tokens per LLM layer            32
 #   PRESET          paper-192, paper-128, paper-64 or paper-32: the settings published for that budget, instead of
-#                   RETAIN
+#                   RETAIN; for Qwen-VL and InternVL one of METHOD in docs/hf.md, such as "visiondrop 11.1%"
 #   DOMINANT CONTEXTUAL LAYER_LIST IMAGE_TOKEN_LIST IMAGE_TOKEN_RATIO_LIST KEEP
 #                   a schedule of your own, instead of RETAIN
 #   SEED            of the method random                          0
@@ -82,7 +82,7 @@ for flag in dominant contextual layer_list image_token_list image_token_ratio_li
 done
 if [[ "$METHOD" != none && -n "${PRESET:-}" ]]; then
     schedule+=(--preset "$PRESET")
-    budget+="_$PRESET"
+    budget+="_${PRESET// /-}"
 fi
 if [[ "$METHOD" != none && (-n "${RETAIN:-}" || -z "$budget") ]]; then
     RETAIN="${RETAIN:-${DEFAULT_RETAIN:-32}}" # scripts/v1_6 has defaults of its own

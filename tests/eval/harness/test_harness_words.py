@@ -81,6 +81,15 @@ def test_a_preset() -> None:
     )
 
 
+def test_a_preset_of_one_method_names_it() -> None:
+    """It fits models whose pictures differ in size; LLaVA's adapter refuses it."""
+    _, choice = read_words({"preset": "visionzip 70%"}, Adapter)
+    assert (choice.method, choice.settings) == ("visionzip", {"preset": "visionzip 70%"})
+    for words in ({"preset": "visionzip 70%"}, {"preset": "paper-48"}):
+        with pytest.raises(InputError, match="a preset is one of paper-192, .*paper-32 for a LLaVA: got"):
+            method_of(**words)
+
+
 @pytest.mark.parametrize(
     ("written", "named"),
     [

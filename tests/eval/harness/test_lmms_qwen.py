@@ -142,3 +142,16 @@ def test_what_the_class_does_not_have_is_said(checkpoint: Path) -> None:
 
     with pytest.raises(InputError, match="square view"):
         get_model("visiondrop_qwen2_5_vl")(pretrained=str(checkpoint), method="pool", rows=2, cols=2)
+
+
+def test_a_preset_names_method_and_settings(checkpoint: Path) -> None:
+    """As text, as lmms-eval hands it on; a LLaVA's is refused before weights are read."""
+    from lmms_eval.models import get_model
+
+    kind = get_model("visiondrop_qwen2_5_vl")
+    words = f"pretrained={checkpoint},preset=visionzip 70%,min_pixels=3136,max_pixels=50176"
+    made = kind.create_from_arg_string(words, {"batch_size": 1, "device": "cpu"}).model
+    wanted = llava.hf.reduce(made, **llava.hf.PRESETS["visionzip 70%"])
+    assert made.reduction == wanted.reduction
+    with pytest.raises(InputError, match="a preset is one of visionzip 70%, .* for Qwen2_5_VL: got 'paper-64'"):
+        kind.create_from_arg_string("pretrained=nowhere,preset=paper-64", {"batch_size": 1, "device": "cpu"})
