@@ -9,9 +9,10 @@ import pytest
 import torch
 from commands import call, loader_flags, records, texts
 from conftest import PARITY, Load
+from interleaved_questions import ASKED, interleaved
 
 from llava.eval.model_vqa_loader import read_questions
-from llava.eval.runs import answering, llava_run, memory
+from llava.eval.runs import answering, llava_run
 from llava.eval.runs.answers import AnswersFile
 from llava.eval.runs.inputs import PreparedQuestions
 from llava.eval.runs.ordered import OrderedAnswers
@@ -20,20 +21,9 @@ from llava.model import LlavaLlamaForCausalLM
 from llava.model.generation import sharing
 from llava.model.generation.one_prefix import start_beside
 from llava.model.generation.prefix_store import PrefixStore
-from llava.reduction import create, method_class
+from llava.reduction import method_class
 
-ASKED = ["What color is the circle?", "Is it a dog?\nAnswer the question using a single word or phrase.", "Où?", "Why?"]
 METHODS = [["--retain", 32], ["--method", "pyramiddrop", "--retain", 192]]
-
-
-def interleaved(folder: Path, count: int, seed: int = 0) -> None:
-    """Questions about four pictures in random order."""
-    chance = random.Random(seed)
-    lines = [
-        {"question_id": at, "image": f"{chance.randrange(4)}.png", "text": f"{chance.choice(ASKED)} {at}"}
-        for at in range(count)
-    ]
-    (folder / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 @pytest.fixture
@@ -189,84 +179,3 @@ def test_answers_in_any_order_are_written_in_the_order_of_the_questions(tmp_path
                 written = [record["question_id"] for record in records(path)]
                 assert written == list(range(len(written)))
     assert len(records(path)) == 20 and not Path(f"{path}.held.jsonl").exists()
-
-
-def test_running_out_of_memory_halves_the_batch(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interleaved(tmp_path, 9)
-    call("model_vqa_loader", capsys, *loader_flags(tmp_path, "--retain", 32))
-    ask, sizes = LlavaLlamaForCausalLM.ask, []
-
-    def small_device(most: int, error: Exception) -> None:
-        def limited(self: Any, prefix: Any, asked: Any, **kwargs: Any) -> Any:
-            sizes.append(len(asked))
-            if len(asked) > most:
-                raise error
-            return ask(self, prefix, asked, **kwargs)
-
-        monkeypatch.setattr(LlavaLlamaForCausalLM, "ask", limited)
-
-    cpu = RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried ...")
-    for number, error in enumerate((torch.OutOfMemoryError("CUDA out of memory."), cpu, MemoryError())):
-        sizes.clear()
-        small_device(3, error)
-        flags = loader_flags(tmp_path, "--retain", 32, "--batch-size", "auto", answers=f"{number}.jsonl")
-        done = call("model_vqa_loader", capsys, *flags)
-        assert done.code == 0 and sizes == [9, 4, 2, 2, 2, 2, 1]
-        assert "out of memory with 9 questions at once; going on with 4" in done.out + done.err
-        assert texts(tmp_path / f"{number}.jsonl") == texts(tmp_path / "answers/a.jsonl")
-    small_device(0, cpu)
-    done = call("model_vqa_loader", capsys, *loader_flags(tmp_path, "--retain", 32, answers="c.jsonl"))
-    assert done.code == 2 and "error: one question must fit into memory: it does not; keep fewer" in done.err
-    small_device(0, RuntimeError("a bug"))
-    with pytest.raises(RuntimeError, match="a bug"):
-        call("model_vqa_loader", capsys, *loader_flags(tmp_path, "--retain", 32, answers="d.jsonl"))
-
-
-def test_what_was_answered_before_memory_ran_out_is_kept(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interleaved(tmp_path, 9)
-    ask, sizes = LlavaLlamaForCausalLM.ask, []
-
-    def shrinking(self: Any, prefix: Any, asked: Any, **kwargs: Any) -> Any:
-        sizes.append(len(asked))
-        if len(asked) > 2 or len(sizes) > 4:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        return ask(self, prefix, asked, **kwargs)
-
-    monkeypatch.setattr(LlavaLlamaForCausalLM, "ask", shrinking)
-    flags = loader_flags(tmp_path, "--retain", 32, "--batch-size", 9)
-    done = call("model_vqa_loader", capsys, *flags)
-    path = tmp_path / "answers/a.jsonl"
-    assert done.code == 2 and sizes == [9, 4, 2, 2, 2, 1, 1]
-    held = Path(f"{path}.held.jsonl")
-    assert len(records(path)) + (held.read_text().count("\n") if held.exists() else 0) == 4
-    monkeypatch.setattr(LlavaLlamaForCausalLM, "ask", ask)
-    assert call("model_vqa_loader", capsys, *flags).code == 0 and len(records(path)) == 9
-
-
-def test_as_many_questions_as_fit(load: Load) -> None:
-    model = load("llava-tiny-12l").model
-    method = create("visionzip", dominant=54, contextual=10)
-    counts = [
-        memory.rows_that_fit(model, method, model.geometry, 60, 16, 1, free) for free in (0, 10**7, 4 * 10**7, 10**12)
-    ]
-    assert counts[0] == 1 and counts[3] == 32 and counts == sorted(counts) and 1 < counts[2] < 32
-    assert memory.rows_that_fit(model, create("none"), model.geometry, 60, 16, 1, 4 * 10**7) < counts[2]
-    assert memory.rows_that_fit(model, method, model.geometry, 60, 16, 5, 4 * 10**7) < counts[2]
-    assert memory.free_bytes(torch.device("cpu")) > 10**6
-
-
-def test_runs_that_share_a_device_share_what_is_free(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interleaved(tmp_path, 1)
-    monkeypatch.setattr(memory, "_free_now", lambda _: 4 * 10**9)
-    limits = []
-    monkeypatch.setattr(llava_run, "PrefixStore", lambda limit: limits.append(limit) or PrefixStore(limit))
-    for share in (1, 4):
-        flags = loader_flags(tmp_path, "--device-share", share, answers=f"{share}.jsonl")
-        assert call("model_vqa_loader", capsys, *flags).code == 0
-    assert limits == [10**9, 25 * 10**7]
