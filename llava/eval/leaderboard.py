@@ -3,6 +3,7 @@
     python -m llava.eval.leaderboard --device cpu --dtype float32 --output figures/leaderboard
     python -m llava.eval.leaderboard --model-path CHECKPOINT --benchmark gqa pope mme textvqa --output board
     python -m llava.eval.leaderboard --redraw figures/leaderboard.json
+    python -m llava.eval.leaderboard --methods none downsample random my_method --join figures/leaderboard.json
 
 asks the small model of the shapes all 2119 questions under every method (`--every 20` asks a twentieth of the
 pictures) and writes `.md`, `.json` and a `.png` for each benchmark. Benchmarks by name have the scripts' files below
@@ -20,6 +21,7 @@ from llava.eval.curves.asking import ask, judged
 from llava.eval.curves.beyond import beyond_control
 from llava.eval.curves.board import Board, as_markdown
 from llava.eval.curves.board_picture import draw_board
+from llava.eval.curves.joining import check_joined, join_boards
 from llava.eval.curves.measured import read_boards
 from llava.eval.curves.published_numbers import FAMILIES, SOURCE
 from llava.eval.curves.runs import plan_runs
@@ -34,6 +36,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="python -m llava.eval.leaderboard", description=(__doc__ or "").split("\n")[0])
     add_benchmark_options(parser, "figures/leaderboard", several=True)
     add_curve_options(parser, all_methods())
+    parser.add_argument("--join", metavar="JSON", help="put what is measured beside an earlier run's other methods")
     return parser
 
 
@@ -52,6 +55,17 @@ def measure(args: Any, opened: Opened, benchmark: Benchmark) -> Board:
         benchmark.kind.metric,
         benchmark.kind.official_name,
     )
+
+
+def measure_all(args: Any) -> tuple[list[Board], dict[str, Any]]:
+    """Every benchmark, beside what an earlier run measured if one is to be joined; and what is said of the model."""
+    if args.join:
+        check_joined(args.methods)
+        before, said = read_boards(args.join)
+    opened = open_all(args)
+    about = opened.about | {"batch_size": args.batch_size}
+    boards = [measure(args, opened, benchmark) for benchmark in opened.benchmarks]
+    return (join_boards(before, boards, (said, about), all_methods()) if args.join else boards), about
 
 
 def write(boards: list[Board], about: dict[str, Any], output: str) -> str:
@@ -73,9 +87,7 @@ def main() -> None:
         require("matplotlib", "the picture")
         boards, about = read_boards(args.redraw)
     else:
-        opened = open_all(args)
-        boards = [measure(args, opened, benchmark) for benchmark in opened.benchmarks]
-        about = opened.about | {"batch_size": args.batch_size}
+        boards, about = measure_all(args)
     print(f"{write(boards, about, args.output)}\nwritten to {args.output}.md, .json and .png")
 
 
