@@ -22,10 +22,10 @@ QUESTION := 'Where is the white ring?'
 install: $(VENV)/installed
 
 # An environment of its own, with the tested versions: torch is pinned because an open range pulls gigabytes of CUDA
-# packages. What is never imported need not be compiled, so Python compiles when it imports.
+# packages. pip compiles what it installs: where PYTHONDONTWRITEBYTECODE is set, every process would do it again.
 define environment
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/pip install --quiet --no-compile $(PINNED) $(word 2,$^) $(WANTED)
+	$(@D)/bin/pip install --quiet $(PINNED) $(word 2,$^) $(WANTED)
 	$(if $(MENDED_BY),$(@D)/bin/python $(MENDED_BY))
 	touch $@
 endef
