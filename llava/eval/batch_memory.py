@@ -7,17 +7,16 @@ and over one prefix joined with each row's own tokens, as the kernel `shared_pre
 `--ask` also the whole `ask` of a model of random weights, which must fit into memory twice.
 """
 
-import dataclasses
 import json
 
 import torch
 
-from llava.eval.benchmark import budgets_from, shape_from
+from llava.eval.benchmark import budgets_from
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.options import DTYPES
 from llava.eval.speed.asked_batches import asking_table, measure_asking
-from llava.eval.speed.clock import CLOCKS
-from llava.eval.speed.random_model import PRESETS, Shape, machine
+from llava.eval.speed.options import add_size_options, add_timing_options, shape_from
+from llava.eval.speed.random_model import machine
 from llava.eval.speed.shared_prefix import batches_table, measure_batches
 from llava.files.writing import write_text
 
@@ -28,13 +27,10 @@ def build_parser() -> Parser:
     parser.add_argument("--rows", nargs="+", type=at_least(1), default=[32, 256], help="questions about one picture")
     parser.add_argument("--retain", type=at_least(1), nargs="*", default=[32], help="VisionDrop's budgets")
     parser.add_argument("--dtype", default="float32", choices=[name for name in DTYPES if name != "auto"], help="dtype")
-    parser.add_argument("--repeats", type=at_least(1), default=5, help="runs a median is taken of")
-    parser.add_argument("--clock", default="wall", choices=CLOCKS, help="cpu: processor time, for a machine in use")
+    add_timing_options(parser)
     parser.add_argument("--ask", action="store_true", help="also ask a model of random weights, both ways")
     parser.add_argument("--json", help="also write the rows here")
-    parser.add_argument("--preset", default="small", choices=tuple(PRESETS), help="model size")
-    for size in dataclasses.fields(Shape):
-        parser.add_argument(f"--{size.name.replace('_', '-')}", type=at_least(1), help="of the model, over the preset")
+    add_size_options(parser)
     return parser
 
 

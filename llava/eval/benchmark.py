@@ -19,10 +19,10 @@ import torch
 from llava.errors import InputError
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.options import DTYPES, device_from
-from llava.eval.speed.clock import CLOCKS
 from llava.eval.speed.fitting import fitting, room
+from llava.eval.speed.options import add_size_options, add_timing_options, shape_from
 from llava.eval.speed.paper import on_paper, paper_table
-from llava.eval.speed.random_model import PRESETS, Shape, random_model
+from llava.eval.speed.random_model import Shape, random_model
 from llava.eval.speed.report import draw, latency_table, parts_table, throughput_table
 from llava.eval.speed.tables import Asking, about, budgets_of, measure_tables, methods_for
 from llava.eval.speed.throughput import WORKLOADS
@@ -46,24 +46,13 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--workloads", nargs="*", default=list(WORKLOADS), choices=list(WORKLOADS), help="of the throughput table"
     )
-    parser.add_argument("--repeats", type=COUNT, default=5, help="runs a median is taken of")
-    parser.add_argument("--clock", default="wall", choices=CLOCKS, help="cpu: processor time, for a machine in use")
+    add_timing_options(parser)
     parser.add_argument("--compile", action="store_true", help="also decode by a CUDA graph, or compiled on a CPU")
     parser.add_argument("--on-paper", action="store_true", help="count operations and bytes of the model, run nothing")
     parser.add_argument("--json", help="also write the rows, the machine and the command here")
     parser.add_argument("--figure", help="also draw a picture here, PNG")
-    parser.add_argument("--preset", default="small", choices=tuple(PRESETS), help="model size; 7b is LLaVA-1.5-7B's")
-    for size in dataclasses.fields(Shape):
-        parser.add_argument(f"--{size.name.replace('_', '-')}", type=COUNT, help="of the model, over the preset")
+    add_size_options(parser, "model size; 7b is LLaVA-1.5-7B's")
     return parser
-
-
-def shape_from(args: argparse.Namespace) -> Shape:
-    """The preset with the sizes that were given."""
-    names = [size.name for size in dataclasses.fields(Shape)]
-    return dataclasses.replace(
-        PRESETS[args.preset], **{name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    )
 
 
 def measure_all(args: argparse.Namespace) -> dict[str, Any]:

@@ -13,15 +13,14 @@ import dataclasses
 import json
 from typing import Any
 
-from llava.eval.benchmark import shape_from
 from llava.eval.curves.asking import ask
 from llava.eval.curves.runs import Run
 from llava.eval.judging.opening import add_benchmark_options, open_one
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.speed.bits import PRECISIONS, bits_table, measure_bits
-from llava.eval.speed.clock import CLOCKS
 from llava.eval.speed.fitting import fitting, room
-from llava.eval.speed.random_model import PRESETS, Shape, machine
+from llava.eval.speed.options import add_size_options, add_timing_options, shape_from
+from llava.eval.speed.random_model import machine
 from llava.files.writing import write_text
 from llava.reduction import method_class
 from llava.reduction.schedule import average_tokens
@@ -34,15 +33,12 @@ def build_parser() -> Parser:
     parser = Parser(prog="python -m llava.eval.fewer_bits", description=(__doc__ or "").split("\n")[0])
     names = list(PRECISIONS)
     parser.add_argument("--precisions", nargs="+", default=names, choices=names, help="the first is the measure")
-    parser.add_argument("--repeats", type=at_least(1), default=3, help="runs a median is taken of")
+    add_timing_options(parser, repeats=3)
     parser.add_argument("--retain", type=at_least(1), default=32, help="VisionDrop's budget where speed is measured")
     parser.add_argument("--text-tokens", type=at_least(1), default=55, help="prompt tokens besides the image")
     parser.add_argument("--new-tokens", type=at_least(1), default=16, help="decoded tokens of an answer")
-    parser.add_argument("--clock", default="wall", choices=CLOCKS, help="cpu: processor time, for a machine in use")
     parser.add_argument("--json", help="also write the rows here")
-    parser.add_argument("--preset", default="small", choices=tuple(PRESETS), help="of the model that is timed")
-    for size in dataclasses.fields(Shape):
-        parser.add_argument(f"--{size.name.replace('_', '-')}", type=at_least(1), help="of that model, over the preset")
+    add_size_options(parser, "of the model that is timed", "of that model, over the preset")
     add_benchmark_options(parser, None)
     return parser
 

@@ -13,12 +13,11 @@ import json
 import torch
 
 from llava.errors import InputError
-from llava.eval.benchmark import shape_from
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.options import DTYPES, device_from
-from llava.eval.speed.clock import CLOCKS
+from llava.eval.speed.options import add_size_options, add_timing_options, shape_from
 from llava.eval.speed.own_work import measure_own_work
-from llava.eval.speed.random_model import PRESETS, Shape, machine, random_model
+from llava.eval.speed.random_model import machine, random_model
 from llava.eval.speed.report import own_work_table
 from llava.files.writing import write_text
 from llava.reduction import Geometry, Reduction, available, method_class
@@ -33,12 +32,9 @@ def build_parser() -> Parser:
     parser.add_argument("--retain", type=at_least(1), default=64, help="average image tokens per LLM layer")
     parser.add_argument("--images", type=at_least(1), default=8, help="pictures of the batch in the last column")
     parser.add_argument("--text-tokens", type=at_least(1), default=55, help="prompt tokens besides the image")
-    parser.add_argument("--repeats", type=at_least(1), default=5, help="runs a median is taken of")
-    parser.add_argument("--clock", default="wall", choices=CLOCKS, help="cpu: processor time, for a machine in use")
+    add_timing_options(parser)
     parser.add_argument("--json", help="also write the rows here")
-    parser.add_argument("--preset", default="small", choices=tuple(PRESETS), help="model size; 7b is LLaVA-1.5-7B's")
-    for size in dataclasses.fields(Shape):
-        parser.add_argument(f"--{size.name.replace('_', '-')}", type=at_least(1), help="of the model, over the preset")
+    add_size_options(parser, "model size; 7b is LLaVA-1.5-7B's")
     return parser
 
 

@@ -5,17 +5,15 @@
 On a CPU. It says how much of a counted speed-up fewer tokens can bring, and what joining or packing would add.
 """
 
-import dataclasses
 import json
 
 import torch
 
-from llava.eval.benchmark import shape_from
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.options import DTYPES
-from llava.eval.speed.clock import CLOCKS
+from llava.eval.speed.options import add_size_options, add_timing_options, shape_from
 from llava.eval.speed.products import measure_products, products_table
-from llava.eval.speed.random_model import PRESETS, Shape, machine
+from llava.eval.speed.random_model import machine
 from llava.files.writing import write_text
 
 # A new token; a batch of them; a prompt with 19 to 48 image tokens; and with all.
@@ -27,12 +25,9 @@ def build_parser() -> Parser:
     parser = Parser(prog="python -m llava.eval.products", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--rows", nargs="+", type=at_least(2), default=ROWS, help="tokens; one alone is always timed")
     parser.add_argument("--dtype", default="float32", choices=[name for name in DTYPES if name != "auto"], help="dtype")
-    parser.add_argument("--repeats", type=at_least(1), default=5, help="runs a median is taken of")
-    parser.add_argument("--clock", default="wall", choices=CLOCKS, help="cpu: processor time, for a machine in use")
+    add_timing_options(parser)
     parser.add_argument("--json", help="also write the rows here")
-    parser.add_argument("--preset", default="small", choices=tuple(PRESETS), help="model size")
-    for size in dataclasses.fields(Shape):
-        parser.add_argument(f"--{size.name.replace('_', '-')}", type=at_least(1), help="of the model, over the preset")
+    add_size_options(parser)
     return parser
 
 

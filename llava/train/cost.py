@@ -20,13 +20,13 @@ from torch.utils.data import default_collate
 
 from llava.constants import IGNORE_INDEX
 from llava.errors import InputError
-from llava.eval.benchmark import shape_from
 from llava.eval.method_cost import at_budget
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.options import DTYPES, device_from
 from llava.eval.speed.clock import Work, medians
 from llava.eval.speed.flops import count
-from llava.eval.speed.random_model import PRESETS, Shape, machine, prompt_ids, random_model
+from llava.eval.speed.options import add_size_options, shape_from
+from llava.eval.speed.random_model import Shape, machine, prompt_ids, random_model
 from llava.files.reading import parse_json
 from llava.reduction import Reduction, available, name_of
 from llava.train.modules import with_lora
@@ -47,9 +47,7 @@ def build_parser() -> Parser:
     parser.add_argument("--batch", type=at_least(1), default=2, help="pictures of a step")
     parser.add_argument("--text-tokens", type=at_least(ANSWER + 2), default=80, help="prompt tokens beside the image")
     parser.add_argument("--steps", type=at_least(1), default=3, help="steps a median is taken of, after one more")
-    parser.add_argument("--preset", default="small", choices=tuple(PRESETS), help="model size")
-    for size in dataclasses.fields(Shape):
-        parser.add_argument(f"--{size.name.replace('_', '-')}", type=at_least(1), help="of the model, over the preset")
+    add_size_options(parser)
     parser.add_argument("--json", choices=("seconds", "bytes"), help="measure one thing and print JSON (for the table)")
     return parser
 

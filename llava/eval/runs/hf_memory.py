@@ -5,7 +5,7 @@ from typing import Any
 
 from llava.errors import InputError
 from llava.eval.runs.inputs import PreparedQuestions
-from llava.eval.runs.memory import MOST_ROWS, MOST_ROWS_OF_A_GPU, token_bytes
+from llava.eval.runs.memory import rows_of, token_bytes
 from llava.hf.families import family_of
 from llava.reduction.schedule import layers_per_stage
 
@@ -69,5 +69,4 @@ def rows_that_fit(model: Any, seen: Seen, text_tokens: int, new_tokens: int, bea
     inner = getattr(vision, "intermediate_size", None) or int(width * vision.mlp_ratio)
     encoder = seen.patches * (8 * width + 2 * inner)
     logits = beams * text.vocab_size * (item + 4)
-    most = MOST_ROWS.get(model.device.type, MOST_ROWS_OF_A_GPU)
-    return max(1, min(most, int(0.8 * free) // (cache + (layer + encoder) * item + logits)))
+    return rows_of(cache + (layer + encoder) * item + logits, model.device, free)

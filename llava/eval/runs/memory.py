@@ -45,6 +45,12 @@ def cache_bytes(model: Any, method: Reduction, geometry: Geometry, text_tokens: 
     return token_bytes(model) * sum(layers * (text_tokens + tokens) for layers, tokens in stages)
 
 
+def rows_of(size: int, device: torch.device, free: int) -> int:
+    """How many rows of `size` bytes to take at once of `free` bytes: no more than pay, at least 1."""
+    most = MOST_ROWS.get(device.type, MOST_ROWS_OF_A_GPU)
+    return max(1, min(most, int(0.8 * free) // size))
+
+
 def rows_that_fit(
     model: Any, method: Reduction, geometry: Geometry, text_tokens: int, new_tokens: int, beams: int, free: int
 ) -> int:
@@ -61,5 +67,4 @@ def rows_that_fit(
     layer = prompt * (8 * config.hidden_size + 3 * config.intermediate_size) * item
     encoder = geometry.views * passes * geometry.patches * (8 * tower.hidden_size + 2 * tower.intermediate_size) * item
     logits = beams * config.vocab_size * (item + 4)
-    most = MOST_ROWS.get(model.device.type, MOST_ROWS_OF_A_GPU)
-    return max(1, min(most, int(0.8 * free) // (cache + layer + encoder + logits)))
+    return rows_of(cache + layer + encoder + logits, model.device, free)
