@@ -1,5 +1,6 @@
 """What all tests share: the official outputs, the tiny checkpoints they were made on, and their pictures."""
 
+import gc
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import load_file
+from shallow import DECODER_LAYERS, remove, shallow
 
 import llava.reduction
 from llava.conversation import get_conv_template
@@ -30,6 +32,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 pytest_plugins = ["shapes_fixtures"]
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: a collector need not walk through it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    remove()
+
 
 PARITY = Path(__file__).parent / "parity"
 CASES = json.loads((PARITY / "cases.json").read_text())
@@ -57,23 +70,28 @@ Load = Callable[..., Loaded]
 
 
 @pytest.fixture(scope="session")
-def _checkpoints() -> dict[str, Loaded]:
+def _checkpoints() -> dict[Path, Loaded]:
     return {}
 
 
 @pytest.fixture
-def load(_checkpoints: dict[str, Loaded]) -> Load:
-    """`load("llava-tiny")` gives that checkpoint in float32 on the CPU, read once a session, without reduction."""
+def load(_checkpoints: dict[Path, Loaded], request: pytest.FixtureRequest) -> Load:
+    """`load("llava-tiny")` gives that checkpoint in float32 on the CPU, read once a session, without reduction.
+
+    In a test marked `shallow` it has fewer layers.
+    """
 
     def load_checkpoint(name: str, method: str = "none", **settings: object) -> Loaded:
-        if name not in _checkpoints:
+        is_cut = name in DECODER_LAYERS and request.node.get_closest_marker("shallow") is not None
+        folder = shallow(name) if is_cut else PARITY / name
+        if folder not in _checkpoints:
             arguments = {"device": "cpu", "torch_dtype": torch.float32}
             # Whichever test comes first: weights made in inference mode would count no versions for the later ones.
             with torch.inference_mode(False):
-                loaded = load_pretrained_model(str(PARITY / name), None, "llava-tiny", **arguments)
-            _checkpoints[name] = Loaded(*loaded)
-        _checkpoints[name].model.reduction = llava.reduction.create(method, **settings)
-        return _checkpoints[name]
+                loaded = load_pretrained_model(str(folder), None, "llava-tiny", **arguments)
+            _checkpoints[folder] = Loaded(*loaded)
+        _checkpoints[folder].model.reduction = llava.reduction.create(method, **settings)
+        return _checkpoints[folder]
 
     return load_checkpoint
 

@@ -25,6 +25,8 @@ from llava.serve.cli import talk
 from llava.serve.kept import write_kept
 from llava.serve.words import KNOWN, read_line, tokens_of
 
+pytestmark = pytest.mark.shallow
+
 ROOT = Path(__file__).parents[2]
 SHAPES = ROOT / "playground/shapes"
 GREEDY = {"do_sample": False, "max_new_tokens": 6}

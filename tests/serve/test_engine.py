@@ -17,6 +17,8 @@ from llava.eval.runs.loading import Loaded
 from llava.reduction import available, create, resolve
 from llava.serve.engine.engine import Engine
 
+pytestmark = pytest.mark.shallow
+
 ALL = METHODS | {"pyramiddrop": {"layer_list": [3, 6, 9]}, "random": {"keep": 32}}
 
 

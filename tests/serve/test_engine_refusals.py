@@ -13,6 +13,8 @@ from llava.reduction import create
 from llava.serve.engine.engine import Engine
 from llava.serve.engine.request import End
 
+pytestmark = pytest.mark.shallow
+
 
 @pytest.fixture
 def asker(load: Load) -> Asker:

@@ -9,6 +9,8 @@ from conftest import PARITY, Load, Loaded
 from llava.errors import InputError
 from llava.mm_utils import open_image, process_images, tokenizer_image_token
 
+pytestmark = pytest.mark.shallow
+
 PROMPTS = {
     "USER: <image>\nWhat color is the circle? ASSISTANT:": [0],
     "USER: hello there ASSISTANT:": [],
@@ -18,11 +20,12 @@ PROMPTS = {
 ZIP: dict[str, Any] = {"dominant": 54, "contextual": 10}
 DROP: dict[str, Any] = {"dominant": 50, "contextual": 14, "layer_list": [2, 5, 9]}
 DROP["image_token_list"] = [[33, 7], [20, 5], [9, 1]]
-DROP_NEXT: dict[str, Any] = {"dominant": 42, "contextual": 6, "layer_list": [8, 16, 24]}
+DROP_NEXT: dict[str, Any] = {"dominant": 42, "contextual": 6, "layer_list": [2, 4, 6]}
 DROP_NEXT["image_token_list"] = [[150, 20], [90, 10], [40, 8]]
 PYRAMID: dict[str, Any] = {"layer_list": [2, 5, 9], "image_token_ratio_list": [0.6, 0.3, 0.1]}
+PYRAMID_NEXT: dict[str, Any] = {"layer_list": [2, 4, 6]}
 LLAVA_15 = [("none", {}), ("visionzip", ZIP), ("visiondrop", DROP), ("pyramiddrop", PYRAMID)]
-LLAVA_NEXT = [("none", {}), ("visionzip", ZIP), ("visiondrop", DROP_NEXT), ("pyramiddrop", {})]
+LLAVA_NEXT = [("none", {}), ("visionzip", ZIP), ("visiondrop", DROP_NEXT), ("pyramiddrop", PYRAMID_NEXT)]
 CASES = [("llava-tiny-12l", *case) for case in LLAVA_15] + [("llava-tiny-next", *case) for case in LLAVA_NEXT]
 SLOW_NEXT = [pytest.param(case, marks=pytest.mark.slow) if case in CASES[4:] else case for case in CASES]
 GREEDY = {"do_sample": False, "eos_token_id": None}

@@ -10,6 +10,8 @@ from llava.errors import InputError
 from llava.model.trace import Trace
 from llava.reduction import Reduction, available, method_class
 
+pytestmark = pytest.mark.shallow
+
 LOGITS = {"output_logits": True, "return_dict_in_generate": True}
 BUDGETS = {"llava-tiny-12l": 21, "llava-tiny-next": 160}
 

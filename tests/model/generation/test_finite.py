@@ -13,6 +13,8 @@ from llava.model.generation.static_decoder import StaticDecoder
 from llava.model.generation.static_step import run_step
 from llava.reduction import create
 
+pytestmark = pytest.mark.shallow
+
 GREEDY: dict[str, Any] = {"do_sample": False, "max_new_tokens": 4, "pad_token_id": 0}
 WAYS: list[dict[str, Any]] = [
     {"do_sample": False},

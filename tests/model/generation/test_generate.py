@@ -11,6 +11,8 @@ from llava.mm_utils import KeywordsStoppingCriteria
 from llava.model.trace import Trace
 from llava.reduction import create
 
+pytestmark = pytest.mark.shallow
+
 DROP = {"dominant": 50, "contextual": 14, "layer_list": [2, 5, 9], "image_token_list": [[33, 7], [20, 5], [9, 1]]}
 GREEDY = {"do_sample": False, "eos_token_id": None}
 QUESTION = "What color is the circle?"

@@ -11,6 +11,8 @@ from llava.errors import InputError
 from llava.mm_utils import tokenizer_image_token
 from llava.reduction import create
 
+pytestmark = pytest.mark.shallow
+
 GREEDY: dict[str, Any] = {"do_sample": False, "eos_token_id": None, "max_new_tokens": 5}
 DROP = create(
     "visiondrop", dominant=50, contextual=14, layer_list=[2, 5, 9], image_token_list=[[33, 7], [20, 5], [9, 1]]

@@ -12,6 +12,8 @@ from llava.model.generation import length_buckets
 from llava.model.generation.length_buckets import buckets_of, prefill_in_buckets
 from llava.model.layout import Layout
 
+pytestmark = pytest.mark.shallow
+
 QUESTIONS = ["Why?", "Is it?", "Is it?", "What color is the circle?", "Is it a dog or is it a cat on the table?"]
 
 

@@ -6,14 +6,16 @@ import pytest
 import torch
 from conftest import Load, Loaded, Sample, sample
 from snapshots import snapshot
-from test_batches import DROP, DROP_NEXT, PYRAMID, ZIP
+from test_batches import DROP, DROP_NEXT, PYRAMID, PYRAMID_NEXT, ZIP
 
 from llava.errors import InputError
 from llava.model.generation.prefix import ImagePrefix
 from llava.reduction import create
 
+pytestmark = pytest.mark.shallow
+
 CASES = [("none", {}), ("visionzip", ZIP), ("visiondrop", DROP), ("pyramiddrop", PYRAMID)]
-NEXT = [("none", {}), ("visionzip", ZIP), ("visiondrop", DROP_NEXT), ("pyramiddrop", {})]
+NEXT = [("none", {}), ("visionzip", ZIP), ("visiondrop", DROP_NEXT), ("pyramiddrop", PYRAMID_NEXT)]
 ALL = [("llava-tiny-12l", *case) for case in CASES]
 ALL += [pytest.param("llava-tiny-next", *case, marks=pytest.mark.slow) for case in NEXT if case[0] != "visiondrop"]
 ALL += [("llava-tiny-next", "visiondrop", DROP_NEXT)]

@@ -13,6 +13,8 @@ from llava.model.generation.prefix import ImagePrefix
 from llava.model.generation.static_decoder import StaticDecoder
 from llava.reduction import create
 
+pytestmark = pytest.mark.shallow
+
 METHODS = [("none", {}), ("visionzip", ZIP), ("visiondrop", DROP), ("pyramiddrop", PYRAMID)]
 GREEDY: dict[str, Any] = {"do_sample": False, "eos_token_id": None, "max_new_tokens": 7}
 QUESTIONS = ["What color is the circle?", "Is it a dog?\nAnswer the question using a single word or phrase.", "Où?"]

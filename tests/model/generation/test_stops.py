@@ -13,6 +13,8 @@ from llava.model.generation.greedy import Greedy, greedy_tokens
 from llava.model.generation.stops import SpeltMarks, Stops, stops_of
 from llava.model.tokenizer import load_tokenizer
 
+pytestmark = pytest.mark.shallow
+
 FAMILIES = PARITY / "families"
 
 
