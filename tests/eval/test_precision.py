@@ -13,6 +13,8 @@ from llava.eval.precision import compare
 from llava.model.trace import Trace
 from llava.reduction import create
 
+pytestmark = pytest.mark.shallow
+
 DROP = {"dominant": 50, "contextual": 14, "layer_list": [2, 5, 9], "image_token_list": [[33, 7], [20, 5], [9, 1]]}
 
 

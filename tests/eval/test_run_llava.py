@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
-from commands import TINY, call
+from commands import call
 from conftest import CASES, PARITY, Load, reduction_of, reference, sample
 
 from llava.errors import InputError
 from llava.eval.run_llava import eval_model, infer_conv_mode, place_images
 
 IMAGES = PARITY / "images"
+TINY = PARITY / "llava-tiny-12l"
 
 
 def ask(capsys: pytest.CaptureFixture, *flags: object) -> object:

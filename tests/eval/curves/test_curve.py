@@ -19,6 +19,8 @@ from llava.eval.model_vqa_loader import read_questions
 from llava.eval.runs.loading import Loaded
 from llava.reduction import Geometry, available, create
 
+pytestmark = pytest.mark.shallow
+
 SMALL = Geometry(layers=8, patches=256)
 
 

@@ -16,6 +16,8 @@ from llava.eval.harness.requests import Request, digest_of
 from llava.mm_utils import process_images, tokenizer_image_token
 from llava.model.generation.prefix_store import PrefixStore
 
+pytestmark = pytest.mark.shallow
+
 METHODS = {
     "none": {},
     "visiondrop": {"dominant": 20, "contextual": 4, "layer_list": [3], "image_token_list": [[8, 2]]},

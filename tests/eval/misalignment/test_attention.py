@@ -18,6 +18,8 @@ from llava.eval.runs.loading import Loaded
 from llava.reduction import Geometry
 from llava.reduction.schedule import average_tokens
 
+pytestmark = pytest.mark.shallow
+
 
 def test_places_share_out_what_is_received() -> None:
     scores = torch.tensor([[0.1, 0.1, 0.2, 0.4], [0.3, 0.1, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])

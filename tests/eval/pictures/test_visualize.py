@@ -17,6 +17,8 @@ from llava.mm_utils import process_images
 from llava.model.trace import Trace
 from llava.reduction import method_class
 
+pytestmark = pytest.mark.shallow
+
 
 def traced(load: Load, checkpoint: str, method: str, retain: int | None = None) -> tuple[Trace, list[Stage]]:
     """A question under a method, and its stages."""

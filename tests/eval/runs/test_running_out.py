@@ -14,6 +14,8 @@ from llava.model import LlavaLlamaForCausalLM
 from llava.model.generation.prefix_store import PrefixStore
 from llava.reduction import create
 
+pytestmark = pytest.mark.shallow
+
 
 def test_running_out_of_memory_halves_the_batch(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch

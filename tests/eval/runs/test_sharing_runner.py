@@ -23,6 +23,8 @@ from llava.model.generation.one_prefix import start_beside
 from llava.model.generation.prefix_store import PrefixStore
 from llava.reduction import method_class
 
+pytestmark = pytest.mark.shallow
+
 METHODS = [["--retain", 32], ["--method", "pyramiddrop", "--retain", 192]]
 
 
