@@ -9,11 +9,12 @@ import torch
 from conftest import PARITY, Loaded, sample
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+from shallow import shallow
 from transformers import LlamaForCausalLM
 
 from llava.model.builder import load_pretrained_model
 
-TINY = PARITY / "llava-tiny-12l"
+TINY = shallow("llava-tiny-12l")
 # Wide enough for bitsandbytes: its 4-bit matrices on a CPU have a multiple of 32 rows and of 64 columns.
 SHAPES = PARITY.parents[1] / "playground/shapes/llava-shapes"
 NESTED = "model.vision_tower.vision_tower.vision_model."

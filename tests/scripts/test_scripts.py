@@ -10,8 +10,8 @@ import openpyxl
 import published
 import pytest
 from commands import records
-from conftest import PARITY
 from interpreter import serving
+from shallow import shallow
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts/v1_5/visiondrop_eval"
@@ -66,7 +66,7 @@ def script(python: Path, tmp_path: Path) -> Script:
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
 
     def call(name: str, *arguments: str, **settings: object) -> subprocess.CompletedProcess:
-        chosen = {"CKPT": PARITY / "llava-tiny-12l", "DATA": tmp_path, "MAX_NEW_TOKENS": 2, "PYTHON": python}
+        chosen = {"CKPT": shallow("llava-tiny-12l"), "DATA": tmp_path, "MAX_NEW_TOKENS": 2, "PYTHON": python}
         chosen |= {"DEVICE": "cpu", "HF_HUB_OFFLINE": 1, "PYTHONPATH": ROOT} | settings
         environment = inherited | {name: str(value) for name, value in chosen.items()}
         command = ["bash", str(SCRIPTS / f"{name}.sh"), *arguments]
