@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from conftest import PARITY, Loaded, sample
+from conftest import Loaded, sample
+from shallow import shallow
 
 from llava.model.builder import load_pretrained_model
 from llava.model.evidence import clip, llama
@@ -27,7 +28,7 @@ METHODS = {
 def half(request: pytest.FixtureRequest) -> Iterator[Loaded]:
     """The 12-layer checkpoint in half precision."""
     settings = {"device": "cpu", "torch_dtype": request.param}
-    yield Loaded(*load_pretrained_model(str(PARITY / "llava-tiny-12l"), None, "llava-tiny", **settings))
+    yield Loaded(*load_pretrained_model(str(shallow("llava-tiny-12l")), None, "llava-tiny", **settings))
 
 
 def chosen(loaded: Loaded, method: Reduction, inside: torch.dtype | None) -> list:

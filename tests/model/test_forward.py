@@ -11,6 +11,8 @@ from llava.mm_utils import tokenizer_image_token
 from llava.model.trace import Trace
 from llava.reduction import create
 
+pytestmark = pytest.mark.shallow
+
 METHODS: dict[str, dict[str, Any]] = {
     "none": {},
     "visionzip": {"dominant": 54, "contextual": 10},

@@ -11,6 +11,8 @@ from llava.model.trace import Trace
 from llava.reduction.merging import summary
 from llava.reduction.selection import NEWLINES, PICTURE, VIEWS, Selection
 
+pytestmark = pytest.mark.shallow
+
 SPATIAL = Rules(side=2, merge=Merge(spatial=True, unpad=True))
 TILES = Form(3, "image", (1, 2), (2, 1))  # a base view and two tiles side by side, nothing to cut off
 ONE = Form(1, "image", (0, 0), (1, 1))

@@ -11,6 +11,8 @@ from llava.errors import InputError
 from llava.mm_utils import tokenizer_image_token
 from llava.reduction import create
 
+pytestmark = pytest.mark.shallow
+
 peft = pytest.importorskip("peft")
 GREEDY: dict[str, Any] = {"do_sample": False, "eos_token_id": None, "max_new_tokens": 5}
 DROP = create(

@@ -6,6 +6,8 @@ from conftest import Load, sample
 
 from llava.reduction import create
 
+pytestmark = pytest.mark.shallow
+
 DROP = {"dominant": 30, "contextual": 0, "layer_list": [3, 6], "image_token_list": [[20, 0], [9, 2]]}
 RATIOS = {"layer_list": [3, 6], "image_token_ratio_list": [0.3, 0.1]}
 

@@ -13,7 +13,8 @@ import pytest
 import torch
 from processes import start
 from safetensors.torch import load_file
-from training_runs import TALKS, TINY, flags, projector_file, write_data
+from shallow import shallow
+from training_runs import TALKS, flags, projector_file, write_data
 from transformers import TrainerCallback
 
 from llava.model.builder import load_pretrained_model
@@ -22,7 +23,7 @@ from llava.train.llava_trainer import LLaVATrainer
 from llava.train.saving import last_checkpoint
 from llava.train.train import make_trainer, train
 
-MODEL = TINY.parent / "llava-tiny-12l"
+MODEL = shallow("llava-tiny-12l")
 MODES = {
     "full": (),
     "lora": ("--lora_enable", "True", "--lora_r", "4", "--lora_alpha", "8", "--mm_projector_lr", "2e-5"),

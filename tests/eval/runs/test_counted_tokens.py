@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from commands import call
-from conftest import PARITY
 from PIL import Image
+from shallow import shallow
 from tiny_models import tiny_model
 
 from llava.eval.runs.answering import Answering
@@ -34,7 +34,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = tiny_model(side=4, layers=8, tokenizer_model_max_length=2048, **anyres)
     model.resize_token_embeddings(700)
     model.save_pretrained(folder)
-    source = PARITY / "llava-tiny-next"
+    source = shallow("llava-tiny-next")
     for name in ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"):
         shutil.copy(source / name, folder)
     settings = json.loads((source / "vision_tower/preprocessor_config.json").read_text())

@@ -11,6 +11,8 @@ from llava.model.generation.static_decoder import StaticDecoder
 from llava.model.generation.static_step import run_step
 from llava.reduction import create
 
+pytestmark = pytest.mark.shallow
+
 METHODS = {
     "none": create("none"),
     "visiondrop": create(

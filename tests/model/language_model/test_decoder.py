@@ -14,6 +14,8 @@ from llava.model.layout import Layout
 from llava.model.trace import Trace
 from llava.reduction import create
 
+pytestmark = pytest.mark.shallow
+
 METHODS: dict[str, dict[str, Any]] = {
     "none": {},
     "visionzip": {"dominant": 54, "contextual": 10},
