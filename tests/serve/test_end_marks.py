@@ -16,8 +16,6 @@ from llava.serve.api.schema import Message
 from llava.serve.chat import Chat
 from llava.serve.cli import talk
 
-pytestmark = pytest.mark.shallow
-
 GREEDY = {"do_sample": False, "max_new_tokens": 10}
 
 

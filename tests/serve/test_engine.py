@@ -2,14 +2,12 @@
 
 import copy
 import time
-from collections.abc import Iterator
 from random import Random
 
 import pytest
 import torch
 from asker import Asker, heard
 from clip_halves import with_clip_half
-from conftest import Load
 from served import wait_until
 from test_chat import METHODS
 
@@ -20,18 +18,6 @@ from llava.serve.engine.engine import Engine
 pytestmark = pytest.mark.shallow
 
 ALL = METHODS | {"pyramiddrop": {"layer_list": [3, 6, 9]}, "random": {"keep": 32}}
-
-
-@pytest.fixture
-def asker(load: Load) -> Asker:
-    loaded = load("llava-tiny-12l")
-    return Asker(Loaded(loaded.tokenizer, loaded.model, loaded.processor))
-
-
-@pytest.fixture
-def engine(asker: Asker) -> Iterator[Engine]:
-    with Engine(asker.loaded, prefix_bytes=2**26, most_rows=6) as running:
-        yield running
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -1,31 +1,16 @@
 """Requests whose client goes away, that find no memory or cannot be answered: nobody else hears of it."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from asker import Asker, heard
-from conftest import Load
 
-from llava.eval.runs.loading import Loaded
 from llava.reduction import create
 from llava.serve.engine.engine import Engine
 from llava.serve.engine.request import End
 
 pytestmark = pytest.mark.shallow
-
-
-@pytest.fixture
-def asker(load: Load) -> Asker:
-    loaded = load("llava-tiny-12l")
-    return Asker(Loaded(loaded.tokenizer, loaded.model, loaded.processor))
-
-
-@pytest.fixture
-def engine(asker: Asker) -> Iterator[Engine]:
-    with Engine(asker.loaded, prefix_bytes=2**26, most_rows=6) as running:
-        yield running
 
 
 def test_whoever_goes_away_frees_the_row(asker: Asker, engine: Engine) -> None:

@@ -5,14 +5,13 @@ import io
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from served import Served, data_url, served, shipped, user
+from served import Served, data_url, user
 
 from llava.eval.pictures.canvas import Canvas, Rect
 from llava.eval.pictures.kept_figure import MethodRow, draw, legend
@@ -23,34 +22,23 @@ from llava.reduction.schedule import DecoderShape, average_tokens, prefill_flops
 QUESTION = "Where is the white ring?"
 
 
-@pytest.fixture(scope="module")
-def loaded() -> Any:
-    return shipped()
-
-
-@pytest.fixture(scope="module")
-def running(loaded: Any) -> Iterator[Served]:
-    with served(loaded) as place:
-        yield place
-
-
-def kept(running: Served, *messages: dict, **more: Any) -> dict[str, Any]:
+def kept(server: Served, *messages: dict, **more: Any) -> dict[str, Any]:
     body = json.dumps({"model": "llava-shapes", "messages": messages, **more}).encode()
-    request = urllib.request.Request(f"{running.url}/v1/kept", body)
+    request = urllib.request.Request(f"{server.url}/v1/kept", body)
     with urllib.request.urlopen(request) as response:
         return json.load(response)
 
 
 @pytest.mark.parametrize("method", ["none", "visiondrop", "pyramiddrop"])
-def test_counts_are_the_schedules(running: Served, loaded: Any, method: str) -> None:
+def test_counts_are_the_schedules(server: Served, shapes_model: Any, method: str) -> None:
     named: Any = method if method == "none" else {"method": method, "retain": 40}
-    told = kept(running, user(QUESTION, data_url()), reduction=named)
-    geometry = loaded.model.geometry
+    told = kept(server, user(QUESTION, data_url()), reduction=named)
+    geometry = shapes_model.model.geometry
     made = resolve(named, geometry)
     assert [stage["tokens"] for stage in told["stages"]] == made.tokens_per_stage(geometry)
     assert [stage["layer"] for stage in told["stages"]] == [0, *made.layers]
     assert told["average_tokens"] == average_tokens(made, geometry)
-    shape = DecoderShape.of(loaded.model.config)
+    shape = DecoderShape.of(shapes_model.model.config)
     assert told["prefill_flops"] == prefill_flops(shape, made, geometry, told["text_tokens"])
     assert told["unreduced_flops"] == prefill_flops(shape, create("none"), geometry, told["text_tokens"])
     assert told["reduction"]["method"] == method
@@ -58,8 +46,8 @@ def test_counts_are_the_schedules(running: Served, loaded: Any, method: str) -> 
         assert drawing.format == "PNG" and drawing.width > drawing.height / 2
 
 
-def test_what_is_merged_is_counted(running: Served) -> None:
-    told = kept(running, user(QUESTION, data_url()), reduction={"method": "visiondrop", "retain": 28})
+def test_what_is_merged_is_counted(server: Served) -> None:
+    told = kept(server, user(QUESTION, data_url()), reduction={"method": "visiondrop", "retain": 28})
     assert [stage["merged"] for stage in told["stages"]] == [5, 6, 6, 5]
 
 
@@ -75,15 +63,15 @@ def test_any_question_and_answer_can_be_drawn(tmp_path: Path, text: str) -> None
 
 
 @pytest.mark.parametrize("urls", [(), (data_url(0), data_url(1))])
-def test_other_than_one_picture_is_refused(running: Served, urls: tuple[str, ...]) -> None:
+def test_other_than_one_picture_is_refused(server: Served, urls: tuple[str, ...]) -> None:
     with pytest.raises(urllib.error.HTTPError) as error:
-        kept(running, user(QUESTION, *urls))
+        kept(server, user(QUESTION, *urls))
     assert error.value.code == 400
     assert json.load(error.value)["error"]["message"].startswith("what was kept is drawn of one picture")
 
 
-def test_what_it_can_do_is_said_with_the_model(running: Served) -> None:
-    with urllib.request.urlopen(f"{running.url}/v1/models") as response:
+def test_what_it_can_do_is_said_with_the_model(server: Served) -> None:
+    with urllib.request.urlopen(f"{server.url}/v1/models") as response:
         told = json.load(response)["data"][0]["reduction"]
     assert told["most_tokens"] == 256
     assert {"none", "visiondrop", "visionzip", "pyramiddrop"} <= set(told["methods"])

@@ -1,10 +1,9 @@
 """The page in a real Chromium: upload, ask, change the budget, go on asking, compare."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browser_page import IMAGES, answer, chromium, opened, playwright, said, shot, shown, started, wait
+from browser_page import IMAGES, answer, playwright, said, shot, shown, wait
 
 TURNS = [
     ("Where is the white ring?", "bottom left"),
@@ -12,26 +11,6 @@ TURNS = [
     ("Is there a cross?", "yes"),
 ]
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """The page as `make web` starts it."""
-    with started() as place:
-        yield place
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
-    """The page on the shipped model."""
-    with opened(browser, address) as tab:
-        yield tab
 
 
 def test_a_question_by_keyboard(page: Any) -> None:

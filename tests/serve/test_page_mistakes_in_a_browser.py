@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_page import IMAGES, ROOT, answer, chromium, opened, playwright, said, shot, shown, started, upload, wait
+from browser_page import IMAGES, ROOT, answer, opened, playwright, said, shot, shown, started, upload, wait
 from slow_server import SlowServer
 
 OTHERS = {
@@ -18,26 +18,6 @@ OTHERS = {
     "families/ov-qwen": "qwen_1_5",
 }
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """The page as `make web` starts it."""
-    with started() as place:
-        yield place
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
-    """The page on the shipped model."""
-    with opened(browser, address) as tab:
-        yield tab
 
 
 @pytest.fixture

@@ -3,27 +3,15 @@
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
-from served import SHAPES, Served, data_url, served, shipped, user, wait_until
+from served import SHAPES, Served, data_url, served, user, wait_until
 
 from llava.eval.runs.loading import Loaded
 from llava.mm_utils import open_image, process_images, tokenizer_image_token
 from llava.reduction import create, method_class
-
-
-@pytest.fixture(scope="module")
-def loaded() -> Loaded:
-    return shipped()
-
-
-@pytest.fixture(scope="module")
-def server(loaded: Loaded) -> Iterator[Served]:
-    with served(loaded) as running:
-        yield running
 
 
 @pytest.fixture
@@ -49,26 +37,26 @@ def test_the_client_chats_about_a_picture(client: openai.OpenAI) -> None:
 
 
 @pytest.mark.parametrize("method", ["none", "visiondrop", "visionzip", "pyramiddrop", "random"])
-def test_answers_are_the_runners(client: openai.OpenAI, loaded: Loaded, method: str) -> None:
-    geometry = loaded.model.geometry
+def test_answers_are_the_runners(client: openai.OpenAI, shapes_model: Loaded, method: str) -> None:
+    geometry = shapes_model.model.geometry
     retain = {"none": None, "pyramiddrop": 57}.get(method, 28)
     chosen = create("none") if retain is None else method_class(method).from_budget(retain, geometry)
     named = {"method": method} | ({"retain": retain} if retain else {})
     for number in range(4):
         question = "What shape is in the center?" if number % 2 else "Is there a cross?"
         picture = open_image(SHAPES / f"images/{number:05d}.png")
-        prompt = f"{_system(loaded)} USER: <image>\n{question} ASSISTANT:"
-        ids = tokenizer_image_token(prompt, loaded.tokenizer, return_tensors="pt")[None]
-        pixels = process_images([picture], loaded.processor, loaded.model.config)
-        new = loaded.model.generate(ids, images=pixels, reduction=chosen, do_sample=False, max_new_tokens=16)
-        text = loaded.tokenizer.decode(new[0], skip_special_tokens=True).strip()
+        prompt = f"{_system(shapes_model)} USER: <image>\n{question} ASSISTANT:"
+        ids = tokenizer_image_token(prompt, shapes_model.tokenizer, return_tensors="pt")[None]
+        pixels = process_images([picture], shapes_model.processor, shapes_model.model.config)
+        new = shapes_model.model.generate(ids, images=pixels, reduction=chosen, do_sample=False, max_new_tokens=16)
+        text = shapes_model.tokenizer.decode(new[0], skip_special_tokens=True).strip()
         body = {"extra_body": {"reduction": named}}
         assert ask(client, user(question, data_url(number)), **body).choices[0].message.content == text
         pieces = ask(client, user(question, data_url(number)), stream=True, **body)
         assert "".join(piece.choices[0].delta.content or "" for piece in pieces) == text
 
 
-def _system(loaded: Loaded) -> str:
+def _system(shapes_model: Loaded) -> str:
     from llava.conversation import get_conv_template
 
     return get_conv_template("vicuna_v1").system
@@ -95,21 +83,21 @@ def test_choices_stops_limits_and_log_probabilities(client: openai.OpenAI) -> No
     assert told[0].token.strip() == "bottom" and len(told[0].top_logprobs) == 2 and told[0].logprob > -1
 
 
-def test_errors_are_the_clients_exceptions(client: openai.OpenAI, loaded: Loaded) -> None:
+def test_errors_are_the_clients_exceptions(client: openai.OpenAI, shapes_model: Loaded) -> None:
     with pytest.raises(openai.NotFoundError, match="is not here"):
         client.chat.completions.create(model="gpt-4", messages=[{"role": "user", "content": "hi"}])
     with pytest.raises(openai.BadRequestError, match="do not fit into the model's context") as caught:
         ask(client, user("hi " * 5000))
     assert caught.value.code == "context_length_exceeded"
-    with served(loaded, keys=("secret",)) as guarded:
+    with served(shapes_model, keys=("secret",)) as guarded:
         wrong, right = (openai.OpenAI(base_url=f"{guarded.url}/v1", api_key=key) for key in ("guess", "secret"))
         with pytest.raises(openai.AuthenticationError, match="API key"):
             ask(wrong, user("hi"))
         assert ask(right, user("hi"), max_tokens=2).choices
 
 
-def test_a_full_queue_and_a_server_that_ends_refuse(loaded: Loaded) -> None:
-    with served(loaded, most_waiting=1) as small:
+def test_a_full_queue_and_a_server_that_ends_refuse(shapes_model: Loaded) -> None:
+    with served(shapes_model, most_waiting=1) as small:
         client = openai.OpenAI(base_url=f"{small.url}/v1", api_key="none", max_retries=0)
         with pytest.raises(openai.RateLimitError, match="waiting already"):
             ask(client, user("hi"), n=2)

@@ -2,14 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from refusals import HI, post, refused
-from served import Served, data_url, served, shipped, user
+from served import Served, data_url, user
 
-from llava.eval.runs.loading import Loaded
 from llava.serve.api.errors import Refusal
 from llava.serve.api.schema import NOT_DONE, read_request
 
@@ -70,17 +68,6 @@ BAD_FIELDS: list[dict[str, Any]] = [
     {"reduction": {"method": "fastv", "mode": "mask"}, "messages": [SHOWS | {"role": "user"}]},
     *({"tools": [{}]}, {"logit_bias": {"5": 1}}, {"response_format": {"type": "json_object"}}, {"presence_penalty": 1}),
 ]
-
-
-@pytest.fixture(scope="module")
-def loaded() -> Loaded:
-    return shipped()
-
-
-@pytest.fixture(scope="module")
-def server(loaded: Loaded) -> Iterator[Served]:
-    with served(loaded) as running:
-        yield running
 
 
 @pytest.mark.parametrize("number", range(len(BAD_BODIES)))
