@@ -120,7 +120,7 @@ class Answering:
         """Prefixes of pictures and videos, which `asked` tells apart, that are encoded together."""
         ids, pixels, sizes = (list(column) for column in zip(*items))
         kinds = [modality_of(kind, seen) for kind, seen in zip(asked, pixels)]
-        return self.model.encode_prefixes(ids, pixels, sizes, self.methods.get(asked[0]), kinds)
+        return self.model.encode_prefixes(ids, pixels, sizes, self.methods.get(asked[0]), kinds, self.decoder)
 
     def _prefix_key(self, number: int, ids: torch.Tensor) -> Hashable:
         """A prefix is of a picture and of the text before it, and perhaps of the question."""
