@@ -35,13 +35,16 @@ def test_the_whole_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture, uncom
     assert (tmp_path / "figures/gpu.md").read_text() == done.out.removesuffix("\n")
     assert (tmp_path / "figures/gpu.png").read_bytes().startswith(b"\x89PNG")
     assert not result["failed"] and not result["skipped"]
-    assert list(result["found"]) == [*(f"agreement {t}" for t in ("float32", "float16", "bfloat16")), "tables tiny"]
+    dtypes = [f"agreement {dtype}" for dtype in ("float32", "float16", "bfloat16")]
+    assert list(result["found"]) == ["as on the CPU", *dtypes, "tables tiny"]
+    elsewhere = [(row["method"], row["choices"], row["right"]) for row in result["found"]["as on the CPU"]]
+    assert elsewhere == [("visiondrop", True, True), ("sparsevlm", True, True)]
     rows = [row for name, rows in result["found"].items() if name.startswith("agreement") for row in rows]
     assert [(row["method"], row["dtype"]) for row in rows[:3]] == [
         ("visiondrop", "float32"), ("sparsevlm", "float32"), ("visiondrop", "float16")
     ]  # fmt: skip
     for row in rows:
-        assert row["right"] and row["syncs"] is None and "chosen" not in row
+        assert row["right"] and row["syncs"] is None and row["captured"] is None and "chosen" not in row
         assert 0 < row["compiled"]["apart"] < agreement.LIMITS[getattr(torch, row["dtype"])][0]
         assert 0.5 < row["choices_float32"] <= 1
     table = result["found"]["tables tiny"]
@@ -102,11 +105,12 @@ def test_a_failed_part_is_reported_and_ends_with_one(
     def broken(*_: object) -> None:
         raise RuntimeError("no kernel image is available")
 
-    monkeypatch.setattr(gpu, "check_answers", broken)
+    for part in ("compare_with_cpu", "check_answers"):
+        monkeypatch.setattr(gpu, part, broken)
     monkeypatch.setattr(gpu, "measure_model", broken)
     done = call("gpu", capsys, *TINY, "--output", tmp_path / "gpu")
     assert done.code == 1 and "## Failed: tables tiny" in done.out and "no kernel image" in done.out
-    assert list(json.loads((tmp_path / "gpu.json").read_text())["failed"])[0] == "agreement float32"
+    assert list(json.loads((tmp_path / "gpu.json").read_text())["failed"])[0] == "as on the CPU"
 
 
 def test_peaks_and_shares() -> None:
@@ -119,7 +123,8 @@ def test_peaks_and_shares() -> None:
 
 def test_aims_say_what_was_reached() -> None:
     def row(tokens: float, end: float, prefill: float, flops: float) -> dict[str, Any]:
-        return {"tokens": tokens, "end_to_end_ms": end, "compiled_ms": end / 3, "prefill_ms": prefill,
+        return {"tokens": tokens, "end_to_end_ms": end, "compiled_ms": end / 3, "compiled_first_ms": end / 4,
+                "prefill_ms": prefill,
                 "prefill_flops": flops, "reduction_ms": 0.02 * prefill}  # fmt: skip
 
     rows = [row(576, 300, 100, 8e12), row(64, 100, 25, 2e12), row(32, 90, 20, 1e12)]
@@ -130,6 +135,8 @@ def test_aims_say_what_was_reached() -> None:
         "questions per second as in GQA": (40.0, True),
         "one at a time": (3.0, True),
         "end to end with 64 tokens": (3.0, True),
+        "end to end": (3.0, True),
+        "to the first token": (3.0, True),
         "prefill with 32 tokens": (5 / 8, False),
         "the reduction's own part of a prefill": (0.02, True),
     }

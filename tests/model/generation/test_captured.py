@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Load, sample
+from language_models import family_model, pictures
 from test_batches import DROP, PYRAMID, ZIP
 from test_static_decoder import GREEDY, QUESTIONS, asked
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -17,7 +18,7 @@ from llava.model.generation import graphs, static_decoder
 from llava.model.generation.graphs import Graphs
 from llava.model.generation.prefix_encoding import captured
 from llava.model.generation.static_decoder import StaticDecoder
-from llava.reduction import available, name_of
+from llava.reduction import available, name_of, resolve
 from llava.reduction.sent import Tables, sent
 
 METHODS = [("none", {}), ("visionzip", ZIP), ("visiondrop", DROP), ("pyramiddrop", PYRAMID)]
@@ -85,6 +86,27 @@ def test_answers_are_those_of_growing_caches(
     # Shapes of 8, 2 and 1 rows: a step each, and a step of the questions where prefixes hold keys and values.
     prompts = sum(len(held.prompts) for held in decoder._held.values())
     assert (prompts > 2) == (name != "pyramiddrop") and replays.captured == len(decoder._held) + prompts
+
+
+@pytest.mark.parametrize("family", ["mistral-window", "qwen-window", "qwen"])
+@pytest.mark.parametrize("name", ["none", "visiondrop"])
+def test_windows_and_padding_are_those_of_growing_caches(replays: Replays, family: str, name: str) -> None:
+    """Windows end inside prefixes and questions, and count tokens where padding lies between those."""
+    model = family_model(family).double()
+    method = resolve({"method": name} | ({"retain": 20} if name != "none" else {}), model.geometry)
+    first, second = pictures(model, 2)
+    prefixes = [
+        model.encode_image(torch.tensor(ids), [one], reduction=method)
+        for ids, one in (([1, 5, -200], first), ([1, 5, 6, 7, 8, -200], second))
+    ]
+    rows = [prefixes[0], prefixes[1], None, prefixes[0]]
+    questions = [torch.arange(3, 3 + count) for count in (2, 13, 20, 7)]
+    decoder = capturing(model)
+    for order in ([0, 1, 2, 3], [1], [2, 0]):
+        given = [rows[at] for at in order], [questions[at] for at in order]
+        wanted = model.ask(*given, **GREEDY)
+        assert torch.equal(model.ask(*given, decoder=decoder, **GREEDY), wanted)
+    assert decoder.works and replays.replayed > 20
 
 
 @pytest.mark.parametrize(("name", "settings"), METHODS)
