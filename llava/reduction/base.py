@@ -77,6 +77,8 @@ class Reduction:
     fragile: ClassVar[bool] = False
     """True where rounding decides on most images which tokens stay: whatever adds up in another order, a batch on a GPU
     for one, may choose others."""
+    waits: ClassVar[bool] = False
+    """True where its choice waits for the device, as torch's decompositions do to see whether they came to an end."""
     usual_budget: ClassVar[int | None] = None
     """Average image tokens per LLM layer that a method named by its name alone gets; None: it must be said."""
 

@@ -180,4 +180,5 @@ class PrefixEncoding:
 
 def captured(method: Reduction) -> bool:
     """True for a method whose work is the same for all pictures of one size: nothing is asked of the device."""
-    return not (method.varies or method.reads_question or method.question_at_encoder or method.keeps_gaps)
+    asks = method.varies or method.waits or method.reads_question or method.question_at_encoder
+    return not (asks or method.keeps_gaps)
