@@ -1,8 +1,8 @@
 """How much a device can hold: free bytes, bytes of a question, and what running out of them looks like."""
 
-import os
 from typing import Any
 
+import psutil
 import torch
 
 from llava.reduction import Geometry, Reduction
@@ -14,7 +14,10 @@ MOST_ROWS_OF_A_GPU = 64
 
 
 def free_bytes(device: torch.device, share: int = 1) -> int:
-    """Memory that is free now for one of `share` runs that use the device together; on a CPU that of the machine."""
+    """Memory that is free now for one of `share` runs that use the device together.
+
+    On a CPU it is what the machine can give without swapping: files that it merely remembers make way.
+    """
     return _free_now(device) // share
 
 
@@ -22,7 +25,9 @@ def _free_now(device: torch.device) -> int:
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    # Weights that lie mapped from a checkpoint's file count among what makes way, too; this process is using them.
+    mapped = getattr(psutil.Process().memory_info(), "shared", 0)
+    return max(0, psutil.virtual_memory().available - mapped)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

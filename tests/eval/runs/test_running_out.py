@@ -1,13 +1,16 @@
 """Runs take as many questions at once as memory has room for, and fewer where that was too many."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from commands import call, loader_flags, records, texts
 from conftest import Load
 from interleaved_questions import interleaved
+from safetensors.torch import load_file, save_file
 
 from llava.eval.runs import llava_run, memory
 from llava.model import LlavaLlamaForCausalLM
@@ -80,7 +83,21 @@ def test_as_many_questions_as_fit(load: Load) -> None:
     assert counts[0] == 1 and counts[3] == 32 and counts == sorted(counts) and 1 < counts[2] < 32
     assert memory.rows_that_fit(model, create("none"), model.geometry, 60, 16, 1, 4 * 10**7) < counts[2]
     assert memory.rows_that_fit(model, method, model.geometry, 60, 16, 5, 4 * 10**7) < counts[2]
-    assert memory.free_bytes(torch.device("cpu")) > 10**6
+
+
+def test_what_a_cpu_can_give_is_not_what_a_checkpoint_lies_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that are only remembered make way, those that this process has mapped do not."""
+    cpu, machine = torch.device("cpu"), SimpleNamespace(available=10**9, free=1)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: machine)
+    before = memory.free_bytes(cpu)
+    assert 0 < before <= 10**9
+    save_file({"weights": torch.zeros(2**26, dtype=torch.uint8)}, tmp_path / "weights.safetensors")
+    held = load_file(tmp_path / "weights.safetensors")["weights"]
+    assert held.sum() == 0  # reads every page
+    assert memory.free_bytes(cpu) <= before - 2**25
+    assert memory.free_bytes(cpu, 4) <= before // 4
+    machine.available = 0
+    assert memory.free_bytes(cpu) == 0
 
 
 def test_runs_that_share_a_device_share_what_is_free(
