@@ -5,12 +5,14 @@ from typing import Any
 import psutil
 import torch
 
+from llava.model.language_model.shared_attention import SCORES_AT_ONCE
 from llava.reduction import Geometry, Reduction
 from llava.reduction.schedule import layers_per_stage
 
 # Rows of a batch beyond which throughput no longer grows: a CPU is busy long before a GPU is.
 MOST_ROWS = {"cpu": 32}
 MOST_ROWS_OF_A_GPU = 64
+SCORE_BYTES = 12  # that the kernel `shared_prefix` has of one score: in float32, its exponential, and that cast
 
 
 def free_bytes(device: torch.device, share: int = 1) -> int:
@@ -50,10 +52,14 @@ def cache_bytes(model: Any, method: Reduction, geometry: Geometry, text_tokens: 
     return token_bytes(model) * sum(layers * (text_tokens + tokens) for layers, tokens in stages)
 
 
-def rows_of(size: int, device: torch.device, free: int) -> int:
-    """How many rows of `size` bytes to take at once of `free` bytes: no more than pay, at least 1."""
+def rows_of(size: int, device: torch.device, free: int, once: int = 0) -> int:
+    """How many rows of `size` bytes to take at once of `free` bytes: no more than pay, at least 1.
+
+    Args:
+        once: bytes that are taken besides, however many rows there are.
+    """
     most = MOST_ROWS.get(device.type, MOST_ROWS_OF_A_GPU)
-    return max(1, min(most, int(0.8 * free) // size))
+    return max(1, min(most, (int(0.8 * free) - once) // size))
 
 
 def rows_that_fit(
@@ -64,12 +70,42 @@ def rows_that_fit(
     A row needs its KV cache twice (its own and, at worst, its image's prefix), the widest activations of one layer over
     its prompt, its logits, and the encoder's activations over one image.
     """
-    config = model.config
-    tower, passes = model.get_vision_tower().config, model.get_vision_tower().passes
-    item = model.dtype.itemsize
-    prompt = text_tokens + method.tokens_per_stage(geometry)[0]
     cache = cache_bytes(model, method, geometry, text_tokens + new_tokens) * (1 + beams)
-    layer = prompt * (8 * config.hidden_size + 3 * config.intermediate_size) * item
-    encoder = geometry.views * passes * geometry.patches * (8 * tower.hidden_size + 2 * tower.intermediate_size) * item
-    logits = beams * config.vocab_size * (item + 4)
-    return rows_of(cache + layer + encoder + logits, model.device, free)
+    layer = _layer_bytes(model, text_tokens + method.tokens_per_stage(geometry)[0])
+    return rows_of(cache + layer + _encoder_bytes(model, geometry) + beams * _logits_bytes(model), model.device, free)
+
+
+def rows_of_one_picture(
+    model: Any, method: Reduction, geometry: Geometry, text_tokens: int, new_tokens: int, free: int
+) -> int:
+    """The same for questions about one picture whose rows read its prefix where it lies (the kernel `shared_prefix`).
+
+    Once for all rows there are the prefix, what it takes to make it, and the scores of queries against it, of which the
+    kernel holds no more than a piece. A row needs the keys and values of its own tokens, a layer's activations and
+    scores over them, and its logits.
+    """
+    prompt = text_tokens + method.tokens_per_stage(geometry)[0]
+    once = cache_bytes(model, method, geometry, text_tokens) + _layer_bytes(model, prompt)
+    once += _encoder_bytes(model, geometry)
+    rows, heads = MOST_ROWS.get(model.device.type, MOST_ROWS_OF_A_GPU), model.config.num_attention_heads
+    once += SCORE_BYTES * min(SCORES_AT_ONCE, rows * heads * text_tokens * prompt)
+    row = token_bytes(model) * geometry.layers * (text_tokens + new_tokens) + _layer_bytes(model, text_tokens)
+    row += SCORE_BYTES * heads * text_tokens**2 + _logits_bytes(model)
+    return rows_of(row, model.device, free, once)
+
+
+def _layer_bytes(model: Any, tokens: int) -> int:
+    """The widest activations of one decoder layer."""
+    return tokens * (8 * model.config.hidden_size + 3 * model.config.intermediate_size) * model.dtype.itemsize
+
+
+def _encoder_bytes(model: Any, geometry: Geometry) -> int:
+    """The encoder's widest activations over one image."""
+    tower, passes = model.get_vision_tower().config, model.get_vision_tower().passes
+    each = (8 * tower.hidden_size + 2 * tower.intermediate_size) * model.dtype.itemsize
+    return geometry.views * passes * geometry.patches * each
+
+
+def _logits_bytes(model: Any) -> int:
+    """Of one row's newest token, in the model's numbers and in float32."""
+    return model.config.vocab_size * (model.dtype.itemsize + 4)
