@@ -87,11 +87,11 @@ def rows_of_one_picture(
     prompt = text_tokens + method.tokens_per_stage(geometry)[0]
     once = cache_bytes(model, method, geometry, text_tokens) + _layer_bytes(model, prompt)
     once += _encoder_bytes(model, geometry)
-    rows, heads = MOST_ROWS.get(model.device.type, MOST_ROWS_OF_A_GPU), model.config.num_attention_heads
-    once += SCORE_BYTES * min(SCORES_AT_ONCE, rows * heads * text_tokens * prompt)
+    heads = model.config.num_attention_heads
     row = token_bytes(model) * geometry.layers * (text_tokens + new_tokens) + _layer_bytes(model, text_tokens)
     row += SCORE_BYTES * heads * text_tokens**2 + _logits_bytes(model)
-    return rows_of(row, model.device, free, once)
+    scores, most = SCORE_BYTES * heads * text_tokens * prompt, SCORE_BYTES * SCORES_AT_ONCE  # of a row, of all
+    return max(rows_of(row + scores, model.device, free, once), rows_of(row, model.device, free, once + most))
 
 
 def _layer_bytes(model: Any, tokens: int) -> int:

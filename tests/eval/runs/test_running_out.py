@@ -17,6 +17,8 @@ from llava.model import LlavaLlamaForCausalLM
 from llava.model.generation.prefix_store import PrefixStore
 from llava.reduction import create
 
+FREE = (0, 2 * 10**7, 4 * 10**7, 6 * 10**7, 10**12)
+
 
 def test_running_out_of_memory_halves_the_batch(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -72,6 +74,45 @@ def test_what_was_answered_before_memory_ran_out_is_kept(
     assert len(records(path)) + (held.read_text().count("\n") if held.exists() else 0) == 4
     monkeypatch.setattr(LlavaLlamaForCausalLM, "ask", ask)
     assert call("model_vqa_loader", capsys, *flags).code == 0 and len(records(path)) == 9
+
+
+def test_running_out_with_one_prefix_halves_what_reads_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interleaved(tmp_path, 9)
+    flags = loader_flags(tmp_path, "--retain", 32, "--attn-implementation", "shared_prefix", "--batch-size")
+    assert call("model_vqa_loader", capsys, *flags, 1).code == 0
+    ask, tried = LlavaLlamaForCausalLM.ask, []
+
+    def limited(most_alone: int, most: int) -> None:
+        def small(self: Any, prefix: Any, asked: Any, **kwargs: Any) -> Any:
+            alone = all(one is prefix[0] for one in prefix)
+            tried.append((alone, len(asked)))
+            if len(asked) > (most_alone if alone else most):
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return ask(self, prefix, asked, **kwargs)
+
+        tried.clear()
+        monkeypatch.setattr(LlavaLlamaForCausalLM, "ask", small)
+
+    for number, (most_alone, most) in enumerate([(9, 1), (2, 9)]):
+        limited(most_alone, most)
+        done = call("model_vqa_loader", capsys, *flags, 6, "--answers-file", tmp_path / f"{number}.jsonl")
+        assert done.code == 0 and texts(tmp_path / f"{number}.jsonl") == texts(tmp_path / "answers/a.jsonl")
+        if most_alone == 9:  # a batch about several pictures halves no other
+            assert tried[0] == (False, 5) and max(count for alone, count in tried[1:] if not alone) <= 2
+            assert tried[-1] == (True, 4)
+        else:
+            assert tried == [(False, 5), (True, 4), (True, 2), (True, 2)]
+
+
+def test_one_prefix_leaves_room_for_more_questions(load: Load) -> None:
+    model = load("llava-tiny-12l").model
+    for method in (create("none"), create("visionzip", dominant=54, contextual=10)):
+        asked = model, method, model.geometry, 60, 16
+        each = [(memory.rows_that_fit(*asked, 1, free), memory.rows_of_one_picture(*asked, free)) for free in FREE]
+        assert each[0] == (1, 1) and each[-1] == (32, 32)
+        assert all(copied <= shared for copied, shared in each) and any(copied < shared < 32 for copied, shared in each)
 
 
 def test_as_many_questions_as_fit(load: Load) -> None:
