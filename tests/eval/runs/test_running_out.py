@@ -27,24 +27,22 @@ def test_running_out_of_memory_halves_the_batch(
     call("model_vqa_loader", capsys, *loader_flags(tmp_path, "--retain", 32))
     ask, sizes = LlavaLlamaForCausalLM.ask, []
 
-    def small_device(most: int, error: Exception) -> None:
+    def small_device(most: int, *errors: Exception) -> None:
         def limited(self: Any, prefix: Any, asked: Any, **kwargs: Any) -> Any:
             sizes.append(len(asked))
             if len(asked) > most:
-                raise error
+                raise errors[(len(sizes) - 1) % len(errors)]
             return ask(self, prefix, asked, **kwargs)
 
         monkeypatch.setattr(LlavaLlamaForCausalLM, "ask", limited)
 
     cpu = RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried ...")
-    for number, error in enumerate((torch.OutOfMemoryError("CUDA out of memory."), cpu, MemoryError())):
-        sizes.clear()
-        small_device(3, error)
-        flags = loader_flags(tmp_path, "--retain", 32, "--batch-size", "auto", answers=f"{number}.jsonl")
-        done = call("model_vqa_loader", capsys, *flags)
-        assert done.code == 0 and sizes == [9, 4, 2, 2, 2, 2, 1]
-        assert "out of memory with 9 questions at once; going on with 4" in done.out + done.err
-        assert texts(tmp_path / f"{number}.jsonl") == texts(tmp_path / "answers/a.jsonl")
+    small_device(1, torch.OutOfMemoryError("CUDA out of memory."), cpu, MemoryError())
+    flags = loader_flags(tmp_path, "--retain", 32, "--batch-size", "auto", answers="b.jsonl")
+    done = call("model_vqa_loader", capsys, *flags)
+    assert done.code == 0 and sizes == [9, 4, 2] + [1] * 9
+    assert "out of memory with 9 questions at once; going on with 4" in done.out + done.err
+    assert texts(tmp_path / "b.jsonl") == texts(tmp_path / "answers/a.jsonl")
     small_device(0, cpu)
     done = call("model_vqa_loader", capsys, *loader_flags(tmp_path, "--retain", 32, answers="c.jsonl"))
     assert done.code == 2 and "error: one question must fit into memory: it does not; keep fewer" in done.err

@@ -9,7 +9,7 @@ import pytest
 import torch
 from commands import call, loader_flags, records, texts
 from conftest import PARITY, Load
-from interleaved_questions import ASKED, interleaved
+from interleaved_questions import interleaved
 
 from llava.eval.model_vqa_loader import read_questions
 from llava.eval.runs import answering, llava_run
@@ -68,28 +68,6 @@ def test_answers_do_not_depend_on_what_is_shared(
         ids, pixels, _ = data[number]
         new = loaded.model.generate(ids[None], images=[pixels], reduction=chosen, do_sample=False, max_new_tokens=3)
         assert loaded.tokenizer.decode(new[0], skip_special_tokens=True).strip() == text
-
-
-def test_a_batch_about_one_picture_may_read_its_prefix_in_place(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows: list[int] = []
-
-    def start(config: Any, prefix: Any, count: int, room: int) -> Any:
-        rows.append(count)
-        return start_beside(config, prefix, count, room)
-
-    monkeypatch.setattr(sharing, "start_beside", start)
-    lines = [{"question_id": at, "image": f"{at // 4}.png", "text": ASKED[at % 4]} for at in range(8)]
-    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    answers = []
-    for kernel in ("sdpa", "shared_prefix"):
-        path = tmp_path / f"{kernel}.jsonl"
-        flags = ["--retain", 32, "--batch-size", 4, "--attn-implementation", kernel, "--answers-file", path]
-        assert call("model_vqa_loader", capsys, *loader_flags(tmp_path, *flags)).code == 0
-        answers.append(texts(path))
-        assert rows == ([] if kernel == "sdpa" else [4, 4])
-    assert answers[0] == answers[1]
 
 
 def test_pictures_have_batches_of_their_own_where_one_prefix_is_enough(
