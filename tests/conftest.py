@@ -29,7 +29,7 @@ re._MAXCACHE = 4096  # type: ignore[attr-defined]
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
-pytest_plugins = ["shapes_fixtures"]
+pytest_plugins = ["shapes_fixtures", "captures"]
 
 PARITY = Path(__file__).parent / "parity"
 CASES = json.loads((PARITY / "cases.json").read_text())

@@ -6,17 +6,20 @@ from typing import Any
 
 import pytest
 import torch
+from captures import Replays, capturing
 from commands import call
 
 from llava.eval.device import agreement
 from llava.eval.device.agreement import examine
 from llava.eval.device.aims import aims
+from llava.eval.device.elsewhere import compare_with_cpu
 from llava.eval.device.sections import run_sections
 from llava.eval.device.syncs import count_syncs
 from llava.eval.gpu import BUDGET, CHECKED, TINY_BUDGET
 from llava.eval.method_cost import at_budget
 from llava.eval.speed.random_model import PRESETS, Shape, random_model
 from llava.eval.speed.roofline import Roof, against, measure_roof
+from llava.model.generation import static_decoder
 from llava.reduction import available
 
 TINY = ["--device", "cpu", "--models", "tiny"]
@@ -140,3 +143,39 @@ def test_aims_say_what_was_reached() -> None:
         "prefill with 32 tokens": (5 / 8, False),
         "the reduction's own part of a prefill": (0.02, True),
     }
+
+
+def test_ties_are_judged_by_what_was_chosen() -> None:
+    wanted, other = torch.eye(2, 8), torch.eye(2, 8).flip(0)
+    same, half, third = [[[1, 2]], [[3, 4]]], [[[1, 9]], [[3, 9]]], [[[1, 2, 3]], [[4, 8, 9]]]
+    judged = agreement.agrees
+    assert judged(wanted, wanted, same, same, torch.float32, False)
+    assert not judged(wanted, other, same, same, torch.float16, False)  # the choices are equal: so must logits be
+    assert not judged(wanted, other, same, same, torch.float16, True)
+    assert judged(wanted, other, same, half, torch.float16, False)  # ties: another answer
+    assert not judged(wanted, other, same, half, torch.float32, False)
+    assert judged(wanted, other, same, half, torch.float32, True)
+    assert not judged(wanted, other, third, [[[1, 7, 9]], [[5, 6, 7]]], torch.bfloat16, False)
+
+
+def test_what_is_captured_is_compared_too(replays: Replays, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "StaticDecoder", capturing)
+    model = random_model(PRESETS["tiny"], "cpu", torch.float32)
+    methods, _ = at_budget(["visiondrop", "vispruner", "pyramiddrop"], 20, model.geometry)
+    rows = [examine(model, method, True, None) for method in methods]
+    assert [(row["method"], row["captured"] is not None) for row in rows] == [
+        ("visiondrop", True), ("vispruner", True), ("pyramiddrop", False)
+    ]  # fmt: skip
+    assert all(row["right"] for row in rows) and replays.replayed
+    monkeypatch.setattr(
+        static_decoder, "run_prompt", lambda model, state, embeds, _: embeds.new_zeros(len(embeds), 100)
+    )
+    assert not examine(model, methods[0], True, None)["right"]
+
+
+def test_another_answer_than_the_cpu_s_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = PRESETS["tiny"], TINY_BUDGET
+    rows = compare_with_cpu("cpu", ["none", "visiondrop"], *tiny)
+    assert [(row["apart"], row["choices"], row["right"]) for row in rows] == [(0.0, True, True)] * 2
+    monkeypatch.setattr(torch.nn.Module, "load_state_dict", lambda self, _: self.lm_head.weight.data.mul_(1.01))
+    assert not compare_with_cpu("cpu", ["none"], *tiny)[0]["right"]
