@@ -31,7 +31,7 @@ re._MAXCACHE = 4096  # type: ignore[attr-defined]
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
-pytest_plugins = ["serve_fixtures", "shapes_fixtures"]
+pytest_plugins = ["captures", "serve_fixtures", "shapes_fixtures"]
 
 
 def pytest_collection_finish() -> None:

@@ -13,12 +13,15 @@ import dataclasses
 import json
 from typing import Any
 
+import torch
+
 from llava.eval.curves.asking import ask
 from llava.eval.curves.runs import Run
 from llava.eval.judging.opening import add_benchmark_options, open_one
 from llava.eval.runs.command import Parser, at_least, run
+from llava.eval.runs.memory import free_bytes
 from llava.eval.speed.bits import PRECISIONS, bits_table, measure_bits
-from llava.eval.speed.fitting import fitting, room
+from llava.eval.speed.fitting import fitting
 from llava.eval.speed.options import add_size_options, add_timing_options, shape_from
 from llava.eval.speed.random_model import machine
 from llava.files.writing import write_text
@@ -78,7 +81,8 @@ def accuracy_table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """The command."""
     args = build_parser().parse_args()
-    shape, cut = fitting(shape_from(args), room("cpu"), 4 + 2 * len({*args.precisions} - {"float32"}))
+    several = 4 + 2 * len({*args.precisions} - {"float32"})  # bytes of a weight in all models at once
+    shape, cut = fitting(shape_from(args), free_bytes(torch.device("cpu")), several)
     right = accuracies(args)
     asked = (args.retain, args.text_tokens, args.new_tokens, args.repeats, args.clock)
     timed = measure_bits(shape, args.precisions, *asked)

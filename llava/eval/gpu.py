@@ -22,11 +22,12 @@ from transformers.utils import is_flash_attn_2_available
 from llava.errors import InputError
 from llava.eval.device.agreement import examine
 from llava.eval.device.aims import aims
-from llava.eval.device.page import checks_of, page
+from llava.eval.device.elsewhere import SMALL, SMALL_BUDGET, compare_with_cpu
+from llava.eval.device.page import ELSEWHERE, all_right, page
 from llava.eval.device.sections import run_sections
 from llava.eval.device.syncs import count_syncs
 from llava.eval.method_cost import at_budget
-from llava.eval.runs.command import Parser, between, run
+from llava.eval.runs.command import Parser, at_least, between, run
 from llava.eval.runs.options import device_from
 from llava.eval.speed.latency import OneQuestion
 from llava.eval.speed.random_model import PRESETS, Shape, machine, random_model
@@ -50,6 +51,7 @@ def build_parser() -> Parser:
     parser.add_argument("--models", nargs="*", default=["7b", "next-7b", "13b"], choices=tuple(PRESETS), help="sizes")
     names = available()
     parser.add_argument("--methods", nargs="*", default=names, choices=names, help="whose answers are compared")
+    parser.add_argument("--repeats", type=at_least(1), default=5, help="runs a median is taken of")
     parser.add_argument("--minutes", type=between(0, 1e4), default=8.5, help="no part begins later than this")
     parser.add_argument("--output", default="figures/speed_gpu", help="stem of the .json, .md and .png to write")
     return parser
@@ -75,10 +77,10 @@ def check_answers(
     return rows
 
 
-def measure_model(name: str, device: str, dtype: torch.dtype, attention: str = "sdpa") -> dict[str, Any]:
+def measure_model(name: str, device: str, dtype: torch.dtype, repeats: int, attention: str = "sdpa") -> dict[str, Any]:
     """The benchmark's tables about a model of one size, and how far each row is from the device's peak."""
     free(device)
-    shape, asking = PRESETS[name], Asking(new_tokens=10, clock="device", compiled=True)
+    shape, asking = PRESETS[name], Asking(new_tokens=10, clock="device", compiled=True, repeats=repeats)
     if name == "tiny":
         asking = dataclasses.replace(asking, repeats=1, workloads=("GQA",), batch_size=8)
     roof = measure_roof(device, dtype)
@@ -102,14 +104,16 @@ def parts_of(args: argparse.Namespace, device: str) -> dict[str, Callable[[], An
     exact: dict[str, Any] = {}
     tiny = args.models == ["tiny"]
     dtype = torch.float32 if device == "cpu" else torch.float16
-    parts: dict[str, Callable[[], Any]] = {}
+    small = (PRESETS["tiny"], TINY_BUDGET) if tiny else (SMALL, SMALL_BUDGET)
+    parts: dict[str, Callable[[], Any]] = {ELSEWHERE: lambda: compare_with_cpu(device, args.methods, *small)}
     for one in DTYPES:
         name = f"agreement {str(one).removeprefix('torch.')}"
         parts[name] = lambda one=one: check_answers(device, one, args.methods, tiny, exact)
     for model in args.models:
-        parts[f"tables {model}"] = lambda model=model: measure_model(model, device, dtype)
+        parts[f"tables {model}"] = lambda model=model: measure_model(model, device, dtype, args.repeats)
+    usual = args.models[0] if args.models else "7b", device, dtype
     if device == "cuda" and is_flash_attn_2_available():
-        parts["tables flash attention"] = lambda: measure_model(args.models[0], device, dtype, "flash_attention_2")
+        parts["tables flash attention"] = lambda: measure_model(*usual, args.repeats, "flash_attention_2")
     return parts
 
 
@@ -139,7 +143,7 @@ def main() -> None:
 
     result = run_sections(parts_of(args, device), 60 * args.minutes, save)
     print(page(head | described(result)))
-    if result["failed"] or not all(row["right"] for row in checks_of(result["found"])):
+    if result["failed"] or not all_right(result["found"]):
         sys.exit(1)
 
 

@@ -17,6 +17,7 @@ from llava.hf.prefix import ImagePrefix
 from llava.hf.sharing import asked, encoded_prefixes
 from llava.hf.spans import check_padding
 from llava.hf.turns import of_new_turn
+from llava.model.attention_kernels import runs_without_cudnn
 from llava.model.trace import Trace
 
 # Settings of `generate` that do not go with a reduced model.
@@ -88,6 +89,7 @@ class Reduced:
             note.asked = note.prompt = ids[:, past:].cpu()  # some encode the pictures before the first call
         return call.generate(*args, **kwargs)
 
+    @runs_without_cudnn
     def forward(self, *args: Any, trace: Trace | None = None, **kwargs: Any) -> Any:
         """transformers' call; logits are those of the tokens of the last stage, and labels follow their tokens."""
         call, note = self._call(trace, isinstance(kwargs.get("past_key_values"), PromptCache))

@@ -14,6 +14,7 @@ from torch.nn import functional
 from llava.merge_config import shrunk
 from llava.model.forms import Form, Rules
 from llava.reduction.encoder_evidence import NEWLINE
+from llava.reduction.sent import sent
 from llava.video_config import STRIDE, pooled_side
 
 
@@ -33,7 +34,7 @@ class Blend:
 
     def __call__(self, patches: torch.Tensor) -> torch.Tensor:
         """(n, D) patches of the image -> (m * h' * w', D), row by row."""
-        maps = patches[self.source.to(patches.device, non_blocking=True)].permute(0, 3, 1, 2)
+        maps = patches[sent(self.source, patches.device)].permute(0, 3, 1, 2)
         if self.mode == "bilinear":
             maps = functional.interpolate(maps, size=self.size, mode="bilinear", align_corners=False)
         else:
@@ -146,4 +147,4 @@ def unreduced_tokens(
             beyond += len(pool[-1])
         first += count
     order = torch.cat(orders)
-    return torch.cat(pool)[order.to(flat.device, non_blocking=True)], [len(own) for own in orders], order
+    return torch.cat(pool)[sent(order, flat.device)], [len(own) for own in orders], order

@@ -13,6 +13,7 @@ from llava.errors import InputError
 from llava.model.context import Cut
 from llava.model.image_inputs import images_per_row, mismatch
 from llava.model.layout import Layout, Span
+from llava.reduction.sent import sent
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def fuse(text: torch.Tensor, images: torch.Tensor, plan: Plan) -> torch.Tensor:
     """
     pool = torch.cat([text.flatten(0, 1), images.to(text), text.new_zeros(1, text.shape[-1])])
     source = torch.where(plan.source < 0, len(pool) - 1, plan.source)
-    return pool[source.to(text.device, non_blocking=True)]
+    return pool[sent(source, text.device)]
 
 
 def fuse_labels(labels: torch.Tensor, plan: Plan) -> torch.Tensor:

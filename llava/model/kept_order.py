@@ -12,6 +12,7 @@ from llava.model.assembly import order_of
 from llava.model.forms import Form, Rules, follow_one_another
 from llava.model.reduced_order import reduced_tokens
 from llava.reduction.selection import NEWLINES, VIEWS, Selection
+from llava.reduction.sent import sent
 
 
 def is_even(selection: Selection) -> bool:
@@ -94,14 +95,14 @@ def newline_order(selection: Selection, forms: Sequence[Form], rules: Rules) -> 
     slot_of = torch.full((views, patches + 1), -1, device=device)
     number = torch.arange(views * slots, device=device).view(views, slots)
     slot_of = slot_of.scatter(1, selection.kept, number)[:, :-1].flatten()
-    slot_of = torch.cat([slot_of, slot_of.new_tensor([views * slots, -1])])
+    slot_of = torch.cat([slot_of, sent([views * slots, -1], device)])
     orders, first = [], 0
     for form in forms:
         own, count = order_of(form, rules).tokens, form.views * patches
         place = (own + first).masked_fill(own == count, views * patches)
         orders.append(place.masked_fill(own > count, views * patches + 1))
         first += count
-    order = slot_of[torch.cat(orders).to(device, non_blocking=True)]
+    order = slot_of[sent(torch.cat(orders), device)]
     there = order >= 0
     edges = torch.tensor([len(own) for own in orders]).cumsum(0) - 1
     seen = [0, *there.cumsum(0)[edges.to(device)].tolist()]

@@ -91,7 +91,7 @@ class Layout:
             found.append(columns)
         widest = max(map(len, found))
         table = torch.tensor([columns + [0] * (widest - len(columns)) for columns in found], dtype=torch.long)
-        return table.view(len(found), widest).to(device, non_blocking=True), tuple(map(len, found))
+        return sent(table.view(len(found), widest), device), tuple(map(len, found))
 
     def beginning_at(self, start: int) -> "Layout":
         """The layout whose image begins at token `start` of its row, as many tokens long, or to the row's end.

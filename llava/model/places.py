@@ -12,6 +12,7 @@ import torch
 
 from llava.model.fusion import Plan
 from llava.reduction.selection import Selection
+from llava.reduction.sent import sent
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Places:
             slots: (total,) int64, on the CPU, what of the rows of `selection` is no filling; None: all of it.
         """
         kept = selection.kept.flatten()
-        return cls(kept if slots is None else kept[slots.to(kept.device, non_blocking=True)], tuple(rooms))
+        return cls(kept if slots is None else kept[sent(slots, kept.device)], tuple(rooms))
 
     def split(self, tokens: Sequence[int], images: Sequence[int]) -> list["Places"]:
         """Those of so many tokens and images each."""
@@ -77,8 +78,8 @@ def ahead_of(plan: Plan, places: Places, lengths: Sequence[int], prompt: int) ->
         end = layout.width - layout.lengths[span.row] + span.start + span.length
         after_gaps[span.row, end:] += span.gap
     number = torch.cat([torch.arange(length) for length in lengths])
-    own = places.tokens - number.to(device, non_blocking=True)
+    own = places.tokens - sent(number, device)
     from_image = plan.source >= prompt
     source = torch.where(from_image, plan.source - prompt, len(own))
-    own = torch.cat([own, own.new_zeros(1)])[source.to(device, non_blocking=True)]
-    return own + after_gaps.to(device, non_blocking=True)
+    own = torch.cat([own, own.new_zeros(1)])[sent(source, device)]
+    return own + sent(after_gaps, device)

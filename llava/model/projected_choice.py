@@ -10,6 +10,7 @@ from llava.model.multimodal_encoder.vision_tower import Encoded
 from llava.model.places import ImageTokens, Places
 from llava.model.trace import Trace
 from llava.reduction import Reduction
+from llava.reduction.sent import sent
 
 
 def choose_in_views(method: Reduction, projected: Encoded) -> Encoded:
@@ -46,5 +47,5 @@ def choose_in_pictures(
         return ImageTokens(tokens, lengths)
     slots, counts = view_order(selection, [1] * len(lengths))
     left = selection.tokens(evidence.values).flatten(0, 1)
-    left = left if slots is None else left[slots.to(left.device, non_blocking=True)]
+    left = left if slots is None else left[sent(slots, left.device)]
     return ImageTokens(left, counts, Places.of(selection, slots, lengths) if method.keeps_gaps else None)

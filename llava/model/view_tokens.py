@@ -20,6 +20,7 @@ from llava.model.question import Asked, tokenizer_of
 from llava.model.sharded import gathers_by_call
 from llava.model.trace import Trace
 from llava.reduction import Reduction, name_of
+from llava.reduction.sent import sent
 
 
 class ViewTokens:
@@ -190,7 +191,7 @@ class ViewTokens:
             if order is None:
                 return flat, lengths
             pool = flat if newline is None else torch.cat([flat, newline[None].to(flat)])
-            tokens = pool[order.to(flat.device)]
+            tokens = pool[sent(order, flat.device)]
         elif all(follow_one_another(form, rules, reduced=False) for form in forms):
             return flat, [count * features.shape[1] for count in counts]
         else:

@@ -74,6 +74,11 @@ class Reduction:
     image's tokens as they would enter the LLM, newlines among them. None: it is not asked."""
     positions_at_entry: ClassVar[bool] = False
     """True where `positions` is about tokens that are left before the LLM, too: they may enter it with gaps."""
+    fragile: ClassVar[bool] = False
+    """True where rounding decides on most images which tokens stay: whatever adds up in another order, a batch on a GPU
+    for one, may choose others."""
+    waits: ClassVar[bool] = False
+    """True where its choice waits for the device, as torch's decompositions do to see whether they came to an end."""
     usual_budget: ClassVar[int | None] = None
     """Average image tokens per LLM layer that a method named by its name alone gets; None: it must be said."""
 

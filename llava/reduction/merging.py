@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from llava.reduction.precision import without_autocast
+from llava.reduction.sent import sent
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ def merge_rest(
     position = torch.arange(length, device=values.device)
     # The left-over tokens of every image, in order, at the front; `length` beyond them.
     order = position.where(rest, length).sort(dim=-1).values[:, : max(widest, 1)]
-    steps = values.new_tensor([max(1, m // max(1, own)) for m, own in zip(rest_counts, counts)], dtype=torch.long)
+    steps = sent([max(1, m // max(1, own)) for m, own in zip(rest_counts, counts)], values.device)
     slots = torch.arange(most, device=values.device)
     targets = order.gather(1, (slots * steps[:, None]).clamp(max=order.shape[1] - 1))
-    empty = slots >= values.new_tensor(counts, dtype=torch.long)[:, None]
+    empty = slots >= sent(counts, values.device)[:, None]
     targets = targets.masked_fill(empty, length)
 
     safe_targets = targets.clamp(max=length - 1)[..., None]

@@ -36,6 +36,8 @@ class Answering:
         decoder: decodes without launch overhead; None: as usual.
         methods: of pictures and of videos, by modality; what is not named has the model's. Questions under different
             ones are not asked together.
+        alone: questions about one picture answered at once, where their rows read its prefix where it lies; halved
+            likewise. None: no batch is planned for that.
         counted: image tokens per LLM layer of each question that was answered about a picture, by its number.
     """
 
@@ -50,6 +52,7 @@ class Answering:
     decoder: StaticDecoder | None = None
     methods: Mapping[str, Reduction] = field(default_factory=dict)
     counted: dict[int, float] = field(default_factory=dict)
+    alone: int | None = None
 
     def answer(self, numbers: list[int], items: list[Item]) -> Iterator[dict[int, str]]:
         """Answers, without outer white space, by the number of the question; in parts where not all fit at once.
@@ -59,7 +62,7 @@ class Answering:
         """
         at = 0
         while at < len(numbers):
-            part = slice(at, at + self.limit)
+            part = slice(at, at + self._most(numbers[at:]))
             texts: dict[int, str] = {}
             try:
                 texts = self._answer_at_once(numbers[part], items[part])
@@ -70,10 +73,20 @@ class Answering:
                 at += len(texts)
                 yield texts
             else:  # outside the handler, whose traceback keeps tensors alive
-                self._make_room(len(numbers[part]))
+                self._make_room(numbers[part])
 
-    def _make_room(self, rows: int) -> None:
+    def _most(self, numbers: list[int]) -> int:
+        """How many of them to answer at once."""
+        return self.alone if self.alone is not None and self._are_alone(numbers) else self.limit
+
+    def _are_alone(self, numbers: list[int]) -> bool:
+        """Whether these questions are about one picture, whose prefix their rows can read where it lies."""
+        first = self.keys[numbers[0]]
+        return self.alone is not None and first is not None and all(self.keys[n] == first for n in numbers)
+
+    def _make_room(self, numbers: list[int]) -> None:
         """After running out of memory: let go of all prefixes and try half as many questions."""
+        rows = len(numbers)
         self.store.clear()
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -84,8 +97,12 @@ class Answering:
                     "bits (--dtype, --load-8bit, --load-4bit) or use a larger device"
                 )
             self.store.limit = 0  # keep nothing from here on
-        self.limit = max(1, rows // 2)
-        tqdm.write(f"out of memory with {rows} questions at once; going on with {self.limit}", file=sys.stderr)
+        half = max(1, rows // 2)
+        if self._are_alone(numbers):  # copies of a prefix would take more still
+            self.alone, self.limit = half, min(self.limit, half)
+        else:
+            self.limit = half
+        tqdm.write(f"out of memory with {rows} questions at once; going on with {half}", file=sys.stderr)
 
     def _answer_at_once(self, numbers: list[int], items: list[Item]) -> dict[int, str]:
         prefixes = self._prefixes(numbers, items)
@@ -120,7 +137,7 @@ class Answering:
         """Prefixes of pictures and videos, which `asked` tells apart, that are encoded together."""
         ids, pixels, sizes = (list(column) for column in zip(*items))
         kinds = [modality_of(kind, seen) for kind, seen in zip(asked, pixels)]
-        return self.model.encode_prefixes(ids, pixels, sizes, self.methods.get(asked[0]), kinds)
+        return self.model.encode_prefixes(ids, pixels, sizes, self.methods.get(asked[0]), kinds, self.decoder)
 
     def _prefix_key(self, number: int, ids: torch.Tensor) -> Hashable:
         """A prefix is of a picture and of the text before it, and perhaps of the question."""

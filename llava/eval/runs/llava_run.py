@@ -9,7 +9,8 @@ from llava.eval.runs.answering import Answering
 from llava.eval.runs.identity import checkpoint_digest
 from llava.eval.runs.inputs import PreparedQuestions
 from llava.eval.runs.loading import Loaded, load_model
-from llava.eval.runs.memory import cache_bytes, free_bytes, rows_that_fit
+from llava.eval.runs.memory import cache_bytes, free_bytes, rows_of_one_picture, rows_that_fit
+from llava.eval.runs.one_picture import reads_in_place
 from llava.eval.runs.options import MethodChoice, batch_size_from
 from llava.eval.runs.plan import image_key
 from llava.eval.runs.questions import Question, render
@@ -82,18 +83,21 @@ class LlavaRun:
         text_tokens = len(tokenizer_image_token(prompt, data.tokenizer)) + 4  # image tokens may have marks around them
         free = free_bytes(model.device, args.device_share)
         limit = args.prefix_memory * 2**20 if args.prefix_memory is not None else free // 4
-        size = batch_size_from(args)
+        generation = sampling | {"pad_token_id": loaded.padding, "use_cache": True}
+        in_place = reads_in_place(model, schedules, generation, text_tokens, bool(args.compile))
+        size = alone = batch_size_from(args)
         if size is None:
             new, beams = sampling["max_new_tokens"], sampling["num_beams"]
-            rows = [
-                rows_that_fit(model, s.method, s.geometry, text_tokens, new, beams, free - limit) for s in schedules
-            ]
-            size = min(rows)
+            asked = [(model, s.method, s.geometry, text_tokens, new) for s in schedules]
+            size = min(rows_that_fit(*one, beams, free - limit) for one in asked)
+            alone = max(size, min(rows_of_one_picture(*one, free - limit) for one in asked))
         keys = [image_key(question) for question in data.questions]
-        generation = sampling | {"pad_token_id": loaded.padding, "use_cache": True}
         seed = args.seed if sampling["do_sample"] else None
         decoder = StaticDecoder(model) if args.compile else None
         stops = loaded.stops(data.conv_mode)
         methods = {one.modality: one.method for one in schedules}
-        answering = Answering(model, data, keys, generation, stops, seed, PrefixStore(limit), size, decoder, methods)
+        answering = Answering(
+            model, data, keys, generation, stops, seed, PrefixStore(limit), size, decoder, methods,
+            alone=alone if in_place else None,
+        )  # fmt: skip
         return answering, limit // max(1, *(cache_bytes(model, s.method, s.geometry, text_tokens) for s in schedules))

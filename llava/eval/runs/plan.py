@@ -14,7 +14,7 @@ def image_key(question: Question) -> Hashable:
     return image if isinstance(image, Hashable) else id(image)
 
 
-def plan_batches(keys: Sequence[Hashable], size: int) -> list[list[int]]:
+def plan_batches(keys: Sequence[Hashable], size: int, alone: int | None = None) -> list[list[int]]:
     """Numbers of the questions in each batch.
 
     A batch begins with the earliest question that is left and takes along others about its image, wherever they stand;
@@ -24,6 +24,8 @@ def plan_batches(keys: Sequence[Hashable], size: int) -> list[list[int]]:
     Args:
         keys: for each question the `image_key` of its picture; None is like no other.
         size: questions in a batch, at least 1.
+        alone: questions in a batch about one picture, where such batches are cheaper: a picture has its own as long as
+            those that are left about it are half a batch of `size`, and at least 2. None: no picture has.
     """
     waiting: dict[Hashable, deque[int]] = {}
     for number, key in enumerate(keys):
@@ -31,20 +33,30 @@ def plan_batches(keys: Sequence[Hashable], size: int) -> list[list[int]]:
             waiting.setdefault(key, deque()).append(number)
     planned = [False] * len(keys)
     batches: list[list[int]] = [[]]
+    own: list[list[int]] = []
+    enough = max(2, -(-size // 2)) if alone is not None else len(keys) + 1
     for number, key in enumerate(keys):
         if planned[number]:
             continue
         queue = waiting[key] if key is not None else deque([number])
+        while alone is not None and len(queue) >= enough:
+            own.append([queue.popleft() for _ in range(min(alone, len(queue)))])
+            for taken in own[-1]:
+                planned[taken] = True
+        if planned[number]:
+            continue  # those that are left about this picture come in their turn
         if len(batches[-1]) == size:
             batches.append([])
         while queue and len(batches[-1]) < size:
             taken = queue.popleft()
             planned[taken] = True
             batches[-1].append(taken)
-    return [batch for batch in batches if batch]
+    return sorted(batch for batch in [*batches, *own] if batch)  # by their earliest questions
 
 
-def plan_apart(keys: Sequence[Hashable], size: int, kinds: Sequence[Hashable]) -> list[list[int]]:
+def plan_apart(
+    keys: Sequence[Hashable], size: int, kinds: Sequence[Hashable], alone: int | None = None
+) -> list[list[int]]:
     """`plan_batches` of each kind of question for itself, one kind after the other.
 
     Args:
@@ -53,7 +65,8 @@ def plan_apart(keys: Sequence[Hashable], size: int, kinds: Sequence[Hashable]) -
     plan: list[list[int]] = []
     for kind in dict.fromkeys(kinds):
         own = [number for number, other in enumerate(kinds) if other == kind]
-        plan += [[own[at] for at in batch] for batch in plan_batches([keys[number] for number in own], size)]
+        batches = plan_batches([keys[number] for number in own], size, alone)
+        plan += [[own[at] for at in batch] for batch in batches]
     return plan
 
 

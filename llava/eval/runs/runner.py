@@ -148,7 +148,7 @@ def answer_left(args: argparse.Namespace, answering: Answering, kept: int, answe
     workers = args.num_workers if args.num_workers is not None else (0 if model.device.type == "cpu" else 4)
     workers = min(workers, os.cpu_count() or 1)
     kinds = [repr(answering.methods.get(data.modality(number))) for number in range(len(data))]
-    whole = plan_apart(answering.keys, answering.limit, kinds)
+    whole = plan_apart(answering.keys, answering.limit, kinds, answering.alone)
     plan = [batch for batch in whole if not answers.known.issuperset(batch)]
     marked = first_uses(plan, answering.keys, kept)
     model_id = readable(get_model_name_from_path(args.model_path))

@@ -20,21 +20,22 @@ NEW_TOKENS = 4
 
 @torch.inference_mode()
 def measure_asking(
-    shape: Shape, dtype: torch.dtype, budgets: Sequence[int], rows: Sequence[int], repeats: int, clock: str
+    shape: Shape, device: str, dtype: torch.dtype, budgets: Sequence[int], rows: Sequence[int], repeats: int, clock: str
 ) -> list[dict[str, Any]]:
-    """For each method and number of rows seconds and peak bytes of prefill and answers, both ways, in turn, on the CPU.
+    """For each method and number of rows seconds and peak bytes of prefill and answers, both ways, in turn.
 
-    The picture is encoded before. Peaks are of the whole process, both models' weights included.
+    The picture is encoded before. Peaks are of the whole process, both models' weights included; on a GPU they are of
+    what torch has allocated there.
     """
-    models = {way: random_model(shape, "cpu", dtype, kernel) for way, kernel in KERNELS.items()}
+    models = {way: random_model(shape, device, dtype, kernel) for way, kernel in KERNELS.items()}
     questions = Questions(models["copied"], max(rows), max(rows), NEW_TOKENS)
     found = []
     for method in methods_for(models["copied"], list(budgets)):
         for count in rows:
             works = {way: _asking(model, method, questions, count) for way, model in models.items()}
             row = {"method": name_of(method), "tokens": average_tokens(method, models["copied"].geometry)}
-            row |= {f"{way}_s": time for way, time in medians(works, repeats, "cpu", clock).items()}
-            row |= {f"{way}_peak": peak_bytes(lambda work=work: work.run(None), "cpu") for way, work in works.items()}
+            row |= {f"{way}_s": time for way, time in medians(works, repeats, device, clock).items()}
+            row |= {f"{way}_peak": peak_bytes(lambda work=work: work.run(None), device) for way, work in works.items()}
             found.append({"rows": count} | row)
     return found
 

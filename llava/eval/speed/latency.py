@@ -91,8 +91,15 @@ class OneQuestion:
 
     def answer_compiled(self, _: object = None) -> None:
         """The same by `encode_image` and `ask` with a decoder."""
-        prefix = self.model.encode_image(self.ids, **self.shown, reduction=self.method)
-        self.model.ask(prefix, [self.ids], decoder=self.decoder, **GREEDY, max_new_tokens=self.new_tokens)
+        self._ask_compiled(self.new_tokens)
+
+    def first_compiled(self, _: object = None) -> None:
+        """The first token of that."""
+        self._ask_compiled(1)
+
+    def _ask_compiled(self, new_tokens: int) -> None:
+        prefix = self.model.encode_image(self.ids, **self.shown, reduction=self.method, decoder=self.decoder)
+        self.model.ask(prefix, [self.ids], decoder=self.decoder, **GREEDY, max_new_tokens=new_tokens)
 
     def drops(self, _: object = None) -> None:
         """Do again, alone, what the reductions of the prefill did."""
@@ -117,6 +124,7 @@ class OneQuestion:
         }
         works |= {"reduction": Work(self.drops)} if self.trace.stages else {}
         if self.decoder is not None:
+            works["compiled_first"] = Work(self.first_compiled)
             works["compiled"] = Work(self.answer_compiled)
             works["compiled_decode"] = Work(self.decode_compiled, self.start_compiled)
         return works
@@ -139,6 +147,7 @@ class OneQuestion:
             "reduction_ms": 1e3 * times.get("reduction", 0.0),
             "first_ms": 1e3 * times["first"],
             "end_to_end_ms": 1e3 * times["end_to_end"],
+            "compiled_first_ms": 1e3 * times["compiled_first"] if compiled else None,
             "compiled_ms": 1e3 * times["compiled"] if compiled else None,
             "compiled_token_ms": 1e3 * times["compiled_decode"] / self.new_tokens if compiled else None,
             "peak_bytes": peak_bytes(self.answer, model.device.type),

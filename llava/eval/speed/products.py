@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from llava.eval.speed.clock import Work, medians
-from llava.eval.speed.fitting import layer_weights
 from llava.eval.speed.random_model import Shape
 
 Product = Callable[[torch.Tensor], torch.Tensor]
@@ -24,6 +23,11 @@ def matrices(shape: Shape, joined: bool) -> list[tuple[int, int]]:
     if joined:
         return [(3 * width, width), (width, width), (2 * inner, width), (width, inner)]
     return [(width, width)] * 4 + [(inner, width)] * 2 + [(width, inner)]
+
+
+def layer_weights(shape: Shape) -> int:
+    """Weights of one decoder layer's matrices."""
+    return sum(n * k for n, k in matrices(shape, joined=False))
 
 
 def packed(weight: torch.Tensor, rows: int) -> Product:

@@ -119,6 +119,7 @@ def random_clip_half(shape: Shape) -> ClipHalf:
         hidden_size=width, intermediate_size=4 * width, num_attention_heads=width // 64, projection_dim=width,
         bos_token_id=0, eos_token_id=2,
     )  # fmt: skip
+    torch.manual_seed(1)  # the same whatever was drawn before, and where
     text = CLIPTextModelWithProjection(config)
     return ClipHalf(text, torch.randn(width, shape.vision_width) * shape.vision_width**-0.5, NumberTokenizer(49408))
 

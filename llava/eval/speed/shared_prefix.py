@@ -26,9 +26,9 @@ def copied(prefix: Pair, own: Pair) -> Pair:
 
 @torch.inference_mode()
 def measure_attention(
-    shape: Shape, tokens: int, rows: int, dtype: torch.dtype, repeats: int, clock: str
+    shape: Shape, tokens: int, rows: int, device: str, dtype: torch.dtype, repeats: int, clock: str
 ) -> dict[str, float]:
-    """Milliseconds of one layer's attention of a new token in every row, both ways, in turn, on the CPU.
+    """Milliseconds of one layer's attention of a new token in every row, both ways, in turn.
 
     Args:
         tokens: image tokens.
@@ -37,7 +37,7 @@ def measure_attention(
     heads, wide = size
 
     def made(length: int, *count: int) -> torch.Tensor:
-        return torch.randn(*count, heads, length, wide, generator=draw, dtype=torch.float32).to(dtype)
+        return torch.randn(*count, heads, length, wide, generator=draw, dtype=torch.float32).to(device, dtype)
 
     query, own = made(1, rows), (made(LONGEST, rows), made(LONGEST, rows))
     prefix = made(BEFORE + tokens), made(BEFORE + tokens)
@@ -46,11 +46,11 @@ def measure_attention(
         "copied": Work(lambda _: torch.nn.functional.scaled_dot_product_attention(query, keys, values)),
         "shared": Work(lambda _: attend_both(query * wide**-0.5, prefix, own, None)),
     }
-    return {f"{name}_ms": 1e3 * time for name, time in medians(works, repeats, "cpu", clock).items()}
+    return {f"{name}_ms": 1e3 * time for name, time in medians(works, repeats, device, clock).items()}
 
 
 def measure_batches(
-    shape: Shape, dtype: torch.dtype, budgets: Sequence[int], rows: Sequence[int], repeats: int, clock: str
+    shape: Shape, device: str, dtype: torch.dtype, budgets: Sequence[int], rows: Sequence[int], repeats: int, clock: str
 ) -> list[dict[str, Any]]:
     """For each method and number of rows the whole model's bytes by count, and one layer's attention by the clock."""
     model = random_model(shape, "meta", dtype)
@@ -61,7 +61,7 @@ def measure_batches(
         for count in rows:
             row = {"method": name_of(method), "tokens": tokens, "rows": count}
             row |= {"copied_bytes": count * (prefix + own), "shared_bytes": prefix + count * own}
-            found.append(row | measure_attention(shape, round(tokens), count, dtype, repeats, clock))
+            found.append(row | measure_attention(shape, round(tokens), count, device, dtype, repeats, clock))
     return found
 
 

@@ -73,7 +73,7 @@ class Questions:
         for batch in plan_batches(self.image_of, batch_size):
             new = sorted({self.image_of[number] for number in batch} - kept.keys())
             if new:
-                prefixes = self.model.encode_prefixes([self.start] * len(new), **self.shown(new))
+                prefixes = self.model.encode_prefixes([self.start] * len(new), **self.shown(new), decoder=decoder)
                 kept |= dict(zip(new, prefixes))
             asked = [self.asked[number] for number in batch]
             self.model.ask([kept[self.image_of[n]] for n in batch], asked, decoder=decoder, **self._greedy)

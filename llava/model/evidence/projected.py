@@ -6,6 +6,7 @@ import torch
 
 from llava.reduction.encoder_evidence import NO_TOKEN, EncoderEvidence
 from llava.reduction.rules.basics import places
+from llava.reduction.sent import sent
 
 
 class ViewEvidence:
@@ -67,7 +68,7 @@ class PictureEvidence:
         flat = scores.to(self.values.device).flatten()
         if self._order is not None:
             found = torch.cat([flat, flat.new_zeros(1)])
-            flat = found[self._order.to(flat.device, non_blocking=True).clamp(max=len(flat))]
+            flat = found[sent(self._order, flat.device).clamp(max=len(flat))]
         return self._by_picture(flat[:, None])[..., 0]
 
     def _by_picture(self, flat: torch.Tensor) -> torch.Tensor:

@@ -9,13 +9,18 @@ from llava.errors import InputError
 from llava.image_config import max_length
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.fusion import Plan
+from llava.model.generation.graphs import Graphs
 from llava.model.generation.prefix import Ids, ImagePrefix, cut_cache, listed, padded, split_prompt
+from llava.model.generation.static_decoder import StaticDecoder
 from llava.model.image_inputs import Images, sort_images
 from llava.model.layout import Layout
+from llava.model.places import ImageTokens
 from llava.model.question import Asked
 from llava.model.trace import Trace
 from llava.reduction import Method, Reduction, name_of
 
+# More than these keep a GPU computing for longer than their kernels take to launch.
+IMAGES_CAPTURED, TOKENS_CAPTURED = 4, 1024
 CPU_ACTIVATIONS = 16 * 2**20  # bytes; larger tensors leave the caches, and fresh pages are fetched for each
 
 
@@ -29,6 +34,7 @@ class PrefixEncoding:
         image_sizes: Any = None,
         reduction: Method = None,
         modalities: Any = None,
+        decoder: StaticDecoder | None = None,
     ) -> ImagePrefix:
         """Do all the work on a prompt up to its last image token, to `ask` about it afterwards.
 
@@ -38,8 +44,9 @@ class PrefixEncoding:
             images, image_sizes, modalities: as in `generate`.
             reduction: the method, or its name (see `llava.reduction.resolve`); None: the model's. One that reads the
                 question shares the image's tokens only.
+            decoder: that of `ask`; on a GPU encodes what has a shape that came before without launch overhead.
         """
-        return self.encode_prefixes([input_ids.flatten()], images, image_sizes, reduction, modalities)[0]
+        return self.encode_prefixes([input_ids.flatten()], images, image_sizes, reduction, modalities, decoder)[0]
 
     @torch.no_grad()
     def encode_prefixes(
@@ -49,6 +56,7 @@ class PrefixEncoding:
         image_sizes: Any = None,
         reduction: Method = None,
         modalities: Any = None,
+        decoder: StaticDecoder | None = None,
     ) -> list[ImagePrefix]:
         """`encode_image` for a batch of prompts, (L,) each, with images in the order of their -200s."""
         starts, questions = zip(*(split_prompt(listed(prompt)) for prompt in prompts))
@@ -62,7 +70,8 @@ class PrefixEncoding:
         for first in range(0, len(starts), most):
             own = slice(sum(counts[:first]), sum(counts[: first + most]))
             part = slice(first, first + most)
-            prefixes += self._encode_at_once(starts[part], questions[part], given.part(own), method)
+            graphs = decoder.graphs if decoder is not None else None
+            prefixes += self._encode_at_once(starts[part], questions[part], given.part(own), method, graphs)
         return prefixes
 
     def _prompts_at_once(self, prompts: int, views: int) -> int:
@@ -79,10 +88,11 @@ class PrefixEncoding:
         questions: Sequence[tuple[int, ...]],
         given: Images,
         method: Reduction,
+        graphs: Graphs | None,
     ) -> list[ImagePrefix]:
         ids, mask = padded(starts)
         asked = self._asked(starts, questions, method)
-        encoded = self.image_tokens(given.views, given.sizes, method, modalities=given.modalities, asked=asked)
+        encoded = self._image_tokens(given, method, asked, graphs)
         features, lengths, _ = encoded
         counts = [sum(token < 0 for token in start) for start in starts]
         per_prompt = [tuple(lengths[sum(counts[:row]) :][:count]) for row, count in enumerate(counts)]
@@ -100,7 +110,7 @@ class PrefixEncoding:
                 for start, own, piece, of, kind, where in zip(starts, per_prompt, pieces, known, kinds, places)
             ]
         embeds, plan = self.prepare_inputs(ids, mask, reduction=method, encoded=encoded, modalities=given.modalities)
-        cache, layouts = self._run_prefixes(embeds, plan, method)
+        cache, layouts = self._run_prefixes(embeds, plan, method, graphs)
         stages = tuple((stage.first, stage.stop) for stage in cache.stages)
         # Images of several sizes: one that is cut off may come into the same batch, which then starts from tokens.
         several = self.geometry.views > 1 or max(map(len, given.views)) > 1
@@ -127,16 +137,48 @@ class PrefixEncoding:
             )
         return self.asked_in(*padded([start + question for start, question in zip(starts, questions)]))
 
-    def _run_prefixes(self, embeds: torch.Tensor, plan: Plan, method: Reduction) -> tuple[StagedCache, list[Layout]]:
+    def _image_tokens(
+        self, given: Images, method: Reduction, asked: Asked | None, graphs: Graphs | None
+    ) -> ImageTokens:
+        """`image_tokens`, captured where pictures are few, of one view each, and a method asks the device nothing."""
+        views = given.views
+        if graphs is None or asked is not None or not captured(method) or len(views) > IMAGES_CAPTURED:
+            return self.image_tokens(views, given.sizes, method, modalities=given.modalities, asked=asked)
+        if max(map(len, views)) > 1:
+            return self.image_tokens(views, given.sizes, method, modalities=given.modalities)
+
+        def work(*pixels: torch.Tensor) -> ImageTokens:
+            return self.image_tokens(list(pixels), given.sizes, method, modalities=given.modalities)
+
+        key = ("images", repr(method), tuple(given.modalities or ()))  # sizes count where there are several views
+        device = self.get_vision_tower().device
+        return graphs(key, work, [view.to(device, non_blocking=True) for view in views])
+
+    def _run_prefixes(
+        self, embeds: torch.Tensor, plan: Plan, method: Reduction, graphs: Graphs | None
+    ) -> tuple[StagedCache, list[Layout]]:
         """The LLM over prefixes (B, T, D): the filled cache and the layout of each stage."""
-        cache, trace = StagedCache(self.config), Trace()
-        self.get_model()(
-            inputs_embeds=embeds,
-            past_key_values=cache,
-            use_cache=True,
-            layout=plan.layout,
-            ahead=plan.ahead,
-            reduction=method,
-            trace=trace,
-        )
-        return cache, [plan.layout, *(stage.after for stage in trace.stages)]
+
+        def work(embeds: torch.Tensor) -> tuple[StagedCache, list[Layout]]:
+            cache, trace = StagedCache(self.config), Trace()
+            self.get_model()(
+                inputs_embeds=embeds,
+                past_key_values=cache,
+                use_cache=True,
+                layout=plan.layout,
+                ahead=plan.ahead,
+                reduction=method,
+                trace=trace,
+            )
+            return cache, [plan.layout, *(stage.after for stage in trace.stages)]
+
+        few = embeds.shape[0] * embeds.shape[1] <= TOKENS_CAPTURED
+        if graphs is None or plan.ahead is not None or not few or not captured(method):
+            return work(embeds)
+        return graphs(("prefixes", repr(method), plan.layout), work, [embeds])
+
+
+def captured(method: Reduction) -> bool:
+    """True for a method whose work is the same for all pictures of one size: nothing is asked of the device."""
+    asks = method.varies or method.waits or method.reads_question or method.question_at_encoder
+    return not (asks or method.keeps_gaps)

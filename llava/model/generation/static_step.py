@@ -42,7 +42,7 @@ class OneLayer:
         self._buffers, self._column = buffers, column
 
     def update(self, keys: torch.Tensor, values: torch.Tensor, *_: object, **__: object) -> tuple[torch.Tensor, ...]:
-        """Write (B, G, 1, d) and return the whole buffers."""
+        """Write (B, G, T, d) into T columns and return the whole buffers."""
         return tuple(buffer.index_copy_(2, self._column, new) for buffer, new in zip(self._buffers, (keys, values)))
 
 
@@ -54,7 +54,7 @@ def run_layer(
     buffers: tuple[torch.Tensor, torch.Tensor],
     column: torch.Tensor,
 ) -> torch.Tensor:
-    """One host layer over one new token of each row."""
+    """One host layer over the new tokens of each row, whose columns `column` has."""
     cache = OneLayer(buffers, column)
     return layer(hidden, attention_mask=mask, past_key_values=cache, use_cache=True, position_embeddings=rotary)
 
@@ -66,7 +66,7 @@ def run_step(model: Any, state: StepState, layer_step: Callable[..., torch.Tenso
     windows = windows_of(model.config)
     for stage, (first, stop) in enumerate(state.bounds):
         column, filler = state.columns[stage], state.fillers[stage]
-        masks = _masks(model, filler, column, set(windows[first:stop]))
+        masks = masks_of(model, filler, column, set(windows[first:stop]))
         rotary = decoder.rotary_emb(hidden, position_ids=state.positions[stage])
         for number in range(first, stop):
             mask = masks[windows[number]]
@@ -76,18 +76,23 @@ def run_step(model: Any, state: StepState, layer_step: Callable[..., torch.Tenso
     return model.lm_head(decoder.norm(hidden))[:, -1]
 
 
-def _masks(
-    model: Any, filler: torch.Tensor, column: torch.Tensor, windows: set[int | None]
+def masks_of(
+    model: Any, filler: torch.Tensor, columns: torch.Tensor, windows: set[int | None]
 ) -> dict[int | None, torch.Tensor]:
-    """For each window (None: no limit) a mask (B, 1, 1, c): what the token in a column looks at, of c columns."""
-    seen = (torch.arange(filler.shape[1], device=filler.device) <= column) & ~filler
+    """For each window (None: no limit) a mask (B, 1, T, c): what the tokens in T columns look at, of c columns.
+
+    A token of padding looks at itself as well: a row that looks at nothing would not be a number.
+    """
+    column = torch.arange(filler.shape[1], device=filler.device)
+    before, real = column <= columns[:, None], ~filler
+    seen = before & real[:, None] | (column == columns[:, None])
     masks = {}
     for window in windows:
         near = seen
-        if window is not None:  # it counts tokens, not columns, and the newest has the last place
-            place = seen.cumsum(dim=1)
-            near = seen & (place > place[:, -1:] - window)
-        mask = near[:, None, None]
+        if window is not None:  # it counts tokens, not columns
+            place = (real & (column <= columns[-1:])).cumsum(dim=1)
+            near = seen & (place[:, None] > place.index_select(1, columns)[..., None] - window)
+        mask = near[:, None]
         masks[window] = as_added(mask, model.dtype) if model.config._attn_implementation == "eager" else mask
     return masks
 

@@ -13,6 +13,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from llava.model.attention_kernels import runs_without_cudnn
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.language_model.masks import layer_masks
 from llava.model.language_model.reducing import Flow, Reducing, choose_again
@@ -36,6 +37,7 @@ class StagedDecoder:
 
     layer_masks = staticmethod(layer_masks)  # another where a family's positions are in its masks
 
+    @runs_without_cudnn
     @merge_with_config_defaults
     @capture_outputs
     def forward(

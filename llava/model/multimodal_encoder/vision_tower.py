@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from llava.errors import InputError, shown
+from llava.model.attention_kernels import runs_without_cudnn
 from llava.model.devices import device_of
 from llava.model.evidence.clip import ClipEvidence
 from llava.model.evidence.surroundings import Surroundings
@@ -145,6 +146,7 @@ class VisionTower(TowerFiles, nn.Module):
             )
         return pixels
 
+    @runs_without_cudnn
     def _run(self, pixels: torch.Tensor, layers: int, wanted: Wanted | None = None) -> Any:
         return self.vision_tower(pixels.to(device=self.device, dtype=self.dtype), layers=layers, wanted=wanted)
 

@@ -34,6 +34,7 @@ class PruneSID(Viewwise):
     seed: int = field(default=0, metadata={"help": "another seed finds other groups", "shared": True})
     published: bool = published_setting("a new random start at every call, as released")
     least: ClassVar[int] = 2  # [CLS] and a patch
+    waits: ClassVar[bool] = True
     paper: ClassVar[PaperSettings] = counted("visual_token_num")
 
     def __post_init__(self) -> None:

@@ -38,6 +38,7 @@ class VisPruner(Viewwise):
     )
     published: bool = published_setting("refuse what the released code cannot do, else as released")
     keeps_newlines: ClassVar[bool] = True
+    fragile: ClassVar[bool] = True
     paper: ClassVar[PaperSettings] = counted("visual_token_num", published=True)
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ group's budget follows the number of those that are not.
 import torch
 
 from llava.reduction.rules.basics import choice, cosines, ranked
+from llava.reduction.sent import sent
 
 POWER_STEPS = 2
 
@@ -38,7 +39,7 @@ def component_groups(hidden: torch.Tensor, groups: int, seed: int | None = 0) ->
     features, patches = matrix.shape[1:]
     # The range of the taller form is found: a product with random vectors, made sharper by powers of the matrix.
     tall = matrix if features >= patches else matrix.transpose(1, 2)
-    start = torch.randn(tall.shape[-1], groups, generator=torch.Generator().manual_seed(seed)).to(matrix.device)
+    start = sent(torch.randn(tall.shape[-1], groups, generator=torch.Generator().manual_seed(seed)), matrix.device)
     basis = torch.linalg.qr(tall @ start).Q
     for _ in range(POWER_STEPS):
         basis = torch.linalg.qr(tall @ torch.linalg.qr(tall.transpose(1, 2) @ basis).Q).Q

@@ -125,7 +125,7 @@ def density_peaks(
     nearest = apart.sort(dim=-1).values.square().masked_fill(number >= wanted[..., None], 0).sum(dim=-1)
     density = (-nearest / wanted.clamp(min=1)).exp()
     if seed is not None:
-        density = density + NOISE * _noise(lengths, size, seed).to(device)
+        density = density + NOISE * sent(_noise(lengths, size, seed), device)
     denser = density[:, None] > density[..., None]
     if seed is None:
         denser |= (density[:, None] == density[..., None]) & (number < number[:, None])

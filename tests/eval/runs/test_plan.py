@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from llava.eval.runs.plan import first_uses, image_key, plan_batches
+from llava.eval.runs.plan import first_uses, image_key, plan_apart, plan_batches
 from llava.eval.runs.questions import FileImage, Question
 
 
@@ -17,14 +17,30 @@ def test_questions_about_an_image_come_together_and_the_earliest_first() -> None
     assert plan_batches([], 3) == []
 
 
+@pytest.mark.parametrize("alone", [None, 1, 3, 8])
 @pytest.mark.parametrize("size", [1, 2, 5, 7])
-def test_every_question_is_asked_once_and_every_batch_begins_with_the_earliest_left(size: int) -> None:
+def test_every_question_is_asked_once_and_every_batch_begins_with_the_earliest_left(
+    size: int, alone: int | None
+) -> None:
     chance = random.Random(size)
     keys = [chance.choice(["a", "b", "c", "d", None]) for _ in range(50)]
-    plan = plan_batches(keys, size)
-    assert sorted(sum(plan, [])) == list(range(50)) and all(len(batch) == size for batch in plan[:-1])
+    plan = plan_batches(keys, size, alone)
+    assert sorted(sum(plan, [])) == list(range(50))
+    if alone is None:
+        assert all(len(batch) == size for batch in plan[:-1])
     for number, batch in enumerate(plan):
         assert batch[0] == min(sum(plan[number:], []))
+
+
+def test_a_picture_with_enough_questions_has_batches_of_its_own() -> None:
+    keys = ["a", "b", "a", None, "a", "c", "b", None]
+    assert plan_batches(keys, 4, 4) == [[0, 2, 4], [1, 6], [3, 5, 7]]
+    assert plan_batches(keys, 5, 8) == [[0, 2, 4], [1, 6, 3, 5, 7]]
+    assert plan_batches(keys, 4, 2) == [[0, 2], [1, 6], [3, 4, 5, 7]]
+    assert plan_batches(["a", "b"] * 5, 1, 3) == [[0, 2, 4], [1, 3, 5], [6, 8], [7, 9]]
+    assert plan_batches(keys, 8, 8) == plan_batches(keys, 8)  # three of eight are not enough
+    kinds = [0, 1, 0, 0, 0, 1, 1, 1]
+    assert plan_apart(keys, 4, kinds, 4) == [[0, 2, 4], [3], [1, 6], [5, 7]]
 
 
 def test_a_picture_is_read_where_its_prefix_is_not_kept() -> None:

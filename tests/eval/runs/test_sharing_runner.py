@@ -9,7 +9,7 @@ import pytest
 import torch
 from commands import call, loader_flags, records, texts
 from conftest import PARITY, Load
-from interleaved_questions import ASKED, interleaved
+from interleaved_questions import interleaved
 
 from llava.eval.model_vqa_loader import read_questions
 from llava.eval.runs import answering, llava_run
@@ -72,26 +72,36 @@ def test_answers_do_not_depend_on_what_is_shared(
         assert loaded.tokenizer.decode(new[0], skip_special_tokens=True).strip() == text
 
 
-def test_a_batch_about_one_picture_may_read_its_prefix_in_place(
+def test_pictures_have_batches_of_their_own_where_one_prefix_is_enough(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows: list[int] = []
+    """Where their questions are half a batch; answers and their order are those of sdpa."""
+    asked: list[list[int]] = []
+    beside: list[int] = []
+    answer = answering.Answering._answer_at_once
+    monkeypatch.setattr(answering.Answering, "_answer_at_once", lambda *a: asked.append(a[1]) or answer(*a))
+    monkeypatch.setattr(sharing, "start_beside", lambda *a: beside.extend([a[2]] * (a[2] > 1)) or start_beside(*a))
+    interleaved(tmp_path, 12)
+    pictures = [record["image"] for record in records(tmp_path / "questions.jsonl")]
 
-    def start(config: Any, prefix: Any, count: int, room: int) -> Any:
-        rows.append(count)
-        return start_beside(config, prefix, count, room)
+    def run(*flags: Any) -> tuple[list[str], list[int]]:
+        asked.clear()
+        beside.clear()
+        path = tmp_path / "a.jsonl"
+        done = call("model_vqa_loader", capsys, *loader_flags(tmp_path, *flags, "--answers-file", path, "--overwrite"))
+        assert done.code == 0 and [record["question_id"] for record in records(path)] == list(range(12))
+        alone = [len(batch) for batch in asked if len({pictures[n] for n in batch}) == 1 and len(batch) > 1]
+        return texts(path), alone
 
-    monkeypatch.setattr(sharing, "start_beside", start)
-    lines = [{"question_id": at, "image": f"{at // 4}.png", "text": ASKED[at % 4]} for at in range(8)]
-    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    answers = []
-    for kernel in ("sdpa", "shared_prefix"):
-        path = tmp_path / f"{kernel}.jsonl"
-        flags = ["--retain", 32, "--batch-size", 4, "--attn-implementation", kernel, "--answers-file", path]
-        assert call("model_vqa_loader", capsys, *loader_flags(tmp_path, *flags)).code == 0
-        answers.append(texts(path))
-        assert rows == ([] if kernel == "sdpa" else [4, 4])
-    assert answers[0] == answers[1]
+    here, shared = ["--retain", 32], ["--attn-implementation", "shared_prefix"]
+    wanted, _ = run(*here, "--batch-size", 4)
+    assert beside == []
+    most = [pictures.count(name) for name in dict.fromkeys(pictures)]
+    got, alone = run(*here, *shared, "--batch-size", 4)
+    assert got == wanted and alone == beside == [min(4, count) for count in most if count > 1]
+    monkeypatch.setattr(llava_run, "rows_that_fit", lambda *_: 2)  # a device that copies would fill
+    got, alone = run(*here, *shared, "--batch-size", "auto")
+    assert got == wanted and alone == beside == [count for count in most if count > 1]
 
 
 def test_prefixes_let_go_in_the_middle_are_made_again(
@@ -109,11 +119,12 @@ def test_prefixes_let_go_in_the_middle_are_made_again(
     assert texts(tmp_path / "b.jsonl") == texts(tmp_path / "answers/a.jsonl")
 
 
+@pytest.mark.parametrize("kernel", ["sdpa", "shared_prefix"])
 def test_held_answers_survive_a_killed_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, encoded: list[int]
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, encoded: list[int], kernel: str
 ) -> None:
     interleaved(tmp_path, 12)
-    flags = loader_flags(tmp_path, "--retain", 32, "--batch-size", 3)
+    flags = loader_flags(tmp_path, "--retain", 32, "--batch-size", 3, "--attn-implementation", kernel)
     path = tmp_path / "answers/a.jsonl"
     assert call("model_vqa_loader", capsys, *flags, "--answers-file", tmp_path / "whole.jsonl").code == 0
     whole, answer, batches = texts(tmp_path / "whole.jsonl"), answering.Answering.answer, []

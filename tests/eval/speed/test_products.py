@@ -8,8 +8,7 @@ import torch
 from commands import call
 
 from llava.eval.speed import products
-from llava.eval.speed.fitting import layer_weights
-from llava.eval.speed.products import FORMS, matrices, measure_products, packed, plain
+from llava.eval.speed.products import FORMS, layer_weights, matrices, measure_products, packed, plain
 from llava.eval.speed.random_model import PRESETS
 
 TINY = PRESETS["tiny"]

@@ -81,7 +81,7 @@ def test_a_static_step_of_inference_mode_is_not_written_outside_it(load: Load, m
         assert torch.equal(model.ask(prefix, [asked.input_ids[0]], decoder=decoder, **GREEDY), inside)
     with torch.inference_mode():
         assert torch.equal(model.ask(prefix, [asked.input_ids[0]], decoder=decoder, **GREEDY), inside)
-    assert decoder.works and len(decoder._states) == 2
+    assert decoder.works and len(decoder._held) == 2
 
 
 def test_each_of_several_samples_goes_on(loaded: Loaded) -> None:

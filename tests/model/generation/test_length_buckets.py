@@ -8,8 +8,7 @@ from conftest import Load, sample
 from test_batches import DROP, ZIP
 
 from llava.model.cache.staged_cache import StagedCache
-from llava.model.generation import length_buckets
-from llava.model.generation.length_buckets import buckets_of, prefill_in_buckets
+from llava.model.generation.length_buckets import LEAST_TOKENS, buckets_of, prefill_in_buckets
 from llava.model.layout import Layout
 
 pytestmark = pytest.mark.shallow
@@ -45,7 +44,7 @@ def test_parts_leave_the_logits_and_the_cache_of_the_whole(load: Load, name: str
     for least in (1, 10**6):
         widths: list[tuple] = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(buckets_of, "__defaults__", (least,))
+            patch.setitem(LEAST_TOKENS, "cpu", least)
             given, cache, _ = model._start(prefixes, asked, 3)
             logits = prefill_in_buckets(given.embeds, given.layout, cache, run)
         assert len(widths) == (3 if least == 1 else 1)
@@ -59,7 +58,7 @@ def test_parts_leave_the_logits_and_the_cache_of_the_whole(load: Load, name: str
 
 def test_answers_in_parts_are_those_of_the_questions_alone(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = load("llava-tiny-12l", "visiondrop", **DROP)
-    monkeypatch.setattr(length_buckets.buckets_of, "__defaults__", (1,))
+    monkeypatch.setitem(LEAST_TOKENS, "cpu", 1)
     shown = [sample(loaded, question, "0.png") for question in QUESTIONS[::-1]]
     prefix = loaded.model.encode_image(shown[0].input_ids, shown[0].images)
     arguments = {"do_sample": False, "eos_token_id": None, "max_new_tokens": 6}
@@ -71,7 +70,7 @@ def test_answers_in_parts_are_those_of_the_questions_alone(load: Load, monkeypat
 def test_rows_are_put_in_order_after_they_were_cut(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     """The longest question follows the longest prefix, so that the configuration's limit makes it the shortest."""
     loaded = load("llava-tiny-12l", "visionzip", **ZIP)
-    monkeypatch.setattr(length_buckets.buckets_of, "__defaults__", (1,))
+    monkeypatch.setitem(LEAST_TOKENS, "cpu", 1)
     shown = [sample(loaded, question, "0.png") for question in QUESTIONS[2:4]]
     shown.append(sample(loaded, QUESTIONS[4], "0.png", "1.png"))
     arguments = {"do_sample": False, "eos_token_id": None, "max_new_tokens": 3}

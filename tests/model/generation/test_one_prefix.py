@@ -9,7 +9,7 @@ from contract_settings import SETTINGS
 from language_models import family_model, pictures
 
 from llava.model.generation import one_prefix, sharing, static_decoder, static_step
-from llava.model.generation.length_buckets import buckets_of
+from llava.model.generation.length_buckets import LEAST_TOKENS
 from llava.model.generation.prefix import ImagePrefix
 from llava.model.language_model.shared_attention import SHARED_PREFIX
 from llava.reduction import available, create, method_class
@@ -82,7 +82,7 @@ def test_logits_and_answers_are_those_of_copies(
     prefix = encoded(model, name, settings)
     for questions, least in ((QUESTIONS, 128), (QUESTIONS, 1), (QUESTIONS[:1], 128)):
         with monkeypatch.context() as patch:
-            patch.setattr(buckets_of, "__defaults__", (least,))
+            patch.setitem(LEAST_TOKENS, "cpu", least)
             wanted = asked(model, prefix, questions)
             switched(model, patch)
             got = asked(model, prefix, questions)

@@ -113,4 +113,4 @@ def test_only_so_many_buffers_are_kept(load: Load, uncompiled: None) -> None:
     decoder = StaticDecoder(loaded.model)
     for new in (2, 70, 140, 210, 280, 350):
         loaded.model.ask(prefixes[0], ids[:1], decoder=decoder, **GREEDY | {"max_new_tokens": new})
-    assert len(decoder._states) == 4 and loaded.model.reduction == create("visionzip", **ZIP)
+    assert len(decoder._held) == 4 and loaded.model.reduction == create("visionzip", **ZIP)
