@@ -80,7 +80,8 @@ def test_deepspeed_trains_as_one_process(stage: str, method: str, tmp_path: Path
         (tmp_path / name).mkdir()
     more = ("--per_device_train_batch_size", "1", "--max_grad_norm", "0", "--optim", "sgd", "--learning_rate", "1e-2")
     data = write_data(tmp_path, [SEEN[0], TEXT, SEEN[1], TEXT, TEXT, SEEN[2]])
-    asking = [] if method == "none" else ["--method", method, "--retain", "64"]
+    asking = ["--gradient_checkpointing", "True"]
+    asking += [] if method == "none" else ["--method", method, "--retain", "64"]
     given = [*more, *asking, "--group_by_modality_length", "True"]
     shared = ("--deepspeed", with_every_weight_shared(stage, tmp_path))
     together(by_deepspeed, flags(tmp_path / "two", *given, *shared, data=data))
