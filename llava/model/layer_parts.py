@@ -24,14 +24,24 @@ def only_looked_at(compute: Callable[..., torch.Tensor]) -> Callable[..., torch.
     return method
 
 
+def own_weight(module: Any) -> torch.Tensor:
+    """A module's weight, for its dtype and device alone.
+
+    Asked for by its name outside of the module's call, DeepSpeed's ZeRO-3 would gather the weight there and then, and
+    again before every later step.
+    """
+    found: torch.Tensor | None = next(module.parameters(), None)
+    return module.weight if found is None else found
+
+
 def normed(norm: Any, states: torch.Tensor) -> torch.Tensor:
     """A layer's norm of hidden states; under autocast these may be wider than the weights, which is undone."""
-    return norm(states.to(norm.weight.dtype))
+    return norm(states.to(own_weight(norm).dtype))
 
 
 def projected(projection: Any, states: torch.Tensor) -> torch.Tensor:
     """A layer's projection in the dtype of its weights; quantised weights convert by themselves."""
-    weight = projection.weight
+    weight = own_weight(projection)
     return projection(as_rows(states.to(weight.dtype) if weight.is_floating_point() else states))
 
 

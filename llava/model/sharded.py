@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from llava.model.evidence.llama import Around, LlamaEvidence
+from llava.model.layer_parts import own_weight
 from llava.model.layout import Layout, Span
 
 
@@ -32,10 +33,10 @@ def ask_nothing(decoder: Any, method: Any, stage: int, first: int, count: int) -
 
     For a device whose batch has no image, while others ask about theirs; see `gathers_by_call`.
     """
-    norm = decoder.layers[first].input_layernorm
+    weight = own_weight(decoder.layers[first].input_layernorm)
     layout = Layout((count + 2,), (Span(0, 1, count, count, count),))
     with torch.no_grad():
-        hidden = torch.zeros(1, layout.width, decoder.config.hidden_size, device=norm.weight.device).to(norm.weight)
+        hidden = torch.zeros(1, layout.width, decoder.config.hidden_size, dtype=weight.dtype, device=weight.device)
         rotary = decoder.rotary_emb(hidden, position_ids=torch.arange(layout.width, device=hidden.device)[None])
         around = Around(decoder.layers[first - 1], hidden, decoder.norm, hidden, layout)
         asking = [[count + 1]] if method.reads_question else None

@@ -1,5 +1,6 @@
 """What a run says of itself: tokens per second in its log, and the curve of its loss as a picture."""
 
+import logging
 import os
 import time
 from typing import Any
@@ -10,10 +11,21 @@ from llava.errors import InputError
 from llava.eval.pictures.figure import new_figure, save
 
 CURVE = "loss.png"
+STILL = (
+    "nothing is learned: this run is one step, and a warm-up begins with a learning rate of 0; put fewer samples into "
+    "a step (GLOBAL_BATCH, --gradient_accumulation_steps), take more --num_train_epochs, or --warmup_ratio 0"
+)
+logger = logging.getLogger(__name__)
 
 
 class Progress(TrainerCallback):
-    """Draws the loss into the run's folder when it ends; a machine without matplotlib goes without."""
+    """Says that a run can learn nothing, and draws the loss into its folder when it ends, where matplotlib is there."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any) -> None:
+        """Trainer's hook; a warm-up has its first step at a rate of 0, which is all of a run on few samples."""
+        rates = [group["lr"] for group in getattr(optimizer, "param_groups", ())]
+        if state.is_world_process_zero and state.max_steps == 1 and rates and not any(rates):
+            logger.warning(STILL)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Trainer's hook."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from llava.errors import InputError
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.loading import TRAINED
+from llava.eval.runs.options import device_from
 from llava.model.builder import load_pretrained_model
 from llava.reduction import method_class
 from playground.shapes.check import accuracy
@@ -27,8 +28,11 @@ ADAPTER = "llava-shapes-lora"
 Scores = dict[str, float]
 
 
-def training_flags(base: str, data: Path, output: Path) -> list[str]:
-    """What is typed behind `python -m llava.train.train`: LLaVA-1.5's LoRA, its rank and rate for a small model."""
+def training_flags(base: str, data: Path, output: Path, device: str) -> list[str]:
+    """What is typed behind `python -m llava.train.train`: LLaVA-1.5's LoRA, its rank and rate for a small model.
+
+    The trainer takes an accelerator where there is one, unless it is told to compute on the CPU.
+    """
     return [
         *("--model_name_or_path", base, "--version", "v1", "--vision_tower", "vision_tower"),
         *("--data_path", str(data / "train.json"), "--image_folder", str(data / "images")),
@@ -38,14 +42,14 @@ def training_flags(base: str, data: Path, output: Path) -> list[str]:
         *("--learning_rate", "2e-3", "--weight_decay", "0", "--warmup_ratio", "0.03", "--lr_scheduler_type", "cosine"),
         *("--num_train_epochs", "1", "--per_device_train_batch_size", "16", "--save_steps", "25"),
         *("--save_total_limit", "1", "--logging_steps", "5", "--report_to", "none"),
+        *(("--use_cpu", "True") if device == "cpu" else ()),
     ]
 
 
-def scores_of(path: str, base: str | None, questions: Path, images: Path, retain: int) -> Scores:
+def scores_of(path: str, base: str | None, questions: Path, images: Path, retain: int, device: str) -> Scores:
     """Per cent right with all image tokens, and with `retain` of them under VisionDrop."""
-    tokenizer, model, processor, _ = load_pretrained_model(
-        path, base, ADAPTER if base else "llava-shapes", device="cpu"
-    )
+    name = ADAPTER if base else "llava-shapes"
+    tokenizer, model, processor, _ = load_pretrained_model(path, base, name, device=device)
     held = read_split(questions, tokenizer, processor, model.config, images)
     found = {}
     reduced = method_class("visiondrop").from_budget(retain, model.geometry)
@@ -70,16 +74,18 @@ def main() -> None:
     parser.add_argument("--pictures", type=at_least(1), default=800, help="conversations to train on")
     parser.add_argument("--held-out", type=at_least(1, PICTURES), default=PICTURES, help="questions to test with")
     parser.add_argument("--retain", type=at_least(1), default=28, help="image tokens under VisionDrop, on average")
+    parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"), help="where to compute")
     args = parser.parse_args()
+    device = device_from(args)
     folder, images = Path(args.output), Path(args.images)
     data, adapter = folder / "data", folder / ADAPTER
     write_data(data, args.pictures, args.held_out)
-    before = scores_of(args.base, None, data, images, args.retain)
-    command = [sys.executable, "-m", "llava.train.train", *training_flags(args.base, data, adapter)]
+    before = scores_of(args.base, None, data, images, args.retain, device)
+    command = [sys.executable, "-m", "llava.train.train", *training_flags(args.base, data, adapter, device)]
     print(f"training: {shlex.join(['python', *command[1:]])}", flush=True)
     if subprocess.run(command).returncode:
         raise InputError(f"training ended early, see above; the command goes on when it is started again: {adapter}")
-    after = scores_of(str(adapter), args.base, data, images, args.retain)
+    after = scores_of(str(adapter), args.base, data, images, args.retain, device)
     print(table(before, after, args.held_out))
 
 

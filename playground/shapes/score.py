@@ -15,6 +15,7 @@ import torch
 from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.eval.files import read_jsonl
 from llava.eval.runs.command import Parser, run
+from llava.eval.runs.options import device_from
 from llava.mm_utils import open_image, process_images
 from llava.model.builder import load_pretrained_model
 from playground.shapes.check import Held, accuracy
@@ -43,8 +44,10 @@ def main() -> None:
     parser = Parser(prog="python -m playground.shapes.score", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--checkpoint", default="playground/shapes/llava-shapes", help="folder")
     parser.add_argument("--data", default="playground/shapes", help="folder of the test split")
+    parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"), help="where to compute")
     args = parser.parse_args()
-    tokenizer, model, processor, _ = load_pretrained_model(args.checkpoint, None, "llava-shapes", device="cpu")
+    device = device_from(args)
+    tokenizer, model, processor, _ = load_pretrained_model(args.checkpoint, None, "llava-shapes", device=device)
     held = read_split(Path(args.data), tokenizer, processor, model.config)
     for name, blind in (("all tokens", False), ("blind", True)):
         scores = accuracy(model, held, blind=blind)

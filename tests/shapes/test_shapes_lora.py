@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from llava.errors import InputError
 from llava.model.builder import load_pretrained_model
 from llava.model.tokenizer import LlamaTokenizer
 from llava.train.data.samples import read_samples
 from llava.train.train import train
-from playground.shapes import lora
+from playground.shapes import lora, score
 from playground.shapes.export import export
 from playground.shapes.models import build_llava
 from playground.shapes.own_data import FIRST_SCENE, held_out_data, training_data, write_data
@@ -68,18 +69,19 @@ def test_the_whole_road(
 
     def here(command: list[str]) -> subprocess.CompletedProcess[str]:
         commands.append(command)
-        train([*command[3:], "--use_cpu", "True", "--disable_tqdm", "True"])
+        train([*command[3:], "--disable_tqdm", "True"])
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(lora.subprocess, "run", here)
     sizes = ["--pictures", "20", "--held-out", "3", "--retain", "100"]
     flags = ["--output", str(tmp_path / "run"), "--base", str(tmp_path / "base"), "--images", str(IMAGES)]
+    flags += ["--device", "cpu"]
     monkeypatch.setattr(sys, "argv", ["lora", *flags, *sizes])
 
     lora.main()
 
     said = capsys.readouterr().out.splitlines()
-    assert commands[0][1:3] == ["-m", "llava.train.train"]
+    assert commands[0][1:3] == ["-m", "llava.train.train"] and commands[0][-2:] == ["--use_cpu", "True"]
     assert said[-4:-2] == ["| 3 questions, % right | before | after |", "|---|--:|--:|"]
     assert said[-2].startswith("| all tokens | ") and said[-1].startswith("| visiondrop, 100 tokens | ")
     adapter = tmp_path / "run" / lora.ADAPTER
@@ -98,3 +100,36 @@ def test_a_training_that_fails_ends_the_example(tmp_path: Path, monkeypatch: pyt
 
     with pytest.raises(lora.InputError, match="training ended early"):
         lora.main()
+
+
+def test_the_example_computes_where_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Questions before, training, questions after: on an accelerator where there is one, unless --device says cpu."""
+    places, commands = [], []
+
+    def noted(path: str, base: str | None, name: str, device: str) -> None:
+        places.append(device)
+        raise InputError("far enough")
+
+    def trained(command: list[str]) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(lora, "load_pretrained_model", noted)
+    monkeypatch.setattr(score, "load_pretrained_model", noted)
+    for device in ("auto", "cuda", "cpu"):
+        monkeypatch.setattr(sys, "argv", ["score", "--device", device])
+        with pytest.raises(InputError, match="far enough"):
+            score.main()
+        with pytest.raises(InputError, match="far enough"):
+            lora.scores_of("model", None, tmp_path, tmp_path, 28, places[-1])
+    assert places == ["cuda", "cuda", "cuda", "cuda", "cpu", "cpu"]
+
+    monkeypatch.setattr(lora, "scores_of", lambda *given: places.append(given[-1]) or {})
+    for device in ("auto", "cpu"):
+        given = ["--output", str(tmp_path / device), "--pictures", "1", "--held-out", "1", "--device", device]
+        monkeypatch.setattr(lora.subprocess, "run", trained)
+        monkeypatch.setattr(sys, "argv", ["lora", *given])
+        lora.main()
+    assert places[-4:] == ["cuda", "cuda", "cpu", "cpu"]
+    assert ["--use_cpu" in command for command in commands] == [False, True]

@@ -1,5 +1,6 @@
 """Devices that train together end where one does that takes their batches in turn; none waits for another for ever."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,14 @@ import pytest
 import torch
 from processes import together
 from safetensors.torch import load_file
-from sharded_step import METHODS, by_deepspeed, gradients, shared_out
+from sharded_step import LAYERS, METHODS, by_deepspeed, gradients, shared_out
 from training_runs import TALKS, TINY, flags, write_data
 
 from llava.errors import InputError
 from llava.model.checkpoint.folder import Folder
 from llava.model.loading.making import make_model
 from llava.model.loading.state import read_state
+from llava.model.sharded import ask_nothing
 from llava.reduction import create
 from llava.train.flags import parse
 from llava.train.train import make_trainer, train
@@ -68,16 +70,20 @@ def test_shared_out_weights_have_the_same_gradients(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("stage", ["zero2", "zero3"])
-def test_deepspeed_trains_as_one_process(stage: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stage", "method"), [("zero2", "none"), ("zero3", "none"), ("zero3", "visiondrop"), ("zero3", "pyramiddrop")]
+)
+def test_deepspeed_trains_as_one_process(stage: str, method: str, tmp_path: Path) -> None:
     """Where DeepSpeed is installed, which no environment here has: see docs/training.md."""
     pytest.importorskip("deepspeed")
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     more = ("--per_device_train_batch_size", "1", "--max_grad_norm", "0", "--optim", "sgd", "--learning_rate", "1e-2")
     data = write_data(tmp_path, [SEEN[0], TEXT, SEEN[1], TEXT, TEXT, SEEN[2]])
-    given = [*more, "--group_by_modality_length", "True"]
-    shared = ("--deepspeed", str(Path(__file__).parents[2] / f"scripts/{stage}.json"))
+    asking = ["--gradient_checkpointing", "True"]
+    asking += [] if method == "none" else ["--method", method, "--retain", "64"]
+    given = [*more, *asking, "--group_by_modality_length", "True"]
+    shared = ("--deepspeed", with_every_weight_shared(stage, tmp_path))
     together(by_deepspeed, flags(tmp_path / "two", *given, *shared, data=data))
     train(flags(tmp_path / "one", *given, "--gradient_accumulation_steps", "2", data=data))
     one, two = (load_file(tmp_path / name / "out/model.safetensors") for name in ("one", "two"))
@@ -86,6 +92,16 @@ def test_deepspeed_trains_as_one_process(stage: str, tmp_path: Path) -> None:
     )
     for name in one:
         torch.testing.assert_close(one[name], two[name], atol=1e-6, rtol=0)
+
+
+def with_every_weight_shared(stage: str, folder: Path) -> str:
+    """A file of settings that is shipped, with small weights shared out too: here all are small, norms everywhere."""
+    settings = json.loads((Path(__file__).parents[2] / f"scripts/{stage}.json").read_text())
+    if settings["zero_optimization"]["stage"] == 3:
+        settings["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+    path = folder / "zero.json"
+    path.write_text(json.dumps(settings))
+    return str(path)
 
 
 class Noticed(dict[str, torch.nn.Parameter]):
@@ -100,18 +116,33 @@ class Noticed(dict[str, torch.nn.Parameter]):
         return super().__getitem__(name)
 
 
-def test_a_text_asks_for_no_embedding_outside_of_its_call(tmp_path: Path) -> None:
-    """ZeRO-3 would gather the table before every later step, and stop where it finds that another device does not."""
+def test_no_batch_asks_for_a_weight_outside_of_its_call(tmp_path: Path) -> None:
+    """ZeRO-3 would gather it before every later step, and stop where it finds that another device does not."""
     trainer = make_trainer(parse(flags(tmp_path)))
-    model, table = trainer.llava.train(), trainer.llava.get_model().embed_tokens
-    table._parameters = own = Noticed(table._parameters)
-    own.asked = []
-    table.register_forward_pre_hook(lambda *_: setattr(own, "called", True))
-    table.register_forward_hook(lambda *_: setattr(own, "called", False))
-    for sample in (0, 1):  # a picture, a text
-        with torch.no_grad():
-            model(**trainer.data_collator([trainer.train_dataset[sample]]))
-        assert own.asked == []
+    model = trainer.llava.train()
+    layers = model.get_model().layers
+    asked = [layers[at] for first in LAYERS for at in (first - 1, first)]
+    parts = [model.get_model().embed_tokens, *(layer.input_layernorm for layer in asked)]
+    parts += [part for layer in asked for part in (layer.self_attn.q_proj, layer.self_attn.k_proj)]
+    noticed = [noticing(part) for part in parts]
+    for name in ("none", "visiondrop", "pyramiddrop"):
+        model.reduction = create(name, **METHODS[name])
+        for sample in (0, 1):  # a picture, a text
+            batch = trainer.data_collator([trainer.train_dataset[sample]])
+            with torch.no_grad():
+                model(**batch)
+                for first in model.reduction.layers:  # as a device whose batch has no picture
+                    ask_nothing(model.get_model(), model.reduction, model.reduction.layers.index(first), first, 20)
+            assert all(own.asked == [] for own in noticed), name
+
+
+def noticing(module: torch.nn.Module) -> Noticed:
+    """Have a module's parameters note when they are asked for outside of its call."""
+    own = Noticed(module._parameters)
+    own.asked, module._parameters = [], own
+    module.register_forward_pre_hook(lambda *_: setattr(own, "called", True))
+    module.register_forward_hook(lambda *_: setattr(own, "called", False))
+    return own
 
 
 def test_zero_3_is_given_tensors(monkeypatch: pytest.MonkeyPatch) -> None:

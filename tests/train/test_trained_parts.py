@@ -58,3 +58,17 @@ def test_biases_that_are_trained_with_an_adapter_load(which: str, tmp_path: Path
     assert all(torch.equal(own[name], p) for name, p in bare.items() if ".lora_" not in name)
     for name in ("model.layers.0.self_attn.q_proj.weight", "model.layers.1.mlp.down_proj.weight"):
         torch.testing.assert_close(own[name], merged[name], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("ratio", "learns"), [("0.03", False), ("0", True)])
+def test_a_run_that_can_learn_nothing_says_so(
+    ratio: str, learns: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Few samples in one step of the published size: a warm-up begins with a rate of 0."""
+    more = ("--per_device_train_batch_size", "8", "--warmup_ratio", ratio, "--tune_mm_mlp_adapter", "True")
+    trainer = make_trainer(parse(flags(tmp_path, *more)))
+    weight = trainer.llava.get_model().mm_projector[0].weight
+    before = weight.detach().clone()
+    trainer.train()
+    assert torch.equal(weight, before) is not learns
+    assert any("nothing is learned" in record.message for record in caplog.records) is not learns

@@ -9,7 +9,7 @@ import torch
 
 from llava.model.evidence.tokens import LayoutTokens
 from llava.model.language_model.masks import window_of
-from llava.model.layer_parts import normed, only_looked_at, projected, rotated
+from llava.model.layer_parts import normed, only_looked_at, own_weight, projected, rotated
 from llava.model.layout import Layout
 from llava.reduction.precision import without_autocast
 from llava.reduction.scoring import attention_rows
@@ -89,7 +89,7 @@ class LlamaEvidence(LayoutTokens):
         assert self._around is not None, "nothing is known around this layer"
         norm = self._around.last_norm
         with torch.no_grad(), without_autocast(states.device):
-            return normed(norm, states.to(norm.weight.device)).to(states.device)
+            return normed(norm, states.to(own_weight(norm).device)).to(states.device)
 
     @cached_property
     def _image_end(self) -> int:
