@@ -35,9 +35,9 @@ def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
         done["decoded"].append(Path(path).name)
         return decode(path, *rest)
 
-    def encoding(self: Any, prompts: Any, pixels: Any, sizes: Any, method: Any, kinds: list[str]) -> Any:
+    def encoding(self: Any, prompts: Any, pixels: Any, sizes: Any, method: Any, kinds: list[str], *rest: Any) -> Any:
         done["encoded"].append((len(prompts), kinds))
-        return encode(self, prompts, pixels, sizes, method, kinds)
+        return encode(self, prompts, pixels, sizes, method, kinds, *rest)
 
     monkeypatch.setattr(videos, "film_frames", decoding)
     monkeypatch.setattr(PrefixEncoding, "encode_prefixes", encoding)
