@@ -30,7 +30,8 @@ def own_weight(module: Any) -> torch.Tensor:
     Asked for by its name outside of the module's call, DeepSpeed's ZeRO-3 would gather the weight there and then, and
     again before every later step.
     """
-    found: torch.Tensor | None = next(module.parameters(), None)
+    known = module.parameters() if isinstance(module, torch.nn.Module) else iter(())
+    found: torch.Tensor | None = next(known, None)
     return module.weight if found is None else found
 
 

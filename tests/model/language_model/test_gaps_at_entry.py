@@ -136,7 +136,7 @@ def test_questions_in_buckets_of_like_length_stand_where_they_do_together(
     own, ids = prefixes(model, 0, 1, 2), [ROWS[at][0] for at in range(3)]
     ids[0] = [7, 3, 9, 5, 4, 4, 4, 2, 8]
     wanted = model.ask(own, ids, **GREEDY)
-    monkeypatch.setattr("llava.model.generation.length_buckets.buckets_of", lambda lengths: [(0, 1), (1, 2), (2, 3)])
+    monkeypatch.setattr("llava.model.generation.length_buckets.buckets_of", lambda *_: [(0, 1), (1, 2), (2, 3)])
     assert torch.equal(model.ask(own, ids, **GREEDY), wanted)
 
 
