@@ -15,8 +15,8 @@ Result = TypeVar("Result")
 def without_cudnn() -> Iterator[None]:
     """While entered, scaled dot products on a GPU are not cuDNN's, unless no other kernel of torch's is allowed.
 
-    torch prefers cuDNN's on Hopper, and that makes a plan for each new shape: 35 milliseconds on an H200, where the
-    product takes a tenth of one. While an answer grows, every token has a length of its own, at every stage.
+    torch prefers cuDNN's on Hopper, and that makes a plan for each new shape, which on an H200 takes many times as long
+    as the product. While an answer grows, every token has a length of its own, at every stage.
     """
     kernels = torch.backends.cuda
     others = kernels.flash_sdp_enabled() or kernels.mem_efficient_sdp_enabled() or kernels.math_sdp_enabled()

@@ -13,7 +13,7 @@ from llava.model.cache.staged_cache import StagedCache
 from llava.model.layout import Layout
 
 # Tokens below which a pass costs as much as one of more tokens would: for matrix products, and on a GPU for the launch
-# of its kernels, some 25 milliseconds of Python for 32 layers.
+# of its kernels, tens of milliseconds of Python for 32 layers.
 LEAST_TOKENS, LEAST_ELSEWHERE = {"cpu": 128}, 1024
 
 
