@@ -15,8 +15,8 @@ KEPT = 8
 logger = logging.getLogger(__name__)
 
 
-def as_graph(work: Callable[[], Result], device: torch.device, pool: Any = None) -> tuple[Callable[[], None], Result]:
-    """Run work once and capture it: a call that replays it, and what it returned, whose tensors each replay fills.
+def as_graph(work: Callable[[], Result], device: torch.device, pool: Any = None) -> Callable[[], Result]:
+    """Run work once and capture it: a call that replays it and gives what it returned, whose tensors each replay fills.
 
     Warmed up and captured on one stream of its own. Another thread may pin memory for the next pictures meanwhile: only
     what this one does is part of the capture (torch's `capture_error_mode`).
@@ -38,16 +38,16 @@ def as_graph(work: Callable[[], Result], device: torch.device, pool: Any = None)
         with torch.cuda.graph(graph, pool, stream, "thread_local"), tables.handed_out():
             result = work()
 
-    def replay(_: Tables = tables) -> None:  # a graph reads its tables where they lie
+    def replay(_: Tables = tables) -> Result:  # a graph reads its tables where they lie
         graph.replay()
+        return result
 
-    return replay, result
+    return replay
 
 
 class _Graph(NamedTuple):
     inputs: list[torch.Tensor]
-    replay: Callable[[], None]
-    result: Any
+    replay: Callable[[], Any]
 
 
 class Graphs:
@@ -90,15 +90,14 @@ class Graphs:
         self._graphs.move_to_end(key)
         for held, new in zip(graph.inputs, inputs):
             held.copy_(new)
-        graph.replay()
-        return graph.result
+        return graph.replay()
 
     def _captured(self, key: Hashable, work: Callable[..., Any], inputs: Sequence[torch.Tensor]) -> _Graph | None:
         held = [one.clone() for one in inputs]
         if self._pool is None and self._device.type == "cuda":
             self._pool = torch.cuda.graph_pool_handle()
         try:
-            replay, result = as_graph(lambda: work(*held), self._device, self._pool)
+            replay = as_graph(lambda: work(*held), self._device, self._pool)
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
@@ -108,5 +107,5 @@ class Graphs:
             return None
         while len(self._graphs) >= self._most:
             self._graphs.popitem(last=False)
-        self._graphs[key] = _Graph(held, replay, result)
+        self._graphs[key] = _Graph(held, replay)
         return self._graphs[key]

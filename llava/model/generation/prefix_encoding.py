@@ -65,12 +65,12 @@ class PrefixEncoding:
         given = sort_images(padded(starts)[0], images, image_sizes, None, modalities)
         method = self.method_of(reduction, frames=given.frames)
         counts = [sum(token < 0 for token in start) for start in starts]
+        graphs = decoder.graphs if decoder is not None else None
         prefixes: list[ImagePrefix] = []
         most = self._prompts_at_once(len(starts), max(map(len, given.views)))
         for first in range(0, len(starts), most):
             own = slice(sum(counts[:first]), sum(counts[: first + most]))
             part = slice(first, first + most)
-            graphs = decoder.graphs if decoder is not None else None
             prefixes += self._encode_at_once(starts[part], questions[part], given.part(own), method, graphs)
         return prefixes
 
@@ -141,18 +141,16 @@ class PrefixEncoding:
         self, given: Images, method: Reduction, asked: Asked | None, graphs: Graphs | None
     ) -> ImageTokens:
         """`image_tokens`, captured where pictures are few, of one view each, and a method asks the device nothing."""
-        views = given.views
-        if graphs is None or asked is not None or not captured(method) or len(views) > IMAGES_CAPTURED:
-            return self.image_tokens(views, given.sizes, method, modalities=given.modalities, asked=asked)
-        if max(map(len, views)) > 1:
-            return self.image_tokens(views, given.sizes, method, modalities=given.modalities)
 
-        def work(*pixels: torch.Tensor) -> ImageTokens:
-            return self.image_tokens(list(pixels), given.sizes, method, modalities=given.modalities)
+        def work(*views: torch.Tensor) -> ImageTokens:
+            return self.image_tokens(list(views), given.sizes, method, modalities=given.modalities, asked=asked)
 
+        few = len(given.views) <= IMAGES_CAPTURED and max(map(len, given.views)) == 1
+        if graphs is None or not few or not captured(method):
+            return work(*given.views)
         key = ("images", repr(method), tuple(given.modalities or ()))  # sizes count where there are several views
         device = self.get_vision_tower().device
-        return graphs(key, work, [view.to(device, non_blocking=True) for view in views])
+        return graphs(key, work, [view.to(device, non_blocking=True) for view in given.views])
 
     def _run_prefixes(
         self, embeds: torch.Tensor, plan: Plan, method: Reduction, graphs: Graphs | None
@@ -173,7 +171,7 @@ class PrefixEncoding:
             return cache, [plan.layout, *(stage.after for stage in trace.stages)]
 
         few = embeds.shape[0] * embeds.shape[1] <= TOKENS_CAPTURED
-        if graphs is None or plan.ahead is not None or not few or not captured(method):
+        if graphs is None or not few or not captured(method):
             return work(embeds)
         return graphs(("prefixes", repr(method), plan.layout), work, [embeds])
 

@@ -164,7 +164,7 @@ class LlavaSharing(PrefixEncoding):
             arguments |= {"ahead": given.ahead, "trace": trace}  # where there are any, all rows run at once
             return self.forward(inputs_embeds=inputs, layout=where.to_tensor(), **arguments).logits[:, -1]
 
-        if decoder is not None and given.ahead is None:
+        if decoder is not None:
             begun = decoder.begin(cache, given.embeds, given.layout, settings.max_new_tokens)
             if begun is not None:
                 return greedy_tokens(*begun, settings)

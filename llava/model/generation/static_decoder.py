@@ -62,8 +62,7 @@ class StaticDecoder:
         self._model = model
         self._held: dict[tuple, Held] = {}
         self._reason: str | None = None
-        self._captures = model.device.type == "cuda"
-        self._graphs = Graphs(model.device) if self._captures else None
+        self._graphs = Graphs(model.device) if model.device.type == "cuda" else None
         attention = model.config._attn_implementation
         if model.get_model().layer_masks is not layer_masks:
             self.decline("it needs rotary positions and the model's are in its masks (MPT's ALiBi)")
@@ -127,7 +126,8 @@ class StaticDecoder:
             logits (B, V) of the last tokens, and as `start` does.
         """
         batch, longest = embeds.shape[:2]
-        columns = columns_for(batch, longest) if self._captures and cache.stages and not layout.spans else None
+        follows = bool(cache.stages) and not layout.spans  # text alone, after prefixes
+        columns = columns_for(batch, longest) if self._graphs is not None and follows else None
         held = self._taken(cache, batch, columns + new_tokens) if columns is not None else None
         if columns is None or held is None:
             return None
@@ -139,7 +139,7 @@ class StaticDecoder:
         given, padding, run = held.prompts[columns]
         fill(held.state, cache)
         given[:, columns - longest :] = embeds
-        padding.copy_(sent([[columns - length] for length in layout.lengths], padding.device), non_blocking=True)
+        padding.copy_(sent([[columns - length] for length in layout.lengths], padding.device))
         return run(), _stepping(held)
 
     def _taken(self, cache: StagedCache, batch: int, new_tokens: int) -> Held | None:
@@ -174,8 +174,8 @@ class StaticDecoder:
 
     def _prepared(self, state: StepState) -> Callable[[], torch.Tensor]:
         """The step, run once or more over a state whose contents do not matter yet."""
-        if self._captures:
-            return _replayed(*as_graph(lambda: run_step(self._model, state), self._model.device))
+        if self._graphs is not None:
+            return as_graph(lambda: run_step(self._model, state), self._model.device)
         layer_step = torch.compile(run_layer, dynamic=False, fullgraph=True)
         # Every batch size and capacity is a graph of its own; torch gives up after eight of them.
         with torch._dynamo.config.patch(recompile_limit=SHAPES_COMPILED):
@@ -188,7 +188,7 @@ class StaticDecoder:
         for column in state.columns:
             column.zero_()  # the run before the capture must find room
         run = as_graph(lambda: run_prompt(self._model, state, embeds, padding), self._model.device)
-        return Prompt(embeds, padding, _replayed(*run))
+        return Prompt(embeds, padding, run)
 
 
 def _stepping(held: Held) -> Step:
@@ -197,11 +197,3 @@ def _stepping(held: Held) -> Step:
         return held.step()
 
     return step
-
-
-def _replayed(replay: Callable[[], None], result: torch.Tensor) -> Callable[[], torch.Tensor]:
-    def run() -> torch.Tensor:
-        replay()
-        return result
-
-    return run
