@@ -9,11 +9,9 @@ the whole `ask` of a model of random weights, which must fit into memory twice.
 
 import json
 
-import torch
-
 from llava.eval.benchmark import budgets_from
 from llava.eval.runs.command import Parser, at_least, run
-from llava.eval.runs.options import DTYPES, device_from
+from llava.eval.runs.options import DTYPES, device_from, dtype_from
 from llava.eval.speed.asked_batches import asking_table, measure_asking
 from llava.eval.speed.options import add_size_options, add_timing_options, shape_from
 from llava.eval.speed.random_model import machine
@@ -39,7 +37,7 @@ def main() -> None:
     """The command."""
     args = build_parser().parse_args()
     device, shape = device_from(args), shape_from(args)
-    dtype = DTYPES[args.dtype] or (torch.float32 if device == "cpu" else torch.float16)
+    dtype = dtype_from(args, device)
     measured = shape, device, dtype, budgets_from(args, shape), args.rows, args.repeats, args.clock
     found = measure_batches(*measured)
     about = f"{machine(device)}; {str(dtype).removeprefix('torch.')}, {args.clock} time; LLM {shape.layers} layers x "

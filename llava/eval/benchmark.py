@@ -19,7 +19,7 @@ import torch
 from llava.errors import InputError
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.memory import free_bytes
-from llava.eval.runs.options import DTYPES, device_from
+from llava.eval.runs.options import DTYPES, device_from, dtype_from
 from llava.eval.speed.fitting import fitting
 from llava.eval.speed.options import add_size_options, add_timing_options, shape_from
 from llava.eval.speed.paper import on_paper, paper_table
@@ -60,7 +60,7 @@ def measure_all(args: argparse.Namespace) -> dict[str, Any]:
     """All tables, with the machine, the shape and the command."""
     device = device_from(args)
     shape, cut = fitting(shape_from(args), free_bytes(torch.device(device)))
-    dtype = DTYPES[args.dtype] or (torch.float32 if device == "cpu" else torch.float16)
+    dtype = dtype_from(args, device)
     model = random_model(shape, device, dtype)
     asking = Asking(
         args.text_tokens, args.new_tokens, args.answer_tokens, args.batch_size, tuple(args.workloads), args.repeats,

@@ -19,14 +19,13 @@ from typing import Any
 import torch
 from transformers.utils import is_flash_attn_2_available
 
-from llava.errors import InputError
 from llava.eval.device.agreement import examine
 from llava.eval.device.aims import aims
 from llava.eval.device.elsewhere import SMALL, SMALL_BUDGET, compare_with_cpu
 from llava.eval.device.page import ELSEWHERE, all_right, page
 from llava.eval.device.sections import run_sections
 from llava.eval.device.syncs import count_syncs
-from llava.eval.method_cost import at_budget
+from llava.eval.method_cost import all_at_budget
 from llava.eval.runs.command import Parser, at_least, between, run
 from llava.eval.runs.options import device_from
 from llava.eval.speed.latency import OneQuestion
@@ -65,10 +64,7 @@ def check_answers(
     rows = []
     # Convolutions of float32 run in TF32 otherwise, and a picture in a batch of other sizes by another kernel.
     with torch.backends.cudnn.flags(allow_tf32=False):
-        methods, unreached = at_budget(names, TINY_BUDGET if tiny else BUDGET, model.geometry)
-        if unreached:
-            raise InputError(unreached[0])
-        for method in methods:
+        for method in all_at_budget(names, TINY_BUDGET if tiny else BUDGET, model.geometry):
             row = examine(model, method, True, exact.get(name_of(method)))
             exact.setdefault(row["method"], row.pop("chosen"))
             row.pop("chosen", None)
@@ -111,9 +107,10 @@ def parts_of(args: argparse.Namespace, device: str) -> dict[str, Callable[[], An
         parts[name] = lambda one=one: check_answers(device, one, args.methods, tiny, exact)
     for model in args.models:
         parts[f"tables {model}"] = lambda model=model: measure_model(model, device, dtype, args.repeats)
-    usual = args.models[0] if args.models else "7b", device, dtype
-    if device == "cuda" and is_flash_attn_2_available():
-        parts["tables flash attention"] = lambda: measure_model(*usual, args.repeats, "flash_attention_2")
+    if device == "cuda" and args.models and is_flash_attn_2_available():
+        first = args.models[0]
+        flash = "flash_attention_2"
+        parts["tables flash attention"] = lambda: measure_model(first, device, dtype, args.repeats, flash)
     return parts
 
 

@@ -12,11 +12,9 @@ import argparse
 import dataclasses
 import json
 
-import torch
-
 import llava.hf
 from llava.eval.runs.command import Parser, at_least, run
-from llava.eval.runs.options import DTYPES, device_from
+from llava.eval.runs.options import DTYPES, device_from, dtype_from
 from llava.eval.speed.hf_cost import CLOCKS, measure, measure_sharing
 from llava.eval.speed.hf_model import HfShape, prompt_of, random_qwen
 from llava.eval.speed.random_model import machine
@@ -60,7 +58,7 @@ def main() -> None:
     """The command."""
     args = build_parser().parse_args()
     device = device_from(args)
-    dtype = DTYPES[args.dtype] or (torch.float32 if device == "cpu" else torch.float16)
+    dtype = dtype_from(args, device)
     shape = HfShape(**{size.name: getattr(args, size.name) for size in dataclasses.fields(HfShape)})
     model = random_qwen(shape, device, dtype)
     given = prompt_of(model, args.image_tokens, args.text_tokens)

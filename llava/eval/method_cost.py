@@ -14,7 +14,7 @@ import torch
 
 from llava.errors import InputError
 from llava.eval.runs.command import Parser, at_least, run
-from llava.eval.runs.options import DTYPES, device_from
+from llava.eval.runs.options import DTYPES, device_from, dtype_from
 from llava.eval.speed.options import add_size_options, add_timing_options, shape_from
 from llava.eval.speed.own_work import measure_own_work
 from llava.eval.speed.random_model import machine, random_model
@@ -53,12 +53,20 @@ def at_budget(names: list[str], retain: int, geometry: Geometry) -> tuple[list[R
     return methods, unreached
 
 
+def all_at_budget(names: list[str], retain: int, geometry: Geometry) -> list[Reduction]:
+    """`at_budget` where all must come to it: InputError for the first that cannot."""
+    methods, unreached = at_budget(names, retain, geometry)
+    if unreached:
+        raise InputError(unreached[0])
+    return methods
+
+
 @torch.inference_mode()
 def main() -> None:
     """The command."""
     args = build_parser().parse_args()
     device, shape = device_from(args), shape_from(args)
-    dtype = DTYPES[args.dtype] or (torch.float32 if device == "cpu" else torch.float16)
+    dtype = dtype_from(args, device)
     model = random_model(shape, device, dtype)
     methods, unreached = at_budget(args.methods, args.retain, model.geometry)
     if not methods:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from llava.eval.device.agreement import LIMITS, ask_alone, nearness
-from llava.eval.method_cost import at_budget
+from llava.eval.method_cost import all_at_budget
 from llava.eval.speed.random_model import Shape, random_model
 from llava.eval.speed.throughput import Questions
 from llava.reduction import name_of
@@ -20,10 +20,9 @@ def compare_with_cpu(
     """For each method the largest distance of logits, whether all choices are equal, and whether that is `right`."""
     here, there = (random_model(shape, where, torch.float32) for where in ("cpu", device))
     there.load_state_dict(here.state_dict())
-    methods, _ = at_budget(names, budget, here.geometry)
     rows = []
     with torch.backends.cudnn.flags(allow_tf32=False):
-        for method in methods:
+        for method in all_at_budget(names, budget, here.geometry):
             wanted, chosen = ask_alone(here, method, Questions(here, 2, 4, 1))
             got, other = ask_alone(there, method, Questions(there, 2, 4, 1))
             apart, _ = nearness(wanted, got.cpu(), torch.float32)

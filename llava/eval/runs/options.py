@@ -207,6 +207,11 @@ def device_from(args: argparse.Namespace) -> str:
     return args.device
 
 
+def dtype_from(args: argparse.Namespace, device: str) -> torch.dtype:
+    """What `--dtype` names: float16 by itself, or float32 on a CPU."""
+    return DTYPES[args.dtype] or (torch.float32 if device == "cpu" else torch.float16)
+
+
 def sampling_from(args: argparse.Namespace) -> dict[str, Any]:
     """Generation arguments; what greedy decoding does not use is unset, whatever the checkpoint's own defaults."""
     for name, most in (("max_new_tokens", MOST_NEW_TOKENS), ("num_beams", MOST_BEAMS)):

@@ -12,7 +12,7 @@ from commands import call
 from llava.eval.device import agreement
 from llava.eval.device.agreement import examine
 from llava.eval.device.aims import aims
-from llava.eval.device.elsewhere import compare_with_cpu
+from llava.eval.device.elsewhere import SMALL, SMALL_BUDGET, compare_with_cpu
 from llava.eval.device.sections import run_sections
 from llava.eval.device.syncs import count_syncs
 from llava.eval.gpu import BUDGET, CHECKED, TINY_BUDGET
@@ -78,7 +78,9 @@ def test_a_wrong_answer_is_found(uncompiled: None, monkeypatch: pytest.MonkeyPat
     assert not examine(model, method, True, None)["right"]
 
 
-@pytest.mark.parametrize(("shape", "budget"), [(CHECKED, BUDGET), (PRESETS["tiny"], TINY_BUDGET)])
+@pytest.mark.parametrize(
+    ("shape", "budget"), [(CHECKED, BUDGET), (SMALL, SMALL_BUDGET), (PRESETS["tiny"], TINY_BUDGET)]
+)
 def test_every_method_comes_to_the_budget_that_answers_are_compared_at(shape: Shape, budget: int) -> None:
     model = random_model(shape, "meta", torch.float32)
     methods, unreached = at_budget(available(), budget, model.geometry)
