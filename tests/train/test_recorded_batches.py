@@ -20,7 +20,8 @@ from training_runs import write_data
 from llava.model.trace import Trace
 from llava.reduction import Reduction, create
 from llava.train.data.dataset import make_supervised_data_module
-from llava.train.model import next_pinpoints, written_out
+from llava.train.model import next_pinpoints
+from llava.train.tower_attention import written_out
 
 FOLDER = Path(os.environ.get("TRAINING_RECORDINGS", PARITY / "training"))
 SETTINGS = {
@@ -29,10 +30,12 @@ SETTINGS = {
     "visiondrop": ("visiondrop", ("dominant", "contextual", "layer_list", "image_token_list")),
 }
 BATCH = ("input_ids", "labels", "attention_mask")
-# What was recorded is itself further than 1e-6 from the batch in float64 (1.1e-6, 1.1e-6, 1.3e-6), and ours is 1.4e-6
-# from it, three units in the last place. So is transformers 4.37.2, which recorded it, on a machine of ours: see *Three
-# losses* in docs/training.md.
-ROUNDED = {"pdrop_one": 2e-6, "pdrop_one_without_labels": 2e-6, "loss_truncated": 2e-6}
+# It was recorded on an AMD processor, for which MKL has kernels of its own; where products add up otherwise these two
+# are up to 1.9e-6 away, four units in the last place. `test_recorded_machine` runs this file with AMD's kernels: then
+# all are within 1e-6, and single samples equal to the last bit. See *Recorded losses* in docs/training.md.
+AS_RECORDED = "AS_RECORDED" in os.environ
+ROUNDED = {} if AS_RECORDED else {"pdrop_one": 2e-6, "pdrop_one_without_labels": 2e-6}
+EQUAL = ("loss_one_image", "loss_one_rounds", "next_one", "pdrop_one", "visiondrop_one")
 
 
 def recorded(folder: Path) -> Iterator[dict[str, Any]]:
@@ -112,6 +115,7 @@ def test_a_batch_in_training(own: Any, case: dict[str, Any], tmp_path: Path) -> 
     out = model(**batch, reduction=method_of(case), trace=trace, use_cache=False)
     out.loss.backward()
     torch.testing.assert_close(out.loss, wanted["loss"][0], atol=ROUNDED.get(case["name"], 1e-6), rtol=0)
+    assert not (AS_RECORDED and case["name"] in EQUAL) or torch.equal(out.loss, wanted["loss"][0])
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     assert len(gradients) == case["tensors_with_grad"]
     for name in (name for name in wanted if name.startswith("grad.")):
