@@ -50,6 +50,7 @@ class TrainingArguments(transformers.TrainingArguments):
 
     cache_dir: str | None = _said(None, "where files of a hub are kept")
     optim: str = _said("adamw_torch", "the optimiser")
+    logging_nan_inf_filter: bool = _said(False, "log a loss that is no number as it is, and stop; True: hide it")
     remove_unused_columns: bool = _said(False, "a batch's images are no argument of the text model")
     freeze_mm_mlp_adapter: bool = _said(False, "keep the projector as it is")
     unfreeze_mm_vision_tower: bool = _said(False, "train the vision tower too (LLaVA-NeXT)")

@@ -9,11 +9,14 @@ from tqdm import tqdm
 
 from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.errors import InputError, one_line, shown
-from llava.files.pictures import check_image
-from llava.files.reading import kind_of, read_json
+from llava.files.pictures import check_image, refuse_address
+from llava.files.reading import check_regular, kind_of, read_json
 from llava.train.data.placing import Message
 from llava.train.data.rendering import SPEAKERS
 
+REMEDY = "mend it; of JSON Lines make one list, [line, line, ...]"
+# Where other programs' files name what a sample shows. Trained without it, it would be a text about nothing.
+OTHER_KEYS = ("images", "image_path", "image_url", "img", "picture", "pictures", "video", "videos")
 MOST_NAMED = 10  # faults that are written out; the others are counted
 
 
@@ -51,26 +54,31 @@ def read_samples(
     captions: bool = False,
     check_pictures: bool = True,
     keep_silent: bool = False,
+    square: bool = False,
 ) -> Samples:
     """LLaVA's JSON: a list of {"conversations": [{"from": "human" or "gpt", "value": text}, ...], "image": path}.
 
     Args:
         image_folder: what paths of pictures are relative to.
         captions: the template is `plain`: exactly a question with <image> and a caption.
-        check_pictures: open the head of every picture.
+        check_pictures: open the head of every picture, and look at its end.
         keep_silent: samples without an answer stay, as in LLaVA, where they train on nothing.
+        square: pictures will be padded to squares.
 
     Raises:
         InputError: one line that says what is wrong, where, and how often.
     """
-    held = read_json(path, "the training data")
+    held = read_json(path, "the training data", REMEDY)
     if not isinstance(held, list) or not held:
-        got = "an empty list" if held == [] else f"a JSON {kind_of(held)}"
-        raise InputError(f"the training data must be a list of samples: {shown(path, 300)} holds {got}; see LLaVA's")
+        got = "an empty list" if held == [] else kind_of(held)
+        raise InputError(
+            f"the training data must be a list of samples: {shown(path, 300)} holds {got}; write "
+            f'[{{"conversations": [...]}}, ...]'
+        )
     faults: list[str] = []
     samples: list[Sample] = []
     for number, row in enumerate(tqdm(held, desc="samples", unit="", leave=False, delay=5)):
-        problem = next(_problems(row, captions), None) or _missing(row, image_folder, check_pictures)
+        problem = next(_problems(row, captions), None) or _missing(row, image_folder, check_pictures, square)
         if problem is not None:
             faults.append(f"sample {number}: {problem}")
         else:
@@ -124,6 +132,9 @@ def _problems(row: Any, captions: bool) -> Iterator[str]:
     if "image" in row and not _are_paths(named):
         yield f"'image' must be a path or a list of paths: got {shown(named)}"
         return
+    other = next((key for key in OTHER_KEYS if row.get(key)), None)
+    if "image" not in row and other is not None:
+        yield f"'image' must name its pictures: got {other!r}, which is not read; a video is a list of frames"
     pictures, tags = len(images_of(row)), sum(message["value"].count(DEFAULT_IMAGE_TOKEN) for message in talk)
     if pictures and tags != pictures:
         yield f"needs one <image> per picture: got {tags} for {pictures}"
@@ -149,17 +160,19 @@ def _are_paths(named: Any) -> bool:
     return bool(paths) and all(isinstance(path, str) and path and "\x00" not in path for path in paths)
 
 
-def _missing(row: dict[str, Any], image_folder: str | None, check_pictures: bool) -> str | None:
+def _missing(row: dict[str, Any], image_folder: str | None, check_pictures: bool, square: bool) -> str | None:
     """What is wrong with a sample's pictures."""
     for name in images_of(row):
         if image_folder is None:
             return f"names the picture {shown(name)}, and no --image_folder is given"
         path = os.path.join(image_folder, name)
-        if not os.path.isfile(path):
-            return f"picture {shown(path, 300)} is not there"
-        if check_pictures:
-            try:
-                check_image(path)
-            except InputError as error:
-                return one_line(error)
+        try:
+            if not os.path.lexists(path):
+                refuse_address(name, "a picture")
+                return f"picture {shown(path, 300)} is not there"
+            check_regular(path, "a picture")
+            if check_pictures:
+                check_image(path, square)
+        except InputError as error:
+            return one_line(error)
     return None
