@@ -73,8 +73,10 @@ class LLaVATrainer(Trainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The loss of a batch; zero where nothing in it is trained on, and counted."""
-        trained_on = (inputs["labels"] != IGNORE_INDEX).any()
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
+        trained_on = outputs.get("supervised")  # behind the cut of a row with its image tokens
+        if trained_on is None:  # of a language model without eyes
+            trained_on = (inputs["labels"][:, 1:] != IGNORE_INDEX).any()
         self._silent += ~trained_on
         self._rates.add(inputs["attention_mask"])
         loss = torch.where(trained_on, loss, 0.0)  # a mean over no target is no number; its gradients are zero

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -52,6 +53,7 @@ BAD_SAMPLES = {
         talk(("human", "<image>"), ("gpt", "No"), ("human", "<image>"), ("gpt", "No"), image="0.png"),
         "one <image> per picture: got 2 for 1",
     ),
+    "a tag around a tag": (talk(("human", "<im<image>age>"), ("gpt", "No"), image="0.png"), "got 2 for 1"),
     "one tag for two": (talk(("human", "<image>"), ("gpt", "No"), image=["0.png", "1.png"]), "got 1 for 2"),
 }
 
@@ -114,8 +116,21 @@ def test_samples_without_an_answer_are_left_out_and_named(tmp_path: Path) -> Non
 def test_captions_are_questions_with_a_picture(tmp_path: Path) -> None:
     for sample in (GOOD, talk(*[("human", "<image>"), ("gpt", "No")] * 2, image=["0.png", "1.png"])):
         with pytest.raises(InputError, match="'plain'"):
-            read_samples(write_data(tmp_path, [sample]), IMAGES, captions=True)
-    assert len(read_samples(write_data(tmp_path, [SHOWN]), IMAGES, captions=True).kept) == 1
+            read_samples(write_data(tmp_path, [sample]), IMAGES, "plain")
+    assert len(read_samples(write_data(tmp_path, [SHOWN]), IMAGES, "plain").kept) == 1
+
+
+def test_an_instruction_needs_a_first_question(tmp_path: Path) -> None:
+    """llama_2 writes instruction and system text around it. LLaVA stops at such a sample, in the middle of training."""
+    unasked = [talk(("human", ""), ("gpt", "No")), talk(("gpt", "Hello"), ("human", ""), ("gpt", "No"))]
+    later = talk(("human", "What?"), ("gpt", "No"), ("human", ""), ("gpt", "Yes"))
+    path = write_data(tmp_path, [GOOD, *unasked, later, SHOWN])
+    with pytest.raises(InputError, match="2 of 5 samples .* sample 1: .*first question.* sample 2: "):
+        read_samples(path, IMAGES, "llama_2")
+    assert len(read_samples(path, IMAGES).kept) == 5
+    settings = SimpleNamespace(image_folder=IMAGES, version="mistral_instruct", image_processor=None)
+    with pytest.raises(InputError, match="first question"):
+        LazySupervisedDataset(path, None, settings)
 
 
 def test_samples_without_a_word_have_a_length(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from llava.errors import InputError, one_line, shown
 from llava.files.pictures import check_image, refuse_address
 from llava.files.reading import check_regular, kind_of, read_json
 from llava.train.data.placing import Message
-from llava.train.data.rendering import SPEAKERS
+from llava.train.data.rendering import SPEAKERS, asked, not_asked
+from llava.train.data.template import NOT_ASKED, Rule
 
 REMEDY = "mend it; of JSON Lines make one list, [line, line, ...]"
 # Where other programs' files name what a sample shows. Trained without it, it would be a text about nothing.
@@ -51,7 +52,7 @@ class Samples:
 def read_samples(
     path: str,
     image_folder: str | None,
-    captions: bool = False,
+    rule: Rule = "v1",
     check_pictures: bool = True,
     keep_silent: bool = False,
     square: bool = False,
@@ -60,7 +61,8 @@ def read_samples(
 
     Args:
         image_folder: what paths of pictures are relative to.
-        captions: the template is `plain`: exactly a question with <image> and a caption.
+        rule: the template's: `plain` takes exactly a question with <image> and a caption, `llama_2` a question that
+            has a text.
         check_pictures: open the head of every picture, and look at its end.
         keep_silent: samples without an answer stay, as in LLaVA, where they train on nothing.
         square: pictures will be padded to squares.
@@ -78,7 +80,7 @@ def read_samples(
     faults: list[str] = []
     samples: list[Sample] = []
     for number, row in enumerate(tqdm(held, desc="samples", unit="", leave=False, delay=5)):
-        problem = next(_problems(row, captions), None) or _missing(row, image_folder, check_pictures, square)
+        problem = next(_problems(row, rule), None) or _missing(row, image_folder, check_pictures, square)
         if problem is not None:
             faults.append(f"sample {number}: {problem}")
         else:
@@ -109,11 +111,10 @@ def _messages(row: dict[str, Any]) -> list[Message]:
 
 def _answers(sample: Sample) -> bool:
     """Whether a sample has an answer: text by gpt that follows a question."""
-    later = sample.messages if sample.messages[0]["from"] == "human" else sample.messages[1:]
-    return any(message["from"] == "gpt" and message["value"] for message in later)
+    return any(message["from"] == "gpt" and message["value"] for message in asked(sample.messages))
 
 
-def _problems(row: Any, captions: bool) -> Iterator[str]:
+def _problems(row: Any, rule: Rule) -> Iterator[str]:
     """What is wrong with a sample by itself, the first first."""
     if not isinstance(row, dict):
         yield f"must be an object: got {shown(row)}"
@@ -135,13 +136,15 @@ def _problems(row: Any, captions: bool) -> Iterator[str]:
     other = next((key for key in OTHER_KEYS if row.get(key)), None)
     if "image" not in row and other is not None:
         yield f"'image' must name its pictures: got {other!r}, which is not read; a video is a list of frames"
-    pictures, tags = len(images_of(row)), sum(message["value"].count(DEFAULT_IMAGE_TOKEN) for message in talk)
+    pictures, tags = len(images_of(row)), sum(_tags(message["value"]) for message in talk)
     if pictures and tags != pictures:
         yield f"needs one <image> per picture: got {tags} for {pictures}"
-    if captions and (len(talk) != 2 or speakers[0] != "human" or not pictures):
+    if rule == "plain" and (len(talk) != 2 or speakers[0] != "human" or not pictures):
         yield f"the template 'plain' takes a question with <image> and a caption: got {len(talk)} messages, {tags} tags"
-    if captions and pictures and talk[0]["value"].count(DEFAULT_IMAGE_TOKEN) != pictures:
+    if rule == "plain" and pictures and talk[0]["value"].count(DEFAULT_IMAGE_TOKEN) != pictures:
         yield "the template 'plain' takes its <image> in the question"
+    if rule == "llama_2" and not_asked(talk):
+        yield NOT_ASKED
 
 
 def _of_message(at: int, message: Any) -> Iterator[str]:
@@ -153,6 +156,12 @@ def _of_message(at: int, message: Any) -> Iterator[str]:
         yield f"message {at} must have a text: got {shown(message['value'])}"
     elif "\x00" in message["value"]:
         yield f"message {at} must be text: it holds a NUL character"
+
+
+def _tags(text: str) -> int:
+    """How many <image> a text has, with those that come about where one is taken out to be put in front."""
+    count = text.count(DEFAULT_IMAGE_TOKEN)
+    return count and count + _tags(text.replace(DEFAULT_IMAGE_TOKEN, ""))
 
 
 def _are_paths(named: Any) -> bool:
