@@ -136,7 +136,7 @@ def _ends_well(path: str | os.PathLike[str], kind: str | None) -> bool:
     if kind == "WEBP":
         return size >= length + 8
     mark = ENDS.get(kind or "")
-    return mark is not None and end.rstrip(b"\0").endswith(mark.rstrip(b"\0"))
+    return mark is not None and end.rstrip(b"\0").endswith(mark)
 
 
 def _decoded(source: Any, label: str, pixels: bool = True) -> Image.Image:

@@ -41,7 +41,7 @@ class DataArguments:
     image_aspect_ratio: str = _said("square", "square (crop the centre), pad or anyres")
     image_grid_pinpoints: str | None = _said(None, "tile grids of anyres; unset: LLaVA-NeXT's five")
     official_masking: bool = _said(False, "LLaVA's own masking of targets, with the samples that it loses")
-    check_pictures: bool = _said(True, "open the head of every picture before the first step")
+    check_pictures: bool = _said(True, "look at the head and the end of every picture before the first step")
 
 
 @dataclass

@@ -15,7 +15,17 @@ from llava.errors import InputError, one_line
 
 STEPS = 1000  # of the rehearsed schedule where the flags leave the number to the data
 # What transformers, accelerate, torch and the optimisers' packages raise on settings.
-_REFUSALS = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, AssertionError, ImportError, OSError)
+_REFUSALS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RuntimeError,
+    AssertionError,
+    ImportError,
+    OSError,
+    ArithmeticError,
+)
 
 
 def rehearse(training: Any) -> None:
@@ -86,4 +96,5 @@ def _check_checkpointing(args: Any) -> None:
     if given is not None and not isinstance(given, dict):
         raise InputError(f"--gradient_checkpointing_kwargs must be a JSON object: got {given!r}; write {{...}}")
     if given:
-        checkpoint(nn.Identity(), torch.ones(1, requires_grad=True), **{"use_reentrant": False} | given)
+        settings: dict[str, Any] = {"use_reentrant": False} | given
+        checkpoint(nn.Identity(), torch.ones(1, requires_grad=True), **settings)

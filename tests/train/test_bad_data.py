@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 from training_runs import TALKS, TINY, flags, write_data
 
 from llava.errors import InputError
@@ -47,7 +48,10 @@ BAD_SAMPLES = {
     "image empty": (talk(("human", "<image>"), ("gpt", "No"), image=""), "'image' must be a path"),
     "no images": (talk(("human", "What?"), ("gpt", "No"), image=[]), "'image' must be a path"),
     "image an object": (talk(("human", "<image>"), ("gpt", "No"), image={"path": "0.png"}), "'image' must be a path"),
-    "a folder": (talk(("human", "<image>"), ("gpt", "No"), image="."), "is not there"),
+    "a folder": (talk(("human", "<image>"), ("gpt", "No"), image="."), "is a folder"),
+    "an address": (talk(("human", "<image>"), ("gpt", "No"), image="https://a.org/b.png"), "download it first"),
+    "pictures by another name": (talk(("human", "<image>"), ("gpt", "No"), images=["0.png"]), "got 'images', which is"),
+    "a video": (talk(("human", "<video>"), ("gpt", "No"), video="a.mp4"), "a video is a list of frames"),
     "a long path": (talk(("human", "<image>"), ("gpt", "No"), image="a" * 5000), "is not there"),
     "tags in two messages": (
         talk(("human", "<image>"), ("gpt", "No"), ("human", "<image>"), ("gpt", "No"), image="0.png"),
@@ -139,3 +143,26 @@ def test_samples_without_a_word_have_a_length(tmp_path: Path) -> None:
     trainer_data = data_arguments(parse(flags(tmp_path, data=write_data(tmp_path, [SHOWN, blank]))))
     dataset = LazySupervisedDataset(trainer_data.data_path, None, trainer_data)
     assert dataset.modality_lengths == [4, -1]
+
+
+def test_what_the_file_is_instead_is_said(tmp_path: Path) -> None:
+    for content, said in (
+        (b'{"a": 1}', "holds a JSON object; write"),
+        (b"[]", "holds an empty list; write"),
+        (b'{"a": 1}\n{"a": 2}', "of JSON Lines make one list"),
+    ):
+        (tmp_path / "data.json").write_bytes(content)
+        with pytest.raises(InputError) as refused:
+            read_samples(str(tmp_path / "data.json"), IMAGES)
+        assert said in str(refused.value)
+
+
+def test_a_picture_that_becomes_too_large_as_a_square(tmp_path: Path) -> None:
+    Image.new("1", (14_000, 2)).save(tmp_path / "0.png")
+    path = write_data(tmp_path, [SHOWN])
+    assert len(read_samples(path, str(tmp_path)).kept) == 1
+    with pytest.raises(InputError, match="sample 0: the square around .* got 14000 x 14000"):
+        read_samples(path, str(tmp_path), square=True)
+    assert LazySupervisedDataset(path, None, SimpleNamespace(image_folder=str(tmp_path), image_aspect_ratio="square"))
+    with pytest.raises(InputError, match="the square around"):
+        LazySupervisedDataset(path, None, SimpleNamespace(image_folder=str(tmp_path), image_aspect_ratio="pad"))

@@ -104,10 +104,7 @@ BAD_SETTINGS: dict[str, tuple[tuple[str, ...], str]] = {
     "projector": (("--mm_projector_type", "mlp"), "mm_projector_type"),
     "merge": (("--mm_patch_merge_type", "spiral"), "mm_patch_merge_type"),
     "no projector": (("--pretrain_mm_mlp_adapter", "no/such/file.bin"), "no/such/file.bin"),
-    "another projector": (
-        ("--mm_projector_type", "linear", "--pretrain_mm_mlp_adapter", WHOLE),
-        "unexpected",
-    ),
+    "another projector": (("--mm_projector_type", "linear", "--pretrain_mm_mlp_adapter", WHOLE), "that of the LLaVA"),
     "a text for a projector": (("--pretrain_mm_mlp_adapter", str(TINY / "config.json")), "config.json"),
     "model": (("--model_name_or_path", "no/such/model"), "no/such/model"),
     "empty model": (("--model_name_or_path", str(TINY.parent / "images")), "images"),
