@@ -37,7 +37,7 @@ def settings_of(given: Any, samples: int) -> dict[str, Any]:
     held |= {name: getattr(given.data, name) for name in DATA}
     held |= {name: getattr(given.training, name) for name in TRAINING}
     chosen = given.method
-    held["method"] = [chosen.name, chosen.retain, chosen.preset, repr(chosen.method), repr(chosen.shared)]
+    held["method"] = f"{chosen.name} {chosen.method or chosen.preset or chosen.retain} {chosen.shared or ''}".strip()
     held["data_path"] = f"{samples} samples"
     value: dict[str, Any] = parse_json(json.dumps(held, default=str), "settings", "memory")
     return value

@@ -83,7 +83,7 @@ def test_a_run_remembers_what_it_began_with(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(command, "finish", ran.append)
     command.train(flags(tmp_path))
     held = json.loads((tmp_path / "out" / FILE).read_text())
-    assert held["learning_rate"] == 1e-3 and held["data_path"] == "4 samples" and held["method"][0] == "none"
+    assert held["learning_rate"] == 1e-3 and held["data_path"] == "4 samples" and held["method"] == "none Unreduced()"
     assert ran == [{"resume_from_checkpoint": None}, trainer]
 
 
