@@ -134,6 +134,7 @@ def data_arguments(given: Arguments) -> Any:
         geometry = geometry_of(config, source.config)
         tokens = given.method.build(geometry).tokens_per_stage(geometry)[0]
         _tell_room(given.training, min(tokens, geometry.patches))
+        _tell_projector(given, path)
     elif given.data.image_folder is not None:
         raise InputError("--image_folder is for a model that sees: got no --vision_tower; give one or leave it out")
     return SimpleNamespace(**settings)
@@ -155,6 +156,16 @@ def _tell_samples(training: Any, samples: Samples) -> None:
     if samples.silent:
         named = ", ".join(map(str, samples.silent[:10])) + (", ..." if len(samples.silent) > 10 else "")
         _tell(training, "%d samples have no answer to train on and are left out: %s", len(samples.silent), named)
+
+
+def _tell_projector(given: Arguments, path: str) -> None:
+    new = "mm_vision_tower" not in read_raw_config(Folder(path)) and given.model.pretrain_mm_mlp_adapter is None
+    if new and not given.model.tune_mm_mlp_adapter:
+        _tell(
+            given.training,
+            "the projector begins with random numbers: published recipes take a pretrained one (PROJECTOR, "
+            "--pretrain_mm_mlp_adapter)",
+        )
 
 
 def _tell_room(training: Any, tokens: int) -> None:

@@ -131,3 +131,13 @@ def test_no_room_behind_a_picture_is_said_at_once(tmp_path: Path, caplog: pytest
     assert not caplog.messages
     data_arguments(parse(flags(tmp_path, "--model_max_length", "512")))
     assert "--model_max_length 512 leaves no room for an answer behind a picture of 576 tokens" in caplog.text
+
+
+def test_a_projector_of_random_numbers_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    base, said = blind_base(tmp_path), "the projector begins with random numbers"
+    for more in (("--tune_mm_mlp_adapter", "True"), ("--pretrain_mm_mlp_adapter", str(projector_file(tmp_path)))):
+        data_arguments(parse(flags(tmp_path, *more, model=base)))
+    data_arguments(parse(flags(tmp_path)))
+    assert said not in caplog.text
+    data_arguments(parse(flags(tmp_path, model=base)))
+    assert said in caplog.text
