@@ -12,6 +12,9 @@ FLAGS = (
 SAID = {
     "check --model-path and --model-base": "check --model_name_or_path",
     "the checkpoint's vision tower must be reachable: got mm_vision_tower": "--vision_tower must be reachable: got",
+    "mend config.json or use the tower the checkpoint was trained with": (
+        "name the tower it was trained with (--vision_tower, or TOWER; mm_vision_tower in its config.json)"
+    ),
     "put the tower's folder there or mend the entry": "name a folder or a hub id",
 }
 

@@ -116,6 +116,7 @@ def test_flags_are_named_where_a_checkpoint_s_entries_are_judged(tmp_path: Path)
         (("--mm_vision_select_layer", "0"), "--mm_vision_select_layer must name a layer's output: got 0"),
         (("--image_aspect_ratio", "Pad"), "--image_aspect_ratio must be known: got 'Pad'"),
         (("--vision_tower", str(tmp_path)), "--vision_tower must be reachable"),
+        (("--vision_tower", "openai/clip-vit-large-patch14-336"), "name the tower it was trained with (--vision_tower"),
         (("--model_name_or_path", str(tmp_path / "none")), "check --model_name_or_path"),
     ):
         with pytest.raises(InputError) as refused:
