@@ -79,9 +79,8 @@ def make_trainer(given: Arguments) -> LLaVATrainer:
     mode = mode_of(given.model, training)
     trained, held = trained_share(prepared.model)
     _tell(training, "training %d of %d numbers (%s) with method %s", trained, held, mode, given.method.name)
-    return LLaVATrainer(
-        model=prepared.model, processing_class=tokenizer, args=training, llava=prepared.llava, mode=mode, **module
-    )
+    own = {"llava": prepared.llava, "mode": mode, "base": prepared.base}
+    return LLaVATrainer(model=prepared.model, processing_class=tokenizer, args=training, **own, **module)
 
 
 def finish(trainer: LLaVATrainer) -> None:

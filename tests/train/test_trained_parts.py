@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import PARITY
+from shallow import shallow
 from training_runs import TINY, flags
 
 from llava.model.builder import load_pretrained_model
@@ -65,8 +66,10 @@ def test_a_run_that_can_learn_nothing_says_so(
     ratio: str, learns: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Few samples in one step of the published size: a warm-up begins with a rate of 0."""
+    model = shallow("llava-tiny-12l")
     more = ("--per_device_train_batch_size", "8", "--warmup_ratio", ratio, "--tune_mm_mlp_adapter", "True")
-    trainer = make_trainer(parse(flags(tmp_path, *more)))
+    own = ("--vision_tower", str(model / "vision_tower"))
+    trainer = make_trainer(parse(flags(tmp_path, *more, *own, model=model)))
     weight = trainer.llava.get_model().mm_projector[0].weight
     before = weight.detach().clone()
     trainer.train()
