@@ -16,7 +16,7 @@ GRIDS = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
 def test_the_configuration_says_what_the_flags_say(tmp_path: Path) -> None:
     tower = str(shallow("llava-tiny-next") / "vision_tower")
     more = (
-        *("--vision_tower", tower, "--tune_mm_mlp_adapter", "True", "--version", "plain"),
+        *("--vision_tower", tower, "--tune_mm_mlp_adapter", "True"),
         *("--image_aspect_ratio", "anyres", "--mm_patch_merge_type", "spatial_unpad"),
         *("--mm_projector_lr", "2e-5", "--model_max_length", "1234", "--mm_vision_select_layer", "-3"),
     )
