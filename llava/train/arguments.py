@@ -95,8 +95,9 @@ def check_arguments(model: ModelArguments, data: DataArguments, training: Traini
         )
     if model.vision_tower is None and (model.tune_mm_mlp_adapter or training.unfreeze_mm_vision_tower):
         raise InputError("a projector or tower is trained with a vision tower: got no --vision_tower; give one")
-    if model.tune_mm_mlp_adapter and training.lora_enable:
-        raise InputError("--tune_mm_mlp_adapter trains the projector only: got --lora_enable with it; leave one out")
+    for name in ("lora_enable", "unfreeze_mm_vision_tower"):
+        if model.tune_mm_mlp_adapter and getattr(training, name):
+            raise InputError(f"--tune_mm_mlp_adapter trains the projector only: got --{name} with it; leave one out")
     if model.tune_mm_mlp_adapter and model.mm_use_im_start_end:
         raise InputError(
             "<im_start> and <im_end> are trained with the language model: got --mm_use_im_start_end with "

@@ -11,7 +11,7 @@ from llava.constants import IGNORE_INDEX
 from llava.train.optimizer import parameter_groups
 from llava.train.progress import Progress, Rates
 from llava.train.sampler import LengthGroupedSampler, RememberedOrder
-from llava.train.saving import Mode, load_weights, save_weights
+from llava.train.saving import Base, Mode, load_weights, save_weights
 from llava.train.sharding import KeepAskedLayers
 
 TRAINING_ARGS = "training_args.bin"
@@ -24,11 +24,14 @@ class LLaVATrainer(Trainer):
     Args:
         llava: the LLaVA that is trained, inside a wrapper or not; None: the model.
         mode: which files a checkpoint holds.
+        base: what the run starts from; None: nothing was added to it.
     """
 
-    def __init__(self, *args: Any, llava: Any = None, mode: Mode = "full", **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, llava: Any = None, mode: Mode = "full", base: Base | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.llava, self.mode = llava if llava is not None else self.model, mode
+        self.llava, self.mode, self.base = llava if llava is not None else self.model, mode, base
         # The mean over the batches that are accumulated, each a mean over its own targets, as in LLaVA.
         self.model_accepts_loss_kwargs = False
         self._rates = Rates()
@@ -92,7 +95,7 @@ class LLaVATrainer(Trainer):
             return
         folder = output_dir if output_dir is not None else self.args.output_dir
         assert folder is not None
-        save_weights(self.model, self.llava, self.mode, folder, state_dict)
+        save_weights(self.model, self.llava, self.mode, folder, state_dict, self.base)
         if self.processing_class is not None:
             self.processing_class.save_pretrained(folder)
         torch.save(self.args, f"{folder}/{TRAINING_ARGS}")

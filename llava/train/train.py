@@ -95,9 +95,8 @@ def make_trainer(given: Arguments, resumed: str | None = None) -> LLaVATrainer:
     mode = mode_of(given.model, training)
     trained, held = trained_share(prepared.model)
     _tell(training, "training %d of %d numbers (%s) with method %s", trained, held, mode, given.method.name)
-    trainer = LLaVATrainer(
-        model=prepared.model, processing_class=tokenizer, args=training, llava=prepared.llava, mode=mode, **module
-    )
+    own = {"llava": prepared.llava, "mode": mode, "base": prepared.base}
+    trainer = LLaVATrainer(model=prepared.model, processing_class=tokenizer, args=training, **own, **module)
     trainer.add_callback(StopAtNoNumber())
     return trainer
 

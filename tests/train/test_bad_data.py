@@ -9,8 +9,11 @@ import pytest
 from PIL import Image
 from training_runs import TALKS, TINY, flags, write_data
 
+from llava.constants import IMAGE_TOKEN_INDEX
 from llava.errors import InputError
-from llava.train.data.dataset import LazySupervisedDataset
+from llava.model.image_inputs import sort_images
+from llava.model.tokenizer import load_tokenizer
+from llava.train.data.dataset import LazySupervisedDataset, make_supervised_data_module
 from llava.train.data.samples import read_samples
 from llava.train.flags import parse
 from llava.train.train import data_arguments
@@ -135,6 +138,26 @@ def test_an_instruction_needs_a_first_question(tmp_path: Path) -> None:
     settings = SimpleNamespace(image_folder=IMAGES, version="mistral_instruct", image_processor=None)
     with pytest.raises(InputError, match="first question"):
         LazySupervisedDataset(path, None, settings)
+
+
+def test_pictures_as_llava_takes_them(tmp_path: Path) -> None:
+    """With its masking: one that no message names is not seen, and two tags in one message are one."""
+    unseen = talk(("human", "What?"), ("gpt", "No"), image="0.png")
+    twice = talk(("human", "<image> or <image>?"), ("gpt", "No"), image="1.png")
+    path = write_data(tmp_path, [unseen, twice, SHOWN])
+    with pytest.raises(InputError, match="2 of 3 samples .*got 0 for 1; .*got 2 for 1"):
+        read_samples(path, IMAGES)
+    settings = data_arguments(parse(flags(tmp_path, "--official_masking", "True", data=path)))
+    tokenizer = load_tokenizer(str(TINY))
+    tokenizer.model_max_length, tokenizer.pad_token = 2048, tokenizer.unk_token
+    module = make_supervised_data_module(tokenizer, settings)
+    batch = module["data_collator"]([module["train_dataset"][number] for number in range(3)])
+    assert (batch["input_ids"] == IMAGE_TOKEN_INDEX).sum(dim=1).tolist() == [0, 1, 1] and len(batch["images"]) == 3
+    sort_images(batch["input_ids"], batch["images"], batch["image_sizes"], batch["attention_mask"], None)
+    assert module["train_dataset"].modality_lengths == [2, 4, 4]
+    broken = [BAD_SAMPLES[name][0] for name in ("tags in two messages", "a tag around a tag", "one tag for two")]
+    with pytest.raises(InputError, match="3 of 3 samples"):
+        read_samples(write_data(tmp_path, broken), IMAGES, official=True)
 
 
 def test_samples_without_a_word_have_a_length(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ BAD_FLAGS: dict[str, tuple[str, ...]] = {
     "dropout": ("--lora_enable", "True", "--lora_dropout", "1"),
     "nothing trained": ("--tune_mm_mlp_adapter", "True", "--freeze_mm_mlp_adapter", "True"),
     "two ways": ("--tune_mm_mlp_adapter", "True", "--lora_enable", "True"),
+    "a tower beside the projector": ("--tune_mm_mlp_adapter", "True", "--unfreeze_mm_vision_tower", "True"),
     "tower's rate": ("--mm_vision_tower_lr", "1e-6"),
     "length": ("--model_max_length", "0"),
     "strategy": ("--evaluation_strategy", "sometimes"),

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from llava.conversation import Conversation, SeparatorStyle
+from llava.conversation import Conversation, SeparatorStyle, conv_templates
 from llava.errors import InputError
 from llava.model.tokenizer import LlamaTokenizer, load_tokenizer
+from llava.train.data.dataset import DataCollatorForSupervisedDataset
 from llava.train.data.encoding import Encoded, Encoder
 from llava.train.data.template import training_template
 
@@ -173,3 +175,21 @@ def test_targets_end_with_the_end_mark(family: str) -> None:
     text = made.decode([label for label in own.labels if label >= 0], skip_special_tokens=False)
     assert letters(text) == f"No{conv.sep}Yes{conv.sep}" and not text.endswith("\n")
     assert made.convert_tokens_to_ids(conv.sep) in own.labels or family == "mpt"
+
+
+def test_versions_that_stand_for_another() -> None:
+    """`--version v0` is not the template of that name, as in LLaVA, which changes the template for registered ones."""
+    assert training_template("v0") == training_template("v0.5") == conv_templates["vicuna_v1"]
+    assert training_template("llava_v0") == conv_templates["llava_v0"] != conv_templates["vicuna_v1"]
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_an_unknown_token_in_a_text_is_no_padding(official: bool) -> None:
+    """LLaVA takes it for padding, whose id it is, and leaves it out of the prompt."""
+    rows = [[1, 0, 5, 0], [1]]
+    made = tokenizer("llava-tiny", True, 3, False)
+    items = [{"input_ids": torch.tensor(row), "labels": torch.tensor(row)} for row in rows]
+    batch = DataCollatorForSupervisedDataset(made, official)(items)
+    assert batch["input_ids"].tolist() == [[1, 0, 5], [1, 0, 0]]
+    assert batch["labels"].tolist() == [[1, 0, 5], [1, -100, -100]]
+    assert batch["attention_mask"].tolist() == [[True, not official, True], [True, False, False]]

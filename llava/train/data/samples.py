@@ -54,7 +54,7 @@ def read_samples(
     image_folder: str | None,
     rule: Rule = "v1",
     check_pictures: bool = True,
-    keep_silent: bool = False,
+    official: bool = False,
     square: bool = False,
 ) -> Samples:
     """LLaVA's JSON: a list of {"conversations": [{"from": "human" or "gpt", "value": text}, ...], "image": path}.
@@ -64,7 +64,8 @@ def read_samples(
         rule: the template's: `plain` takes exactly a question with <image> and a caption, `llama_2` a question that
             has a text.
         check_pictures: open the head of every picture, and look at its end.
-        keep_silent: samples without an answer stay, as in LLaVA, where they train on nothing.
+        official: as LLaVA takes them: samples without an answer stay, and train on nothing; a picture that no message
+            names is not seen, and several <image> in one message stand for one picture.
         square: pictures will be padded to squares.
 
     Raises:
@@ -80,7 +81,7 @@ def read_samples(
     faults: list[str] = []
     samples: list[Sample] = []
     for number, row in enumerate(tqdm(held, desc="samples", unit="", leave=False, delay=5)):
-        problem = next(_problems(row, rule), None) or _missing(row, image_folder, check_pictures, square)
+        problem = next(_problems(row, rule, official), None) or _missing(row, image_folder, check_pictures, square)
         if problem is not None:
             faults.append(f"sample {number}: {problem}")
         else:
@@ -92,8 +93,8 @@ def read_samples(
             f"{len(faults)} of {len(held)} samples of {shown(path, 300)} cannot be trained on: {listed}{more}; mend "
             f"or remove them"
         )
-    silent = () if keep_silent else tuple(sample.number for sample in samples if not _answers(sample))
-    kept = tuple(sample for sample in samples if keep_silent or _answers(sample))
+    silent = () if official else tuple(sample.number for sample in samples if not _answers(sample))
+    kept = tuple(sample for sample in samples if official or _answers(sample))
     if not kept:
         raise InputError(f"{shown(path, 300)} holds no answer to train on: all its {len(held)} samples have none")
     return Samples(kept, silent)
@@ -114,7 +115,7 @@ def _answers(sample: Sample) -> bool:
     return any(message["from"] == "gpt" and message["value"] for message in asked(sample.messages))
 
 
-def _problems(row: Any, rule: Rule) -> Iterator[str]:
+def _problems(row: Any, rule: Rule, official: bool) -> Iterator[str]:
     """What is wrong with a sample by itself, the first first."""
     if not isinstance(row, dict):
         yield f"must be an object: got {shown(row)}"
@@ -136,12 +137,12 @@ def _problems(row: Any, rule: Rule) -> Iterator[str]:
     other = next((key for key in OTHER_KEYS if row.get(key)), None)
     if "image" not in row and other is not None:
         yield f"'image' must name its pictures: got {other!r}, which is not read; a video is a list of frames"
-    pictures, tags = len(images_of(row)), sum(_tags(message["value"]) for message in talk)
-    if pictures and tags != pictures:
+    pictures, tags = len(images_of(row)), sum(_tags(message["value"], official) for message in talk)
+    if pictures and tags != pictures and not (official and tags == 0):
         yield f"needs one <image> per picture: got {tags} for {pictures}"
     if rule == "plain" and (len(talk) != 2 or speakers[0] != "human" or not pictures):
         yield f"the template 'plain' takes a question with <image> and a caption: got {len(talk)} messages, {tags} tags"
-    if rule == "plain" and pictures and talk[0]["value"].count(DEFAULT_IMAGE_TOKEN) != pictures:
+    if rule == "plain" and pictures and _tags(talk[0]["value"], official) != pictures:
         yield "the template 'plain' takes its <image> in the question"
     if rule == "llama_2" and not_asked(talk):
         yield NOT_ASKED
@@ -158,10 +159,12 @@ def _of_message(at: int, message: Any) -> Iterator[str]:
         yield f"message {at} must be text: it holds a NUL character"
 
 
-def _tags(text: str) -> int:
-    """How many <image> a text has, with those that come about where one is taken out to be put in front."""
-    count = text.count(DEFAULT_IMAGE_TOKEN)
-    return count and count + _tags(text.replace(DEFAULT_IMAGE_TOKEN, ""))
+def _tags(text: str, official: bool) -> int:
+    """How many pictures a text names, with those that come about where one <image> is taken out to be put in front."""
+    count, left = text.count(DEFAULT_IMAGE_TOKEN), text.replace(DEFAULT_IMAGE_TOKEN, "")
+    if official:
+        return count and 1 + left.count(DEFAULT_IMAGE_TOKEN)
+    return count and count + _tags(left, official)
 
 
 def _are_paths(named: Any) -> bool:
