@@ -20,12 +20,8 @@ from llava.eval.model_vqa_loader import read_questions
 from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.conv_mode import add_conv_mode
 from llava.eval.runs.loading import load_model
-from llava.eval.runs.options import (
-    add_method_options,
-    add_model_options,
-    conversation_from,
-    method_from,
-)
+from llava.eval.runs.method_options import add_method_options, method_from
+from llava.eval.runs.options import add_model_options, conversation_from
 from llava.eval.runs.plan import image_key
 from llava.eval.runs.questions import Question, check_questions
 from llava.files.writing import write_text

@@ -25,14 +25,12 @@ from llava.eval.runs.conv_mode import Usual, add_conv_mode, infer_conv_mode
 from llava.eval.runs.hf_asking import ask_host
 from llava.eval.runs.hf_run import check_host
 from llava.eval.runs.loading import load_model
+from llava.eval.runs.method_options import MethodChoice, add_method_options, method_from
 from llava.eval.runs.options import (
-    MethodChoice,
-    add_method_options,
     add_model_options,
     add_sampling_options,
     conversation_from,
     device_from,
-    method_from,
     sampling_from,
 )
 from llava.eval.runs.schedules import geometry_for

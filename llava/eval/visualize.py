@@ -23,15 +23,8 @@ from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.conv_mode import add_conv_mode
 from llava.eval.runs.inputs import collate
 from llava.eval.runs.loading import TRAINED, Loaded, check_trained, load_model
-from llava.eval.runs.options import (
-    MOST_NEW_TOKENS,
-    MOST_SEED,
-    MethodChoice,
-    add_method_options,
-    add_model_options,
-    conversation_from,
-    method_from,
-)
+from llava.eval.runs.method_options import MethodChoice, add_method_options, method_from
+from llava.eval.runs.options import MOST_NEW_TOKENS, MOST_SEED, add_model_options, conversation_from
 from llava.eval.runs.questions import Question
 from llava.mm_utils import open_image
 from llava.model.builder import model_geometry, prepare_tower

@@ -22,14 +22,8 @@ from llava.errors import InputError, one_line
 from llava.eval.runs.command import Parser, run
 from llava.eval.runs.conv_mode import add_conv_mode
 from llava.eval.runs.loading import TRAINED, check_trained, load_model
-from llava.eval.runs.options import (
-    add_method_options,
-    add_model_options,
-    add_sampling_options,
-    device_from,
-    method_from,
-    sampling_from,
-)
+from llava.eval.runs.method_options import add_method_options, method_from
+from llava.eval.runs.options import add_model_options, add_sampling_options, device_from, sampling_from
 from llava.files.pictures import open_image
 from llava.mm_utils import get_model_name_from_path
 from llava.reduction import Reduction, resolve

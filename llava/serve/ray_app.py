@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llava.errors import InputError
-from llava.eval.runs.options import method_from
+from llava.eval.runs.method_options import method_from
 
 try:
     from ray import serve

@@ -18,7 +18,8 @@ from llava.eval.runs.command import Parser, at_least, run
 from llava.eval.runs.conv_mode import add_conv_mode
 from llava.eval.runs.loading import TRAINED, Loaded, check_trained, load_model
 from llava.eval.runs.memory import free_bytes
-from llava.eval.runs.options import add_method_options, add_model_options, device_from, method_from
+from llava.eval.runs.method_options import add_method_options, method_from
+from llava.eval.runs.options import add_model_options, device_from
 from llava.files.public_addresses import fetch_public_picture
 from llava.mm_utils import get_model_name_from_path
 from llava.reduction import name_of

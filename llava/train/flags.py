@@ -10,7 +10,7 @@ from transformers import HfArgumentParser
 
 from llava.errors import InputError, one_line, shown
 from llava.eval.runs.command import Parser
-from llava.eval.runs.options import MethodChoice, add_method_options, method_from
+from llava.eval.runs.method_options import MethodChoice, add_method_options, method_from
 from llava.model.checkpoint.config import read_raw_config
 from llava.model.checkpoint.folder import Folder
 from llava.reduction import method_class

@@ -7,7 +7,7 @@ from commands import call
 
 from llava.errors import InputError
 from llava.eval import budgets, curve, leaderboard, method_cost, run_llava, visualize
-from llava.eval.runs.options import method_from
+from llava.eval.runs.method_options import method_from
 from llava.reduction import Geometry, available, name_of
 from llava.reduction.schedule import average_tokens
 

@@ -13,7 +13,7 @@ from llava.conversation import get_conv_template
 from llava.eval.runs.command import Parser
 from llava.eval.runs.conv_mode import own_chat
 from llava.eval.runs.hf_run import settings_of
-from llava.eval.runs.options import add_method_options, method_from
+from llava.eval.runs.method_options import add_method_options, method_from
 from llava.eval.runs.presets import OF_LLAVA
 from llava.eval.runs.settings import read_settings
 from llava.mm_utils import open_image

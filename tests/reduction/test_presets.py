@@ -4,7 +4,7 @@ import pytest
 
 from llava.errors import InputError
 from llava.eval.runs.command import Parser
-from llava.eval.runs.options import add_method_options, method_from
+from llava.eval.runs.method_options import add_method_options, method_from
 from llava.reduction import Geometry, available, create, method_class, resolve
 from llava.reduction.paper import PRESETS
 from llava.reduction.schedule import average_tokens

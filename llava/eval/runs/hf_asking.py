@@ -9,7 +9,7 @@ from PIL import Image
 
 from llava.conversation import Conversation
 from llava.eval.runs.hf_run import loaded_as, settings_of
-from llava.eval.runs.options import MethodChoice
+from llava.eval.runs.method_options import MethodChoice
 from llava.hf.description import describe_host
 from llava.model.generation.stops import stops_of
 

@@ -15,7 +15,8 @@ from llava.eval.runs.hf_answering import HfAnswering, HfQuestions
 from llava.eval.runs.hf_memory import largest_picture, prefix_bytes, rows_that_fit
 from llava.eval.runs.identity import checkpoint_digest
 from llava.eval.runs.memory import free_bytes
-from llava.eval.runs.options import DTYPES, MethodChoice, batch_size_from, device_from
+from llava.eval.runs.method_options import MethodChoice
+from llava.eval.runs.options import DTYPES, batch_size_from, device_from
 from llava.eval.runs.plan import image_key
 from llava.eval.runs.preprocessing import CHECKPOINT
 from llava.eval.runs.questions import FileVideo, Question, render

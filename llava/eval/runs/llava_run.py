@@ -10,8 +10,9 @@ from llava.eval.runs.identity import checkpoint_digest
 from llava.eval.runs.inputs import PreparedQuestions
 from llava.eval.runs.loading import Loaded, load_model
 from llava.eval.runs.memory import cache_bytes, free_bytes, rows_of_one_picture, rows_that_fit
+from llava.eval.runs.method_options import MethodChoice
 from llava.eval.runs.one_picture import reads_in_place
-from llava.eval.runs.options import MethodChoice, batch_size_from
+from llava.eval.runs.options import batch_size_from
 from llava.eval.runs.plan import image_key
 from llava.eval.runs.questions import Question, render
 from llava.eval.runs.reporting import schedule_report

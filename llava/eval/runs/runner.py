@@ -20,13 +20,12 @@ from llava.eval.runs.hf_run import HfRun
 from llava.eval.runs.identity import pictures_digests
 from llava.eval.runs.inputs import planned_batches
 from llava.eval.runs.llava_run import LlavaRun
+from llava.eval.runs.method_options import add_method_options, method_from
 from llava.eval.runs.options import (
-    add_method_options,
     add_model_options,
     add_sampling_options,
     add_speed_options,
     device_from,
-    method_from,
     sampling_from,
 )
 from llava.eval.runs.ordered import OrderedAnswers

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llava.eval.runs.options import MethodChoice
+from llava.eval.runs.method_options import MethodChoice
 from llava.eval.runs.questions import FileVideo, Question
 from llava.model.builder import model_geometry
 from llava.model.geometry import video_geometry_of

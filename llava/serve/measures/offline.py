@@ -10,7 +10,8 @@ from llava.eval.runs.answers import AnswersFile
 from llava.eval.runs.command import Parser
 from llava.eval.runs.llava_run import LlavaRun
 from llava.eval.runs.loading import load_model
-from llava.eval.runs.options import method_from, sampling_from
+from llava.eval.runs.method_options import method_from
+from llava.eval.runs.options import sampling_from
 from llava.eval.runs.ordered import OrderedAnswers
 from llava.eval.runs.questions import FileImage, Question
 from llava.eval.runs.runner import add_runner_options, answer_left

@@ -9,7 +9,7 @@ from commands import TINY, call, loader_flags, questions, texts
 
 from llava.errors import InputError
 from llava.eval.runs.command import Parser
-from llava.eval.runs.options import add_method_options, method_from
+from llava.eval.runs.method_options import add_method_options, method_from
 from llava.reduction import create
 
 SCHEDULE = ["--layer_list", "[8,16,24]", "--image_token_list", "[[30,5],[22,4],[16,3]]"]

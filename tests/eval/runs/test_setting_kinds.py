@@ -7,7 +7,7 @@ import pytest
 
 from llava.errors import InputError
 from llava.eval.runs.command import Parser
-from llava.eval.runs.options import add_method_options, method_from
+from llava.eval.runs.method_options import add_method_options, method_from
 from llava.reduction import Geometry, create
 from llava.reduction.positions import written_settings
 from llava.reduction.schedule import describe
