@@ -66,6 +66,11 @@ def check_goes_on(checkpoint: str, given: Any, samples: int) -> None:
             )
     if given.training.deepspeed or given.training.fsdp:
         return  # their parts have other names
+    if given.training.save_only_model:
+        raise InputError(
+            f"--save_only_model True keeps no optimiser to go on with: got {shown(checkpoint, 300)}; name another "
+            f"--output_dir"
+        )
     states = [os.path.join(checkpoint, name) for name in STATES]
     states += [str(file) for file in Path(checkpoint).glob("rng_state*.pth")] or [f"{checkpoint}/rng_state.pth"]
     for state in states:

@@ -66,6 +66,11 @@ def test_what_may_change_may_change(tmp_path: Path, checkpoint: Path) -> None:
     check_goes_on(str(checkpoint), parse(flags(tmp_path, "--seed", "7")), 3)
 
 
+def test_weights_alone_are_not_gone_on_from(tmp_path: Path, checkpoint: Path) -> None:
+    with pytest.raises(InputError, match="--save_only_model True keeps no optimiser to go on with"):
+        check_goes_on(str(checkpoint), parse(flags(tmp_path, "--save_only_model", "True")), 4)
+
+
 @pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
 @pytest.mark.parametrize("lost", [True, False])
 def test_a_lost_part_is_named(name: str, lost: bool, tmp_path: Path, checkpoint: Path) -> None:
