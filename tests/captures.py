@@ -1,7 +1,7 @@
 """A stand-in for CUDA graphs on the CPU, no kinder than they are: what was captured runs again, over the same memory.
 
-Operations are recorded and done again in their order. Memory from outside is not kept alive by a graph, what Python knew
-is as it was, what was made inside holds no numbers before the first replay and after that of another graph of its
+Operations are recorded and done again in their order. Memory from outside is not kept alive by a graph, what Python
+knew is as it was, what was made inside holds no numbers before the first replay and after that of another graph of its
 memory, and whoever asks for a number breaks the capture.
 """
 

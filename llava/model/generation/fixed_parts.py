@@ -44,12 +44,15 @@ def sees_on(model: Any) -> bool:
     return all(lies_on(model.device, part) for part in eyes)
 
 
-def fixed_parts(model: Any) -> list[Any]:
-    """What must not change under captured work: where each weight lies, how attention runs, adapters that are on.
+def fixed_parts(model: Any, captured: bool) -> list[Any]:
+    """What must not change under a step that was prepared: how layers compute.
 
-    Weights that are changed in place are read anew by every replay, and are not told of here.
+    Args:
+        captured: also where each weight lies, which a graph reads by its address, and which adapters are on, which it
+            does not ask anew. Weights that are changed in place it reads as they are.
     """
-    return _parts(model.get_model(), [model.lm_head.weight.data_ptr(), model.config._attn_implementation])
+    kinds = [model.dtype, model.config._attn_implementation, model.training]
+    return _parts(model.lm_head, _parts(model.get_model(), kinds)) if captured else kinds
 
 
 def _parts(module: nn.Module, found: list[Any]) -> list[Any]:

@@ -60,7 +60,7 @@ class GraphPool:
                     failed.append(error)
                     raise
         except RuntimeError as error:  # ending a capture that broke says no more than that it did
-            raise failed[0] if failed else error
+            raise (failed or [error])[0] from None
 
         def replay(_: Tables = tables) -> Result:  # a graph reads its tables where they lie
             graph.replay()

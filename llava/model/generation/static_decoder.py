@@ -102,7 +102,7 @@ class StaticDecoder:
                 "a StaticDecoder holds steps of one model's weights: got another model's call; make one for each model"
             )
         with self._lock:
-            if self.works and fixed_parts(self._model) != self._fixed:
+            if self.works and self._fixed_parts() != self._fixed:
                 self.forget()
                 self._look_at_model()
             yield
@@ -120,8 +120,11 @@ class StaticDecoder:
             if kept is not None:
                 kept.forget()
 
+    def _fixed_parts(self) -> list[Any]:
+        return fixed_parts(self._model, self._pool is not None)
+
     def _look_at_model(self) -> None:
-        self._fixed = fixed_parts(self._model)
+        self._fixed = self._fixed_parts()
         reason = reason_against(self._model)
         if reason is not None:
             self.decline(reason)

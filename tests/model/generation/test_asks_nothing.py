@@ -45,13 +45,13 @@ class Runs(TorchDispatchMode):
         return result
 
 
-def runs_on_a_device_alone(work: Callable[[], Any]) -> Any:
+def runs_on_a_device_alone(work: Callable[..., Any], *given: Any) -> Any:
     tables, outside = Tables(), {}
     with torch.no_grad(), tables.kept(), Runs(False, outside):
-        work()
+        work(*given)
     outside |= {table.untyped_storage()._cdata: table for _, table in tables._kept}
     with torch.no_grad(), tables.handed_out(), Runs(True, outside):
-        return work()
+        return work(*given)
 
 
 @pytest.fixture
@@ -69,18 +69,18 @@ def test_methods_and_steps_whose_work_is_captured_ask_nothing(plain_meta: None) 
     plans = {name: model.prepare_inputs(prompt, images=shown, reduction=one)[1] for name, one in chosen.items()}
     model, seen = model.to("meta"), shown.to("meta")
     for name, method in chosen.items():
-        tokens = runs_on_a_device_alone(lambda: model.image_tokens([seen], None, method))
+        tokens = runs_on_a_device_alone(model.image_tokens, [seen], None, method)
         plan = plans[name]
         embeds = torch.zeros(1, plan.layout.width, WIDTH, device="meta")
-        cache, layouts = runs_on_a_device_alone(lambda: model._run_prefixes(embeds, plan, method, None))
+        cache, layouts = runs_on_a_device_alone(model._run_prefixes, embeds, plan, method, None)
         assert [one.width for one in layouts] == method.tokens_per_stage(model.geometry)
         assert tokens.lengths == [method.tokens_per_stage(model.geometry)[0]] and tokens.places is None
     assert {"none", "visiondrop", "visionzip", "divprune", "random"} <= set(chosen)
     state = empty_state(cache, 1, [128] * len(cache.stages), model.device)
     for kernel in ("sdpa", "eager"):
         model.config._attn_implementation = kernel
-        assert runs_on_a_device_alone(lambda: run_step(model, state)).shape == (1, 100)
-        assert runs_on_a_device_alone(lambda: ask_eight(model, state)).shape == (1, 100)
+        assert runs_on_a_device_alone(run_step, model, state).shape == (1, 100)
+        assert runs_on_a_device_alone(ask_eight, model, state).shape == (1, 100)
 
 
 def ask_eight(model: Any, state: StepState) -> torch.Tensor:
@@ -103,4 +103,4 @@ def ask_eight(model: Any, state: StepState) -> torch.Tensor:
 def test_what_a_graph_could_not_do_is_found(work: Callable[[torch.Tensor], Any]) -> None:
     there = torch.empty(3, device="meta")
     with pytest.raises((AssertionError, RuntimeError, NotImplementedError)):
-        runs_on_a_device_alone(lambda: work(there))
+        runs_on_a_device_alone(work, there)

@@ -1,6 +1,8 @@
 """A decoder whose model is changed between two calls, or shared by others: never an answer of what was there before."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +12,12 @@ from captures import Machine, capturing
 from language_models import family_model, pictures
 
 from llava.errors import InputError
+from llava.eval.runs.answering import Answering
 from llava.model.generation import static_decoder
 from llava.model.generation.prefix import ImagePrefix
+from llava.model.generation.prefix_store import PrefixStore
 from llava.model.generation.static_decoder import StaticDecoder
+from llava.model.generation.stops import Stops
 from llava.reduction import resolve
 
 GREEDY: dict[str, Any] = {"do_sample": False, "eos_token_id": None, "max_new_tokens": 4}
@@ -122,7 +127,9 @@ def test_numbers_that_are_none_do_not_stay_in_the_buffers(replays: Machine) -> N
     wanted = model.ask([good, good], QUESTIONS, **GREEDY)
     for rows in ([good, good], [bad, good], [good, good], [good, bad]):
         if any(row is bad for row in rows):
-            with pytest.raises(InputError, match=f"got NaN or infinity in row {[row is bad for row in rows].index(True)}"):
+            with pytest.raises(
+                InputError, match=f"got NaN or infinity in row {[row is bad for row in rows].index(True)}"
+            ):
                 model.ask(rows, QUESTIONS, decoder=decoder, **GREEDY)
             (held,) = decoder._held.values()
             assert held.in_use and any(keys.isnan().any() for keys, _ in held.state.buffers)
@@ -144,6 +151,19 @@ def test_shapes_and_questions_that_are_used_stay(replays: Machine, monkeypatch: 
     assert [ask(rows, 3) for rows in (1, 2, 1, 4, 1, 2)] == [2, 2, 0, 2, 0, 2]  # rows of 2 were unused longest
     assert [ask(1, length) for length in (3, 9, 3, 17, 3, 9)] == [0, 1, 0, 1, 0, 1]
     assert len(replays.streams) == 2 and len(replays.memories) == 1
+
+
+def test_a_run_that_is_out_of_memory_lets_go_of_buffers_and_graphs(replays: Machine) -> None:
+    model = small_model()
+    decoder = capturing(model)
+    assert as_without(model, decoder)
+    run: dict[str, Any] = {"data": None, "keys": [None] * 4, "generation": {}, "stops": Stops(()), "seed": None}
+    answering = Answering(model, **run, store=PrefixStore(9), limit=4, decoder=decoder)
+    kept = weakref.ref(next(iter(decoder._held.values())))
+    answering._make_room([0, 1, 2, 3])
+    gc.collect()
+    assert answering.limit == 2 and kept() is None and not any(memory.graphs for memory in replays.memories)
+    assert as_without(model, decoder) and decoder.works
 
 
 def test_calls_of_several_threads_take_turns(replays: Machine) -> None:
