@@ -68,7 +68,6 @@ class Tape(TorchDispatchMode):
         super().__init__()
         self.steps: list[tuple[Callable, tuple, dict, list[torch.Tensor | None]]] = []
         self.made: dict[int, torch.Tensor] = {}  # by the address of their memory
-        self.written: list[tuple[torch.Tensor, torch.Tensor]] = []  # outside, with what stood there
         self.tables: list[torch.Tensor] = []
         self.broken = False
 
@@ -84,9 +83,9 @@ class Tape(TorchDispatchMode):
             if slot.alias_info is not None and slot.alias_info.is_write
         ]
         kept = tree_map_only(torch.Tensor, self._reference, (args, kwargs))
-        for one in tensors(changed):
-            if one.untyped_storage()._cdata not in self.made:
-                self.written.append((one, one.clone()))
+        if any(one.untyped_storage()._cdata not in self.made for one in tensors(changed)):
+            self.steps.append((func, *kept, []))  # nothing is computed while a graph is captured
+            return changed[0]
         result = func(*args, **kwargs)
         if name.startswith("lift"):  # a table of the host's, which may come to the device by `sent` alone
             self.tables += tensors(result)
@@ -101,13 +100,6 @@ class Tape(TorchDispatchMode):
 
     def _reference(self, tensor: torch.Tensor) -> torch.Tensor | Outside:
         return tensor if tensor.untyped_storage()._cdata in self.made else Outside.of(tensor)
-
-    def undo(self) -> None:
-        """Nothing is computed while a graph is captured."""
-        for tensor, before in reversed(self.written):
-            tensor.copy_(before)
-        self.written.clear()
-        self.spoil()
 
     def spoil(self) -> None:
         """No numbers in what was made inside."""
@@ -197,7 +189,7 @@ class Machine:
             with graph.tape:
                 yield
         finally:
-            graph.tape.undo()
+            graph.tape.spoil()
             if graph.tape.broken:  # as torch: the stream stays, and so does the memory
                 memory.broken = True
                 raise RuntimeError("operation failed due to a previous error during capture")
