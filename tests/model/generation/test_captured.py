@@ -22,7 +22,7 @@ def test_answers_are_those_of_growing_caches(
     loaded = load(checkpoint, name, **settings)
     prefixes, ids = asked(loaded)
     decoder, wanted = capturing(loaded.model), loaded.model.ask(prefixes, ids, **GREEDY)
-    for order in ([0, 1, 2, 3, 4], [4, 1, 3, 0, 2], [2, 3], [1], [0], [2]):
+    for order in ([0, 1, 2, 3, 4], [4, 1, 3, 0, 2], [2, 3], [1]):
         got = loaded.model.ask([prefixes[at] for at in order], [ids[at] for at in order], decoder=decoder, **GREEDY)
         assert torch.equal(got, wanted[order])
     assert decoder.works
@@ -31,8 +31,9 @@ def test_answers_are_those_of_growing_caches(
     assert (prompts > 2) == (name != "pyramiddrop") and replays.captured == len(decoder._held) + prompts
 
 
-@pytest.mark.parametrize("family", ["mistral-window", "qwen-window", "qwen"])
-@pytest.mark.parametrize("name", ["none", "visiondrop"])
+@pytest.mark.parametrize(
+    ("family", "name"), [("mistral-window", "visiondrop"), ("qwen-window", "none"), ("qwen", "visiondrop")]
+)
 def test_windows_and_padding_are_those_of_growing_caches(replays: Machine, family: str, name: str) -> None:
     """Windows end inside prefixes and questions, and count tokens where padding lies between those."""
     model = family_model(family).double()
