@@ -8,6 +8,7 @@ from torch.utils.data import RandomSampler
 from transformers import Trainer
 
 from llava.constants import IGNORE_INDEX
+from llava.model.attention_kernels import runs_without_cudnn
 from llava.train.optimizer import parameter_groups
 from llava.train.progress import Progress, Rates
 from llava.train.sampler import LengthGroupedSampler, RememberedOrder
@@ -97,8 +98,12 @@ class LLaVATrainer(Trainer):
         if self._order is not None and self._order.began is not None and (self.state.epoch or 0) % 1:
             torch.save(self._order.began, f"{folder}/{ORDER}")  # in the middle of an epoch, its order goes on
 
+    @runs_without_cudnn
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Trainer's; a run that goes on inside an epoch goes on in that epoch's order."""
+        """Trainer's; a run that goes on inside an epoch goes on in that epoch's order.
+
+        Layers that are computed again on the way back take the kernel that they took on the way there.
+        """
         path = os.path.join(str(resume_from_checkpoint), ORDER)
         self._again = torch.load(path, weights_only=True) if resume_from_checkpoint and os.path.isfile(path) else None
         return super().train(resume_from_checkpoint, *args, **kwargs)

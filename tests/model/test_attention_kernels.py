@@ -4,8 +4,10 @@ import pytest
 import torch
 from conftest import Load
 from torch.backends import cuda as kernels
+from transformers import Trainer
 
 from llava.model.attention_kernels import runs_without_cudnn, without_cudnn
+from llava.train.llava_trainer import LLaVATrainer
 
 
 @pytest.fixture
@@ -52,3 +54,11 @@ def test_tower_and_decoder_run_so(load: Load, on_a_gpu: None, monkeypatch: pytes
     for hook in hooks:
         hook.remove()
     assert seen == [False, False] and kernels.cudnn_sdp_enabled()
+
+
+def test_a_whole_training_runs_so_layers_that_are_computed_again_too(
+    on_a_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trainer, "train", lambda self, resume: kernels.cudnn_sdp_enabled())
+    assert LLaVATrainer.train(LLaVATrainer.__new__(LLaVATrainer)) is False
+    assert kernels.cudnn_sdp_enabled()

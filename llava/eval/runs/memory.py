@@ -5,6 +5,7 @@ from typing import Any
 import psutil
 import torch
 
+from llava.eval.runs import control_group
 from llava.model.language_model.shared_attention import SCORES_AT_ONCE
 from llava.reduction import Geometry, Reduction
 from llava.reduction.schedule import layers_per_stage
@@ -18,7 +19,8 @@ SCORE_BYTES = 12  # that the kernel `shared_prefix` has of one score: in float32
 def free_bytes(device: torch.device, share: int = 1) -> int:
     """Memory that is free now for one of `share` runs that use the device together.
 
-    On a CPU it is what the machine can give without swapping: files that it merely remembers make way.
+    On a CPU it is what the machine, and the container or batch job, can give without swapping: files that it merely
+    remembers make way.
     """
     return _free_now(device) // share
 
@@ -29,7 +31,8 @@ def _free_now(device: torch.device) -> int:
         return torch.cuda.mem_get_info(device)[0] + unused
     # Weights that lie mapped from a checkpoint's file count among what makes way, too; this process is using them.
     mapped = getattr(psutil.Process().memory_info(), "shared", 0)
-    return max(0, psutil.virtual_memory().available - mapped)
+    free, allowed = psutil.virtual_memory().available, control_group.room()
+    return max(0, (free if allowed is None else min(free, allowed)) - mapped)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
