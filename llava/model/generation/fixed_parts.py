@@ -40,8 +40,8 @@ def lies_on(device: torch.device, part: nn.Module) -> bool:
 
 def sees_on(model: Any) -> bool:
     """Whether a model's eyes are where its layers are."""
-    eyes = (model.get_vision_tower(), model.get_model().mm_projector)
-    return all(lies_on(model.device, part) for part in eyes)
+    tower = model.get_vision_tower()
+    return tower is None or all(lies_on(model.device, part) for part in (tower, model.get_model().mm_projector))
 
 
 def fixed_parts(model: Any, captured: bool) -> list[Any]:

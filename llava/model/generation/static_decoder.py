@@ -82,7 +82,7 @@ class StaticDecoder:
     @property
     def graphs(self) -> Graphs | None:
         """By which prefixes are captured and replayed; None where nothing is captured."""
-        return self._graphs if self.works and sees_on(self._model) else None
+        return self._graphs if self.works and self._sees else None
 
     def decline(self, reason: str) -> None:
         """Go on without compiling, and say why the first time."""
@@ -114,17 +114,18 @@ class StaticDecoder:
 
     def forget(self) -> None:
         """Let go of all buffers and graphs; those that are needed are made anew."""
-        self._held.clear()
-        self._current = None
-        for kept in (self._graphs, self._pool):
-            if kept is not None:
-                kept.forget()
+        with self._lock:
+            self._held.clear()
+            self._current = None
+            for kept in (self._graphs, self._pool):
+                if kept is not None:
+                    kept.forget()
 
     def _fixed_parts(self) -> list[Any]:
         return fixed_parts(self._model, self._pool is not None)
 
     def _look_at_model(self) -> None:
-        self._fixed = self._fixed_parts()
+        self._fixed, self._sees = self._fixed_parts(), sees_on(self._model)
         reason = reason_against(self._model)
         if reason is not None:
             self.decline(reason)

@@ -113,9 +113,11 @@ def test_another_model_is_refused() -> None:
 def test_eyes_that_are_elsewhere_are_not_captured() -> None:
     model = small_model()
     decoder = capturing(model)
-    assert decoder.graphs is not None
+    with decoder.used_by(model):
+        assert decoder.graphs is not None
     model.get_vision_tower().to("meta")
-    assert decoder.graphs is None and decoder.works
+    with decoder.used_by(model):
+        assert decoder.graphs is None and decoder.works
 
 
 def test_numbers_that_are_none_do_not_stay_in_the_buffers(replays: Machine) -> None:
