@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 from captures import Machine, capturing
-from language_models import family_model, pictures
+from language_models import FAMILIES, family_model, pictures
 
 from llava.errors import InputError
 from llava.eval.runs.answering import Answering
+from llava.model import LlavaConfig, LlavaLlamaForCausalLM
 from llava.model.generation import static_decoder
 from llava.model.generation.prefix import ImagePrefix
 from llava.model.generation.prefix_store import PrefixStore
@@ -118,6 +119,15 @@ def test_eyes_that_are_elsewhere_are_not_captured() -> None:
     model.get_vision_tower().to("meta")
     with decoder.used_by(model):
         assert decoder.graphs is None and decoder.works
+
+
+def test_a_model_without_eyes_is_decoded_too(replays: Machine) -> None:
+    model = LlavaLlamaForCausalLM(
+        LlavaConfig(**FAMILIES["llama"][2] | {"num_hidden_layers": 2, "vocab_size": 40})
+    ).eval()
+    decoder = capturing(model)
+    got = model.ask([None] * 2, QUESTIONS, decoder=decoder, **GREEDY)
+    assert torch.equal(got, model.ask([None] * 2, QUESTIONS, **GREEDY)) and replays.replayed == 3
 
 
 def test_numbers_that_are_none_do_not_stay_in_the_buffers(replays: Machine) -> None:
