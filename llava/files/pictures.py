@@ -19,6 +19,8 @@ from llava.files.reading import check_regular
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # JPEG covers MPO, what cameras make of two views
 # Pillow's own limit, for the picture itself and for the square it is padded to: 512 MiB of RGB.
 MOST_PIXELS = 178_956_970
+# The last bytes of a whole file.
+ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";"}
 # What Pillow raises on damaged files; found by feeding it cut and altered ones of 19 formats.
 DECODING_ERRORS = (
     *(OSError, ValueError, SyntaxError, RuntimeError, EOFError, MemoryError, OverflowError),
@@ -35,9 +37,20 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     return _decoded(path, _label(path))
 
 
-def check_image(path: str | os.PathLike[str]) -> None:
-    """Refuse what `open_image` would, as far as the beginning of the file shows it: no pixel is read."""
-    _decoded(path, _label(path), pixels=False)
+def check_image(path: str | os.PathLike[str], square: bool = False) -> None:
+    """Refuse what `open_image` would, as far as the beginning and the end of the file show it.
+
+    No pixel is read, but of a file that does not end as its format does: cut short, or with something behind it.
+
+    Args:
+        square: it will be padded to a square, which may be too large though the picture is not.
+    """
+    label = _label(path)
+    head = _decoded(path, label, pixels=False)
+    if square:
+        check_size(*(max(head.size),) * 2, f"the square around {label}")
+    if not _ends_well(path, head.format):
+        _decoded(path, label)
 
 
 def load_image_from_base64(image: str | bytes) -> Image.Image:
@@ -71,13 +84,18 @@ def to_rgb(picture: Image.Image, label: str = "the image") -> Image.Image:
     sixteen = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
     if sixteen:
         picture = picture.convert("I").point(lambda value: value * (1 / 256)).convert("L")
-    elif picture.mode in ("I", "F"):
+    else:
+        _refuse_depth(picture, label)
+    # What was multiplied by its alpha has no way to RGB of its own in Pillow.
+    return picture.convert({"La": "LA", "RGBa": "RGBA"}.get(picture.mode, picture.mode)).convert("RGB")
+
+
+def _refuse_depth(picture: Image.Image, label: str) -> None:
+    if picture.mode in ("I", "F") and (picture.mode == "F" or picture.format not in ("PNG", "PPM")):
         raise InputError(
             f"{label} must have 8 or 16 bits per colour: it has 32 (mode {picture.mode}), of which nothing says what "
             f"is white; save it as 8-bit PNG"
         )
-    # What was multiplied by its alpha has no way to RGB of its own in Pillow.
-    return picture.convert({"La": "LA", "RGBa": "RGBA"}.get(picture.mode, picture.mode)).convert("RGB")
 
 
 def refuse_address(path: str | bytes, what: str = "an image file") -> None:
@@ -107,12 +125,29 @@ def _label(path: str | os.PathLike[str]) -> str:
     return label
 
 
+def _ends_well(path: str | os.PathLike[str], kind: str | None) -> bool:
+    """Whether a file ends as a whole one of its format does; formats without an end mark are not known to."""
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 12, 0))
+        end = file.read()
+        file.seek(4)
+        length = int.from_bytes(file.read(4), "little")
+    if kind == "WEBP":
+        return size >= length + 8
+    mark = ENDS.get(kind or "")
+    return mark is not None and end.rstrip(b"\0").endswith(mark)
+
+
 def _decoded(source: Any, label: str, pixels: bool = True) -> Image.Image:
     try:
         with Image.open(source, formats=FORMATS) as picture:
             check_size(*picture.size, label)
             # Reads every pixel, so that a file cut short is found here.
-            return to_rgb(picture, label) if pixels else picture
+            if pixels:
+                return to_rgb(picture, label)
+            _refuse_depth(picture, label)
+            return picture
     except InputError:
         raise
     except Image.UnidentifiedImageError:

@@ -119,7 +119,7 @@ def load_pretrained_model(
     )
     kind_of_model = class_of(config)
     check_state(state, config, kind_of_model, weights.path)
-    _fit_vocabulary(state, config, tokenizer)
+    _fit_vocabulary(state, config, tokenizer, kind)
     if adapter is not None:
         model = make_merged(kind_of_model, state, config, adapter, **settings)
     else:
@@ -139,12 +139,18 @@ def _attention(flash: bool) -> str:
     return "flash_attention_2" if flash else "sdpa"
 
 
-def _fit_vocabulary(state: State, config: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+def _fit_vocabulary(state: State, config: Any, tokenizer: PreTrainedTokenizerBase, kind: str) -> None:
     """Add LLaVA's own tokens where the configuration asks for them (by default it does for <im_patch>)."""
+    before = _ids(tokenizer)
     wanted = [DEFAULT_IMAGE_PATCH_TOKEN] if getattr(config, "mm_use_im_patch_token", True) else []
     if getattr(config, "mm_use_im_start_end", False):
         wanted += [DEFAULT_IM_START_TOKEN, DEFAULT_IM_END_TOKEN]
-    if wanted:
-        tokenizer.add_tokens(wanted, special_tokens=True)
-    # Ids may have gaps; every one that a text can have needs its row.
-    fit_vocabulary(state, config, max([len(tokenizer), *(number + 1 for number in tokenizer.added_tokens_decoder)]))
+    if wanted and tokenizer.add_tokens(wanted, special_tokens=True) and kind != FULL:
+        # Of a base that has more rows than tokens; in training, too, a token that is new to it began as a mean.
+        fit_vocabulary(state, config, min(before, config.vocab_size))
+    fit_vocabulary(state, config, _ids(tokenizer))
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase) -> int:
+    """How many rows a tokenizer needs. Ids may have gaps; every one that a text can have needs its row."""
+    return max([len(tokenizer), *(number + 1 for number in tokenizer.added_tokens_decoder)])

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from llava.constants import IGNORE_INDEX
 from llava.errors import InputError
 from llava.model.cache.staged_cache import StagedCache
 from llava.model.call_checks import check_cache, check_positions, check_text
@@ -38,6 +39,17 @@ class DecoderInputs:
     position_ids: torch.Tensor | None = None
     realigned: Realigned | None = None
     ahead: torch.Tensor | None = None
+
+
+@dataclass
+class LlavaOutput(CausalLMOutputWithPast):
+    """transformers' output of a causal LM, and for a call with labels whether its loss is a mean of anything.
+
+    Attributes:
+        supervised: () bool: a label is left behind the cut at the most tokens of a row; False: the loss is no number.
+    """
+
+    supervised: torch.Tensor | None = None
 
 
 class LlavaForward:
@@ -110,7 +122,7 @@ class LlavaForward:
         num_items_in_batch: torch.Tensor | int | None = None,
         modalities: Any = None,
         **kwargs: Any,
-    ) -> CausalLMOutputWithPast | tuple:
+    ) -> LlavaOutput | tuple:
         """One pass over prompts with images, over embeddings, or over new tokens of a cached request.
 
         Args:
@@ -197,22 +209,23 @@ class LlavaForward:
         realigned: Realigned | None,
         logits_to_keep: int | torch.Tensor,
         num_items_in_batch: torch.Tensor | int | None,
-    ) -> CausalLMOutputWithPast:
+    ) -> LlavaOutput:
         """Logits and loss of the decoder's outputs."""
         wanted = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        hidden, labels, loss = outputs.last_hidden_state, outputs.labels, None
+        hidden, labels, loss, supervised = outputs.last_hidden_state, outputs.labels, None, None
         if realigned is None:
             hidden, labels = hidden[:, wanted], labels[:, wanted] if labels is not None else None
         logits = self.lm_head(as_rows(hidden))
         if labels is not None:
             shared = {} if num_items_in_batch is None else {"num_items_in_batch": num_items_in_batch}
             loss = self.loss_function(logits, labels, vocab_size=self.config.vocab_size, **shared)
+            supervised = (labels[:, 1:] != IGNORE_INDEX).any()
         if realigned is not None:
             logits = realigned.restore(logits)[:, wanted]
         recorded = {
             name: outputs[name] for name in ("past_key_values", "hidden_states", "attentions") if name in outputs
         }
-        return CausalLMOutputWithPast(loss=loss, logits=logits, **recorded)
+        return LlavaOutput(loss=loss, logits=logits, supervised=supervised, **recorded)
 
 
 def from_plan(

@@ -1,11 +1,13 @@
 """Giving a plain language model eyes, as LLaVA's training does: tower, projector, newline token, special tokens."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
+from transformers.integrations import is_deepspeed_zero3_enabled
 
 from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_PATCH_TOKEN
 from llava.errors import InputError
@@ -70,28 +72,44 @@ class VisionTokenizer:
             model_args: `mm_use_im_patch_token`, `mm_use_im_start_end`, `tune_mm_mlp_adapter`,
                 `pretrain_mm_mlp_adapter`.
 
-        New rows of <im_start> and <im_end> begin as the mean of the older ones.
+        New rows begin as the mean of the older ones, those that `load_pretrained_model` adds beside an adapter.
         """
         tunes = getattr(model_args, "tune_mm_mlp_adapter", False)
         if model_args.mm_use_im_patch_token:
-            tokenizer.add_tokens([DEFAULT_IMAGE_PATCH_TOKEN], special_tokens=True)
-            self.resize_token_embeddings(len(tokenizer))
+            new = tokenizer.add_tokens([DEFAULT_IMAGE_PATCH_TOKEN], special_tokens=True)
+            add_rows(self, len(tokenizer), new)
         if model_args.mm_use_im_start_end:
             new = tokenizer.add_tokens([DEFAULT_IM_START_TOKEN, DEFAULT_IM_END_TOKEN], special_tokens=True)
-            self.resize_token_embeddings(len(tokenizer))
-            tables = [self.get_input_embeddings().weight.data, self.get_output_embeddings().weight.data]
-            if new:
-                for table in tables:
-                    table[-new:] = table[:-new].mean(dim=0, keepdim=True)
+            add_rows(self, len(tokenizer), new)
             if tunes:
                 self.get_input_embeddings().requires_grad_(True)
                 self.get_output_embeddings().requires_grad_(False)
             pretrained = getattr(model_args, "pretrain_mm_mlp_adapter", None)
             if pretrained and new:
-                _take_rows(tables[0], read_file(str(pretrained)), new, str(pretrained))
+                _take_rows(self.get_input_embeddings().weight.data, read_file(str(pretrained)), new, str(pretrained))
         elif model_args.mm_use_im_patch_token and tunes:
             self.get_input_embeddings().requires_grad_(False)
             self.get_output_embeddings().requires_grad_(False)
+
+
+def add_rows(model: Any, size: int, new: int) -> None:
+    """Give embeddings and output layer `size` rows; the last `new`, of new tokens, are the mean of those before."""
+    model.resize_token_embeddings(size, mean_resizing=False)
+    tables = [model.get_input_embeddings().weight, model.get_output_embeddings().weight]
+    if new:
+        with _whole(tables), torch.no_grad():
+            for table in tables:
+                if len(table) == size:  # under ZeRO-3 the first device has it and hands it out
+                    table[-new:] = table[:-new].float().mean(dim=0, keepdim=True).to(table.dtype)
+
+
+def _whole(weights: list[torch.Tensor]) -> Any:
+    """Weights that DeepSpeed's ZeRO-3 has shared out, put together for a while."""
+    if not is_deepspeed_zero3_enabled():
+        return contextlib.nullcontext()
+    import deepspeed
+
+    return deepspeed.zero.GatheredParameters(weights, modifier_rank=0)
 
 
 def load_pretrained_parts(decoder: Any, path: str | Path) -> None:

@@ -41,7 +41,7 @@ class DataArguments:
     image_aspect_ratio: str = _said("square", "square (crop the centre), pad or anyres")
     image_grid_pinpoints: str | None = _said(None, "tile grids of anyres; unset: LLaVA-NeXT's five")
     official_masking: bool = _said(False, "LLaVA's own masking of targets, with the samples that it loses")
-    check_pictures: bool = _said(True, "open the head of every picture before the first step")
+    check_pictures: bool = _said(True, "look at the head and the end of every picture before the first step")
 
 
 @dataclass
@@ -50,6 +50,7 @@ class TrainingArguments(transformers.TrainingArguments):
 
     cache_dir: str | None = _said(None, "where files of a hub are kept")
     optim: str = _said("adamw_torch", "the optimiser")
+    logging_nan_inf_filter: bool = _said(False, "log a loss that is no number as it is, and stop; True: hide it")
     remove_unused_columns: bool = _said(False, "a batch's images are no argument of the text model")
     freeze_mm_mlp_adapter: bool = _said(False, "keep the projector as it is")
     unfreeze_mm_vision_tower: bool = _said(False, "train the vision tower too (LLaVA-NeXT)")
@@ -94,8 +95,9 @@ def check_arguments(model: ModelArguments, data: DataArguments, training: Traini
         )
     if model.vision_tower is None and (model.tune_mm_mlp_adapter or training.unfreeze_mm_vision_tower):
         raise InputError("a projector or tower is trained with a vision tower: got no --vision_tower; give one")
-    if model.tune_mm_mlp_adapter and training.lora_enable:
-        raise InputError("--tune_mm_mlp_adapter trains the projector only: got --lora_enable with it; leave one out")
+    for name in ("lora_enable", "unfreeze_mm_vision_tower"):
+        if model.tune_mm_mlp_adapter and getattr(training, name):
+            raise InputError(f"--tune_mm_mlp_adapter trains the projector only: got --{name} with it; leave one out")
     if model.tune_mm_mlp_adapter and model.mm_use_im_start_end:
         raise InputError(
             "<im_start> and <im_end> are trained with the language model: got --mm_use_im_start_end with "

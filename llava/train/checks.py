@@ -2,14 +2,13 @@
 
 import importlib.util
 import math
-import os
-from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from transformers.integrations import get_available_reporting_integrations
 
-from llava.errors import InputError, shown
-from llava.files.writing import unwritable
+from llava.errors import InputError, one_line, shown
 
 INF = math.inf
 # Lowest and highest value of each number; None may stand for one that is left to transformers.
@@ -30,9 +29,14 @@ RANGES: dict[str, tuple[float, float]] = {
     "model_max_length": (1, 2**31),
     "lora_r": (1, 2**16),
     "lora_alpha": (1, 2**20),
+    "neftune_noise_alpha": (0, 1e6),
 }
 # What is used only with a flag's value, and where it comes from.
-NEEDED = {"lora_enable": ("peft", "peft: pip install 'visiondrop[lora]'"), "bits": ("bitsandbytes", "bitsandbytes")}
+NEEDED = {
+    "lora_enable": ("peft", "peft: pip install 'visiondrop[lora]'"),
+    "bits": ("bitsandbytes", "bitsandbytes"),
+    "use_liger_kernel": ("liger_kernel", "liger-kernel"),
+}
 
 
 def check_numbers(training: Any) -> None:
@@ -61,10 +65,14 @@ def check_supported(training: Any, sees: bool) -> None:
     Args:
         sees: the run has a vision tower.
     """
-    if training.do_eval or str(getattr(training.eval_strategy, "value", training.eval_strategy)) != "no":
-        raise InputError("training has no evaluation data: got --eval_strategy or --do_eval; ask the model afterwards")
-    if training.load_best_model_at_end:
-        raise InputError("--load_best_model_at_end needs evaluations, which training has not: leave it out")
+    if training.do_eval or training.eval_on_start or _value(training.eval_strategy) != "no":
+        raise InputError(
+            "training has no evaluation data: got --eval_strategy, --do_eval or --eval_on_start; ask the model later"
+        )
+    if training.load_best_model_at_end or _value(training.save_strategy) == "best":
+        raise InputError(
+            "--load_best_model_at_end and --save_strategy best need evaluations, which training has not: leave it out"
+        )
     if training.label_smoothing_factor:
         raise InputError(
             f"targets are counted in the model, behind the image's tokens: got --label_smoothing_factor "
@@ -76,6 +84,7 @@ def check_supported(training: Any, sees: bool) -> None:
         if getattr(training, flag) not in (False, 16) and importlib.util.find_spec(module) is None:
             raise InputError(f"--{flag} needs {module}: it is not installed; install {where}")
     _check_attention(training)
+    _check_hub(training)
     known = get_available_reporting_integrations()
     for name in training.report_to:
         if name not in (*known, "none", "all"):
@@ -83,6 +92,11 @@ def check_supported(training: Any, sees: bool) -> None:
                 f"--report_to must name an installed tracker: got {shown(name)}, expected none"
                 f"{''.join(f', {one}' for one in known)}; install it, or choose another"
             )
+
+
+def _value(choice: Any) -> str:
+    """The word for one of transformers' choices."""
+    return str(getattr(choice, "value", choice))
 
 
 def _check_attention(training: Any) -> None:
@@ -94,14 +108,9 @@ def _check_attention(training: Any) -> None:
         raise InputError("--attn_implementation flash_attention_2 needs a GPU: got a CPU; take sdpa")
 
 
-def check_output(folder: str | None) -> None:
-    """Refuse a folder that cannot be written, and make nothing."""
-    if not folder:
-        raise InputError("training needs a folder to write: got no --output_dir; give one")
-    place = Path(os.path.abspath(folder))
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not place.is_dir():
-        raise unwritable(folder, NotADirectoryError(20, f"'{shown(str(place), 200)}' is no folder"))
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise unwritable(folder, PermissionError(13, "Permission denied"))
+def _check_hub(training: Any) -> None:
+    if training.push_to_hub and training.hub_model_id is not None:
+        try:
+            validate_repo_id(training.hub_model_id)
+        except HFValidationError as error:
+            raise InputError(f"--hub_model_id must name a repository: {one_line(error)}") from error

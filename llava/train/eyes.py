@@ -1,11 +1,14 @@
 """Tower and projector of a run, judged before any weight of a model is read."""
 
 import copy
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 
+from llava.errors import InputError, shown
+from llava.model.checkpoint.tensors import read_file
 from llava.model.multimodal_encoder.builder import build_vision_tower
 from llava.model.multimodal_projector.builder import build_vision_projector
 from llava.model.vision_modules import check_pretrained
@@ -30,4 +33,32 @@ def check_eyes(arguments: Any, config: Any, width: int) -> None:
         build_vision_tower(SimpleNamespace(**vars(arguments), **beside), delay_load=True)
         projector = build_vision_projector(told)
     if arguments.pretrain_mm_mlp_adapter is not None:
-        check_pretrained(projector, str(arguments.pretrain_mm_mlp_adapter))
+        path = str(arguments.pretrain_mm_mlp_adapter)
+        check_pretrained(projector, path)
+        _check_numbers(path)
+
+
+def check_projector(raw: Mapping[str, Any], kind: Any) -> None:
+    """Refuse another kind of projector than a finished LLaVA has: its weights would stay, under the wrong name.
+
+    Args:
+        raw: the config.json that training starts from; a plain language model has no projector yet.
+        kind: `mm_projector_type`.
+    """
+    own = raw.get("mm_projector_type", "linear")
+    if "mm_vision_tower" in raw and kind != own:
+        raise InputError(
+            f"--mm_projector_type must be that of the LLaVA that goes on: got {shown(kind)}, and it has {shown(own)}; "
+            f"leave the flag out, or start from its language model"
+        )
+
+
+def _check_numbers(path: str) -> None:
+    """One NaN in a projector makes every loss NaN."""
+    for name, held in read_file(path).items():
+        tensor = held[...]
+        if "mm_projector" in name and not (tensor.is_floating_point() and bool(tensor.isfinite().all())):
+            raise InputError(
+                f"a pretrained projector must be made of finite numbers: {shown(name)} of {shown(path, 300)} is "
+                f"{'of ' + str(tensor.dtype) if not tensor.is_floating_point() else 'not'}; train it again"
+            )

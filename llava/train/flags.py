@@ -15,8 +15,12 @@ from llava.model.checkpoint.config import read_raw_config
 from llava.model.checkpoint.folder import Folder
 from llava.reduction import method_class
 from llava.train.arguments import DataArguments, ModelArguments, TrainingArguments, check_arguments
-from llava.train.checks import check_numbers, check_output, check_supported
+from llava.train.checks import check_numbers, check_supported
+from llava.train.output import check_output
+from llava.train.partners import check_partners
+from llava.train.saving import mode_of
 from llava.train.sharding import check_deepspeed, check_fsdp
+from llava.train.wording import in_flags
 
 CHECKPOINTING = ("gradient_checkpointing", "gradient_checkpointing_kwargs")
 # What transformers 4 called them, and what became of flags that are gone.
@@ -45,7 +49,7 @@ class Arguments:
 class _HfParser(HfArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line, as all commands here."""
-        raise InputError(f"{message}; --help lists the options")
+        raise InputError(f"{message.removesuffix('.')}; --help lists the options")
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -72,12 +76,16 @@ def parse(argv: Sequence[str]) -> Arguments:
     if left:
         raise InputError(f"unknown flag of training: got {shown(left[0])}; --help lists the options")
     check_arguments(model, data, training)
-    check_output(training.output_dir)
+    check_output(training.output_dir, mode_of(model, training), model.model_name_or_path, model.vision_tower)
     check_numbers(training)
     check_supported(training, model.vision_tower is not None)
     check_fsdp(training, kind)
-    said = {word.partition("=")[0].removeprefix("--") for word in rest if str(word).startswith("--")}
-    _keep_own(model, data, said)
+    if choice.name != "none" and model.vision_tower is None:
+        raise InputError(f"--method {choice.name} reduces image tokens: got no --vision_tower; give one")
+    said = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in rest if word.startswith("--")}
+    with in_flags():
+        _keep_own(model, data, said)
+    check_partners(said, model, data, training)
     return Arguments(model, data, training, choice)
 
 

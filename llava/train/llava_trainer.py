@@ -12,7 +12,7 @@ from llava.model.attention_kernels import runs_without_cudnn
 from llava.train.optimizer import parameter_groups
 from llava.train.progress import Progress, Rates
 from llava.train.sampler import LengthGroupedSampler, RememberedOrder
-from llava.train.saving import Mode, load_weights, save_weights
+from llava.train.saving import Base, Mode, load_weights, save_weights
 from llava.train.sharding import KeepAskedLayers
 
 TRAINING_ARGS = "training_args.bin"
@@ -25,11 +25,14 @@ class LLaVATrainer(Trainer):
     Args:
         llava: the LLaVA that is trained, inside a wrapper or not; None: the model.
         mode: which files a checkpoint holds.
+        base: what the run starts from; None: nothing was added to it.
     """
 
-    def __init__(self, *args: Any, llava: Any = None, mode: Mode = "full", **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, llava: Any = None, mode: Mode = "full", base: Base | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.llava, self.mode = llava if llava is not None else self.model, mode
+        self.llava, self.mode, self.base = llava if llava is not None else self.model, mode, base
         # The mean over the batches that are accumulated, each a mean over its own targets, as in LLaVA.
         self.model_accepts_loss_kwargs = False
         self._rates = Rates()
@@ -74,8 +77,10 @@ class LLaVATrainer(Trainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The loss of a batch; zero where nothing in it is trained on, and counted."""
-        trained_on = (inputs["labels"] != IGNORE_INDEX).any()
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
+        trained_on = outputs.get("supervised")  # behind the cut of a row with its image tokens
+        if trained_on is None:  # of a language model without eyes
+            trained_on = (inputs["labels"][:, 1:] != IGNORE_INDEX).any()
         self._silent += ~trained_on
         self._rates.add(inputs["attention_mask"])
         loss = torch.where(trained_on, loss, 0.0)  # a mean over no target is no number; its gradients are zero
@@ -91,7 +96,7 @@ class LLaVATrainer(Trainer):
             return
         folder = output_dir if output_dir is not None else self.args.output_dir
         assert folder is not None
-        save_weights(self.model, self.llava, self.mode, folder, state_dict)
+        save_weights(self.model, self.llava, self.mode, folder, state_dict, self.base)
         if self.processing_class is not None:
             self.processing_class.save_pretrained(folder)
         torch.save(self.args, f"{folder}/{TRAINING_ARGS}")

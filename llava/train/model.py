@@ -13,10 +13,11 @@ from llava.model.checkpoint.families import family_of
 from llava.model.checkpoint.folder import Folder
 from llava.model.language_model.families import CLASSES
 from llava.model.tokenizer import load_tokenizer
-from llava.model.vision_modules import NEWLINE
+from llava.model.vision_modules import NEWLINE, add_rows
 from llava.train.arguments import DataArguments, ModelArguments, TrainingArguments
 from llava.train.flags import Arguments
 from llava.train.modules import choose_trained, computing_dtype, with_lora
+from llava.train.saving import Base
 from llava.train.sharding import prepare_sharing
 from llava.train.tower_attention import written_out
 
@@ -31,10 +32,12 @@ class Prepared:
     Attributes:
         model: what the trainer gets: a LLaVA, or PEFT's wrapper around one.
         llava: the LLaVA itself; without a vision tower a plain language model.
+        base: what of it is in the checkpoint that training starts from.
     """
 
     model: Any
     llava: Any
+    base: Base
 
 
 def training_tokenizer(arguments: ModelArguments, training: TrainingArguments) -> Any:
@@ -79,22 +82,22 @@ def prepare_model(given: Arguments, tokenizer: Any) -> Prepared:
         model = prepare_model_for_kbit_training(model, training.gradient_checkpointing)
     elif training.gradient_checkpointing:
         model.enable_input_require_grads()
-    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
-        model.resize_token_embeddings(len(tokenizer))
-    had_newline, new_newline = _has_newline(model), False
+    base = Base.of(model)
+    if len(tokenizer) > base.vocabulary:
+        add_rows(model, len(tokenizer), len(tokenizer) - base.vocabulary)
     if arguments.vision_tower is not None:
         _give_eyes(model, arguments, data, training, tokenizer)
-        new_newline = _has_newline(model) and not had_newline
     if training.unfreeze_mm_vision_tower and training.ddp_find_unused_parameters is None:
         training.ddp_find_unused_parameters = True  # of a tower, the layers behind the selected one
     wrapped = with_lora(model, training) if training.lora_enable else model
+    new_newline = any(name.rsplit(".", 1)[-1] == NEWLINE for name in base.lacked_by(model))
     choose_trained(wrapped, arguments, training, model, new_newline)
     if arguments.vision_tower is not None:
         model.reduction = given.method.build(model.geometry)
         prepare_sharing(model)
     elif given.method.name != "none":
         raise InputError(f"--method {given.method.name} reduces image tokens: got no --vision_tower; give one")
-    return Prepared(wrapped, model)
+    return Prepared(wrapped, model, base)
 
 
 def _give_eyes(
@@ -124,10 +127,6 @@ def _give_eyes(
     check_image_config(config, tower.image_size, tower.hidden_size)
     model.initialize_vision_tokenizer(arguments, tokenizer)
     model.get_model().mm_projector.to(dtype=dtype, device=training.device)
-
-
-def _has_newline(model: Any) -> bool:
-    return hasattr(model, "get_model") and getattr(model.get_model(), NEWLINE, None) is not None
 
 
 def next_pinpoints(edge: int) -> list[list[int]]:

@@ -1,6 +1,8 @@
 """What a run leaves behind, by what was trained: the files that `load_pretrained_model` and LLaVA's own code read."""
 
+import copy
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +21,34 @@ from llava.model.vision_modules import NEWLINE, load_pretrained_parts
 Mode = Literal["full", "projector", "lora"]
 PROJECTOR_FILE, BESIDE_LORA = "mm_projector.bin", "non_lora_trainables.bin"
 STATE_FILE = "trainer_state.json"
+WRAPPED = "base_model.model."  # what PEFT puts before the names of a model
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a run starts from, by which `load_pretrained_model` completes what was trained beside it.
+
+    Attributes:
+        vocabulary: rows of its embeddings; the tokens of a run have theirs behind these.
+        names: of its parameters that an image's tokens are made by, projector and newline token.
+    """
+
+    vocabulary: int
+    names: frozenset[str]
+
+    @classmethod
+    def of(cls, model: Any) -> "Base":
+        """What a model has that was read a moment ago."""
+        return cls(model.get_input_embeddings().num_embeddings, frozenset(_image_parts(model)))
+
+    def lacked_by(self, model: Any) -> set[str]:
+        """Names of the parts that a model was given since, under its own names."""
+        return set(_image_parts(model)) - self.names
+
+
+def _image_parts(model: nn.Module) -> list[str]:
+    names = (name for name, _ in model.named_parameters())
+    return [name for name in names if ".mm_projector." in name or name.rsplit(".", 1)[-1] == NEWLINE]
 
 
 def mode_of(arguments: Any, training: Any) -> Mode:
@@ -26,27 +56,48 @@ def mode_of(arguments: Any, training: Any) -> Mode:
     return "lora" if training.lora_enable else "projector" if arguments.tune_mm_mlp_adapter else "full"
 
 
-def save_weights(model: Any, llava: Any, mode: Mode, folder: str, state: dict[str, torch.Tensor] | None = None) -> None:
+def save_weights(
+    model: Any,
+    llava: Any,
+    mode: Mode,
+    folder: str,
+    state: dict[str, torch.Tensor] | None = None,
+    base: Base | None = None,
+) -> None:
     """Write the weights of a run, and its configuration, into a folder.
 
     Args:
         model: what is trained: `llava`, or PEFT's wrapper around it.
         state: weights gathered from several devices, under the names of `model`; None: those of the model.
+        base: what the run started from; None: nothing was added to it.
+
+    An adapter or a projector is completed by its base when it is loaded: what the base lacks lies beside it, trained or
+    not, and its configuration has the base's vocabulary, which the loader gives the rows of LLaVA's tokens.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     if mode == "full":
         llava.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
         return
     held = state if state is not None else dict(model.named_parameters())
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad and "lora_" not in name}
     if mode == "lora":
-        model.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
-        _save(folder, BESIDE_LORA, {beside_adapter(name): held[name] for name in trained})
+        model.save_pretrained(folder, save_embedding_layers=False, **({} if state is None else {"state_dict": state}))
+        lacked = base.lacked_by(llava) if base is not None else set()
+        beside = [
+            name
+            for name, p in model.named_parameters()
+            if "lora_" not in name and (p.requires_grad or name.removeprefix(WRAPPED) in lacked)
+        ]
+        _save(folder, BESIDE_LORA, {beside_adapter(name): held[name] for name in beside})
     else:
         # A newline token is not trained here, but the projector was trained beside this one.
         own = [name for name in held if "mm_projector" in name or name.rsplit(".", 1)[-1] == NEWLINE]
         _save(folder, PROJECTOR_FILE, {name: held[name] for name in own})
-    llava.config.save_pretrained(folder)
+    config = copy.deepcopy(llava.config)
+    if base is not None:
+        config.vocab_size = base.vocabulary
+        if config.pad_token_id is not None and config.pad_token_id >= base.vocabulary:
+            config.pad_token_id = None  # of a token of this run, which stands in no text
+    config.save_pretrained(folder)
     # How pictures become pixels, for a tower that lies in no folder of its own.
     tower = llava.get_vision_tower() if hasattr(llava, "get_vision_tower") else None
     if tower is not None and tower.has_image_processor:

@@ -23,15 +23,20 @@ from llava.model.geometry import geometry_of
 from llava.model.multimodal_encoder.image_processor import build_image_processor
 from llava.model.multimodal_encoder.scales import feature_width, view_size
 from llava.model.multimodal_encoder.source import locate_tower
+from llava.train.beginning import check_goes_on, remember
 from llava.train.checks import check_supported
 from llava.train.data.dataset import make_supervised_data_module
 from llava.train.data.samples import Samples
-from llava.train.eyes import check_eyes
+from llava.train.eyes import check_eyes, check_projector
 from llava.train.flags import Arguments, parse
 from llava.train.llava_trainer import LLaVATrainer
 from llava.train.model import next_pinpoints, prepare_model, training_tokenizer
 from llava.train.modules import trained_share
+from llava.train.numbers import StopAtNoNumber
+from llava.train.output import check_mode
+from llava.train.rehearsal import rehearse
 from llava.train.saving import checkpoint_to_resume, mode_of
+from llava.train.wording import in_flags
 
 logger = logging.getLogger(__name__)
 
@@ -60,28 +65,40 @@ def train(argv: Sequence[str] | None = None, attn_implementation: str | None = N
         check_supported(given.training, given.model.vision_tower is not None)
     resumed = checkpoint_to_resume(given.training)
     if resumed is not None:
+        check_mode(resumed, mode_of(given.model, given.training))
         _tell(given.training, "going on from %s", resumed)
-    trainer = make_trainer(given)
+    rehearse(given.training)
+    trainer = make_trainer(given, resumed)
+    if resumed is None:
+        remember(given, len(trainer.train_dataset))
     trainer.train(resume_from_checkpoint=resumed)
     finish(trainer)
     return Result(trainer, str(given.training.output_dir))
 
 
-def make_trainer(given: Arguments) -> LLaVATrainer:
-    """A run before its first step: data judged, model loaded, what is trained chosen."""
+def make_trainer(given: Arguments, resumed: str | None = None) -> LLaVATrainer:
+    """A run before its first step: data judged, model loaded, what is trained chosen.
+
+    Args:
+        resumed: the checkpoint that it goes on from.
+    """
     training = given.training
     transformers.set_seed(training.seed)
-    tokenizer = training_tokenizer(given.model, training)
-    module = make_supervised_data_module(tokenizer, data_arguments(given))
+    with in_flags():
+        tokenizer = training_tokenizer(given.model, training)
+        module = make_supervised_data_module(tokenizer, data_arguments(given))
+    if resumed is not None:
+        check_goes_on(resumed, given, len(module["train_dataset"]))
     _tell_samples(training, module["train_dataset"].samples)
     _check_batches(len(module["train_dataset"]), training)
     prepared = prepare_model(given, tokenizer)
     mode = mode_of(given.model, training)
     trained, held = trained_share(prepared.model)
     _tell(training, "training %d of %d numbers (%s) with method %s", trained, held, mode, given.method.name)
-    return LLaVATrainer(
-        model=prepared.model, processing_class=tokenizer, args=training, llava=prepared.llava, mode=mode, **module
-    )
+    own = {"llava": prepared.llava, "mode": mode, "base": prepared.base}
+    trainer = LLaVATrainer(model=prepared.model, processing_class=tokenizer, args=training, **own, **module)
+    trainer.add_callback(StopAtNoNumber())
+    return trainer
 
 
 def finish(trainer: LLaVATrainer) -> None:
@@ -99,7 +116,9 @@ def data_arguments(given: Arguments) -> Any:
     settings["mm_use_im_start_end"] = given.model.mm_use_im_start_end
     if given.model.vision_tower is not None:
         source = locate_tower(given.model.vision_tower, str(given.model.model_name_or_path))
-        config = starting_config(str(given.model.model_name_or_path))
+        path = str(given.model.model_name_or_path)
+        check_projector(read_raw_config(Folder(path)), given.model.mm_projector_type)
+        config = starting_config(path)
         for name, value in (settings | vars(given.model)).items():
             setattr(config, name, value)
         edge, width = view_size(config, source.config), feature_width(config, source.config)
@@ -111,7 +130,10 @@ def data_arguments(given: Arguments) -> Any:
         # What cannot be is refused before weights are read: forms of pictures, and a method that does not fit.
         check_image_config(config, edge, width)
         check_eyes(given.model, config, width)
-        given.method.build(geometry_of(config, source.config))
+        geometry = geometry_of(config, source.config)
+        tokens = given.method.build(geometry).tokens_per_stage(geometry)[0]
+        _tell_room(given.training, min(tokens, geometry.patches))
+        _tell_projector(given, path)
     elif given.data.image_folder is not None:
         raise InputError("--image_folder is for a model that sees: got no --vision_tower; give one or leave it out")
     return SimpleNamespace(**settings)
@@ -133,6 +155,24 @@ def _tell_samples(training: Any, samples: Samples) -> None:
     if samples.silent:
         named = ", ".join(map(str, samples.silent[:10])) + (", ..." if len(samples.silent) > 10 else "")
         _tell(training, "%d samples have no answer to train on and are left out: %s", len(samples.silent), named)
+
+
+def _tell_projector(given: Arguments, path: str) -> None:
+    new = "mm_vision_tower" not in read_raw_config(Folder(path)) and given.model.pretrain_mm_mlp_adapter is None
+    if new and not given.model.tune_mm_mlp_adapter:
+        _tell(
+            given.training,
+            "the projector begins with random numbers: published recipes take a pretrained one (PROJECTOR, "
+            "--pretrain_mm_mlp_adapter)",
+        )
+
+
+def _tell_room(training: Any, tokens: int) -> None:
+    if tokens >= training.model_max_length:
+        text = (
+            "--model_max_length %d leaves no room for an answer behind a picture of %d tokens: nothing is learned from "
+        )
+        _tell(training, text + "samples with pictures; LLaVA's recipes take 2048", training.model_max_length, tokens)
 
 
 def _check_batches(samples: int, training: Any) -> None:

@@ -8,14 +8,15 @@
 #   IMAGES          folder of its pictures                                      playground/data
 #   TOWER           vision tower                                                openai/clip-vit-large-patch14-336
 #   PROJECTOR       pretrained projector, for fine-tuning a language model
-#   OUTPUT          folder that is written                                      checkpoints/<recipe>
+#   OUTPUT          folder that is written                                      checkpoints/<recipe>[-METHOD[-RETAIN]]
 #   VERSION         conversation template                                       each recipe's
 #   DEVICES         devices of one machine                                      CUDA_VISIBLE_DEVICES, or 1
-#   NODES NODE_RANK MASTER_ADDR MASTER_PORT    machines; under Slurm its own    1
+#   NODES NODE_RANK MASTER_ADDR MASTER_PORT    machines, which of them this is, and the first's name; under Slurm its own
 #   GLOBAL_BATCH    samples of a step                                           as published
 #   BATCH           samples of a device at once; the rest is accumulated        as published
 #   SHARDING        zero2, zero3, zero3_offload (DeepSpeed), fsdp or none       as published with DeepSpeed, else none
-#   METHOD RETAIN LAYER_LIST IMAGE_TOKEN_RATIO_LIST   reduction in training     none
+#   METHOD, RETAIN or PRESET, or LAYER_LIST IMAGE_TOKEN_LIST IMAGE_TOKEN_RATIO_LIST DOMINANT CONTEXTUAL
+#                   reduction in training                                       none
 #   BF16            True or False                                               True
 #   PYTHON          interpreter                                                 python
 set -euo pipefail
@@ -44,16 +45,33 @@ listed=(${visible//,/ })
 DEVICES="$(count DEVICES "${#listed[@]}")"
 NODES="$(count NODES "${SLURM_NNODES:-1}")"
 
+# machines: which machine of several this is, and the first one's name. Guessed, each would wait for itself.
+machines() {
+    NODE_RANK="${NODE_RANK:-${SLURM_NODEID:-}}"
+    if ((NODES == 1)); then
+        NODE_RANK="${NODE_RANK:-0}" MASTER_ADDR="${MASTER_ADDR:-127.0.0.1}"
+    elif [[ -z "${MASTER_ADDR:-}" && -n "${SLURM_JOB_NODELIST:-}" ]]; then
+        MASTER_ADDR="$(scontrol show hostnames "$SLURM_JOB_NODELIST")"
+        MASTER_ADDR="${MASTER_ADDR%%$'\n'*}"
+    fi
+    [[ -n "${MASTER_ADDR:-}" ]] || fail "MASTER_ADDR must name the first of $NODES machines: got none"
+    [[ "$NODE_RANK" =~ ^[0-9]{1,6}$ ]] && ((10#$NODE_RANK < NODES)) ||
+        fail "NODE_RANK must be this machine's number, from 0 to $((NODES - 1)): got $(printf '%.60q' "$NODE_RANK")"
+}
+
 # recipe NAME MODEL VERSION GLOBAL_BATCH BATCH SHARDING FLAGS...: run training with published settings, those of the
 # environment in their place.
 recipe() {
-    local name="$1" model="${MODEL:-$2}" version="${VERSION:-$3}" all one sharding devices steps
+    local name="$1" model="${MODEL:-$2}" version="${VERSION:-$3}" all one sharding devices steps method=""
+    [[ "${METHOD:-none}" == none ]] || method="-$METHOD${RETAIN:+-$RETAIN}"
     all="$(count GLOBAL_BATCH "$4")"
     one="$(count BATCH "$5")"
     devices=$((DEVICES * NODES))
+    machines
     ((one * devices <= all)) || one=$((all / devices))
     ((one >= 1 && all % (one * devices) == 0)) ||
-        fail "GLOBAL_BATCH must be shared out evenly: got $all for $devices devices with $one at once; set BATCH"
+        fail "GLOBAL_BATCH must be shared out evenly: got $all for $devices devices with $one at once; set it to" \
+            "a multiple of $devices, or BATCH"
     steps=$((all / (one * devices)))
     sharding="${SHARDING:-$("$PYTHON" -c "import deepspeed" 2>/dev/null && echo "$6" || echo none)}"
     shift 6
@@ -62,7 +80,7 @@ recipe() {
         --data_path "$DATA" --image_folder "${IMAGES:-playground/data}"
         --vision_tower "${TOWER:-openai/clip-vit-large-patch14-336}"
         --mm_vision_select_layer -2 --mm_use_im_start_end False --mm_use_im_patch_token False
-        --bf16 "${BF16:-True}" --output_dir "${OUTPUT:-checkpoints/$name}"
+        --bf16 "${BF16:-True}" --output_dir "${OUTPUT:-checkpoints/$name$method}"
         --per_device_train_batch_size "$one" --gradient_accumulation_steps "$steps"
         --num_train_epochs 1 --weight_decay 0. --warmup_ratio 0.03 --lr_scheduler_type cosine
         --logging_steps 1 --eval_strategy no --save_strategy steps --save_total_limit 1
@@ -79,14 +97,14 @@ recipe() {
     esac
     [[ -z "${PROJECTOR:-}" ]] || flags+=(--pretrain_mm_mlp_adapter "$PROJECTOR")
     local setting
-    for setting in METHOD RETAIN LAYER_LIST IMAGE_TOKEN_LIST IMAGE_TOKEN_RATIO_LIST DOMINANT CONTEXTUAL; do
+    for setting in METHOD RETAIN PRESET LAYER_LIST IMAGE_TOKEN_LIST IMAGE_TOKEN_RATIO_LIST DOMINANT CONTEXTUAL; do
         [[ -z "${!setting:-}" ]] || flags+=("--${setting,,}" "${!setting}")
     done
-    echo "$name: $all samples a step, $one at once on $devices devices, accumulated $steps times, $sharding" >&2
+    echo "$name$method: $all samples a step, $one at once on $devices devices, accumulated $steps times, $sharding" >&2
     if ((devices == 1)); then
         exec "$PYTHON" -m llava.train.train "${flags[@]}" "${extra[@]}"
     fi
     exec "$PYTHON" -m torch.distributed.run --nnodes "$NODES" --nproc_per_node "$DEVICES" \
-        --node_rank "${NODE_RANK:-${SLURM_NODEID:-0}}" --master_addr "${MASTER_ADDR:-127.0.0.1}" \
+        --node_rank "$NODE_RANK" --master_addr "$MASTER_ADDR" \
         --master_port "$(count MASTER_PORT 29500)" -m llava.train.train "${flags[@]}" "${extra[@]}"
 }

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 
 from llava.errors import InputError
 from llava.files import pictures
-from llava.files.pictures import FORMATS, load_image_from_base64, open_image, to_rgb
+from llava.files.pictures import FORMATS, check_image, load_image_from_base64, open_image, to_rgb
 
 RAMP = np.linspace(0, 255, 256).astype(np.uint8).reshape(16, 16)
 SAVED = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "BMP": "bmp", "WEBP": "webp", "TIFF": "tif", "PPM": "ppm"}
@@ -209,3 +209,33 @@ def test_a_file_whose_name_looks_like_an_address_is_read(tmp_path: Path, monkeyp
     (tmp_path / "http:" / "x.png").write_bytes(png(4, 4))
     monkeypatch.chdir(tmp_path)
     assert open_image("http:/x.png").size == (4, 4)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "PPM"])
+def test_a_file_cut_short_is_found_by_its_end(kind: str, tmp_path: Path) -> None:
+    """Without its pixels being read where it ends as it should."""
+    path = tmp_path / f"a.{kind.lower()}"
+    picture = Image.effect_noise((64, 48), 50).convert("RGB")
+    picture.save(path, format=kind)
+    check_image(path)
+    content = path.read_bytes()
+    path.write_bytes(content + b"\0" * 20 + b"something behind it")
+    check_image(path)
+    path.write_bytes(content[: len(content) * 2 // 3])
+    with pytest.raises(InputError, match="must be a complete image"):
+        check_image(path)
+
+
+def test_only_a_doubtful_file_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image.Image, "convert", None)  # what is decoded is converted
+    check_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(("mode", "name"), [("F", "a.tiff"), ("I", "b.tiff")])
+def test_a_depth_that_cannot_be_shown_is_known_from_the_head(mode: str, name: str, tmp_path: Path) -> None:
+    Image.new(mode, (8, 8), 7).save(tmp_path / name)
+    with pytest.raises(InputError, match="8 or 16 bits per colour"):
+        check_image(tmp_path / name)
+    Image.new("I;16", (8, 8), 7).save(tmp_path / "sixteen.png")
+    check_image(tmp_path / "sixteen.png")

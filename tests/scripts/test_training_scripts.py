@@ -19,6 +19,8 @@ RECIPES = {
     "v1_6/finetune": (128, 4, "2e-5", "v1"),
     "v1_5/pyramiddrop_train/pretrain": (256, 32, "1e-3", "plain"),
     "v1_5/pyramiddrop_train/finetune": (128, 16, "2e-5", "v1"),
+    "v1_6/pyramiddrop_train/pretrain": (256, 8, "1e-3", "plain"),
+    "v1_6/pyramiddrop_train/finetune": (128, 4, "2e-5", "v1"),
     "v1_5/visiondrop_train/pretrain": (256, 32, "1e-3", "plain"),
     "v1_5/visiondrop_train/finetune": (128, 16, "2e-5", "v1"),
     "v1_5/visiondrop_train/finetune_lora": (128, 16, "2e-4", "v1"),
@@ -103,10 +105,46 @@ def test_several_machines_are_one_run(tmp_path: Path) -> None:
         ({"DEVICES": "a[$(touch gone)]"}, "DEVICES must be a whole number"),
         ({"DEVICES": "3"}, "GLOBAL_BATCH must be shared out evenly"),
         ({"SHARDING": "zero9"}, "SHARDING must be zero2, zero3"),
+        ({"DEVICES": "6"}, "a multiple of 6"),
         ({"GLOBAL_BATCH": "08"}, "GLOBAL_BATCH must be a whole number"),
+        ({"NODES": "2"}, "MASTER_ADDR must name the first of 2 machines"),
+        ({"NODES": "2", "MASTER_ADDR": "first"}, "NODE_RANK must be this machine's number, from 0 to 1"),
+        ({"NODES": "2", "MASTER_ADDR": "first", "NODE_RANK": "2"}, "NODE_RANK must be"),
+        ({"NODES": "2", "MASTER_ADDR": "first", "NODE_RANK": "a[$(touch gone)]"}, "NODE_RANK must be"),
     ],
 )
 def test_bad_settings_end_in_one_line(settings: dict[str, str], said: str, tmp_path: Path) -> None:
     ended = run(tmp_path, "v1_5/finetune", **settings)
     assert ended.returncode == 2 and said in ended.stderr and not ended.stdout
     assert len(ended.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "output", "method"),
+    [
+        ("v1_5/finetune", {}, "llava-v1.5-finetune", []),
+        ("v1_5/finetune", {"METHOD": "none"}, "llava-v1.5-finetune", ["none"]),
+        ("v1_5/pyramiddrop_train/finetune", {}, "llava-v1.5-finetune-pyramiddrop", ["pyramiddrop"]),
+        ("v1_5/visiondrop_train/finetune", {}, "llava-v1.5-finetune-visiondrop-64", ["visiondrop", "64"]),
+        ("v1_5/visiondrop_train/finetune", {"RETAIN": "32"}, "llava-v1.5-finetune-visiondrop-32", ["visiondrop", "32"]),
+        ("v1_5/visiondrop_train/finetune", {"METHOD": "none"}, "llava-v1.5-finetune", ["none"]),
+        ("v1_5/visiondrop_train/finetune", {"PRESET": "paper-64"}, "llava-v1.5-finetune-visiondrop", ["visiondrop"]),
+    ],
+)
+def test_methods_have_folders_of_their_own(
+    recipe: str, settings: dict[str, str], output: str, method: list[str], tmp_path: Path
+) -> None:
+    """In one folder the second run would go on from the first one's checkpoint."""
+    said = flags_of(run(tmp_path, recipe, **settings))
+    assert said[said.index("--output_dir") + 1] == f"checkpoints/{output}"
+    assert [said[said.index(flag) + 1] for flag in ("--method", "--retain") if flag in said] == method
+
+
+def test_slurm_says_which_machine_is_the_first(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/scontrol").write_text("#!/usr/bin/env bash\n[[ $3 == 'n[7-8]' ]] && printf 'n7\\nn8\\n'\n")
+    (tmp_path / "bin/scontrol").chmod(0o755)
+    slurm = {"SLURM_NNODES": "2", "SLURM_NODEID": "1", "SLURM_JOB_NODELIST": "n[7-8]"}
+    ended = run(tmp_path, "v1_5/finetune", PATH=f"{tmp_path}/bin:/usr/bin:/bin", DEVICES="4", **slurm)
+    words = ended.stdout.splitlines()
+    assert words[words.index("--node_rank") + 1] == "1" and words[words.index("--master_addr") + 1] == "n7"

@@ -12,7 +12,7 @@ from llava.train.arguments import DataArguments, ModelArguments, TrainingArgumen
 GUIDE = (Path(__file__).parents[2] / "docs/training.md").read_text()
 KNOWN = {field.name for field in dataclasses.fields(transformers.TrainingArguments)}
 # transformers' own, with another default here.
-CHANGED = {"optim", "remove_unused_columns"}
+CHANGED = {"optim", "remove_unused_columns", "logging_nan_inf_filter"}
 
 
 def rows(kind: type) -> list[str]:

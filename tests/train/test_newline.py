@@ -49,7 +49,14 @@ def test_a_pretrained_projector_brings_its_newline(base: Path, tmp_path: Path) -
     )
     assert torch.equal(model.get_model().image_newline, own)
 
-    file = ("--pretrain_mm_mlp_adapter", str(tmp_path / "out" / NAME), "--seed", "1")
+    file = (
+        "--pretrain_mm_mlp_adapter",
+        str(tmp_path / "out" / NAME),
+        "--seed",
+        "1",
+        "--output_dir",
+        str(tmp_path / "next"),
+    )
     later = begun(tmp_path, base, *file)
     assert torch.equal(newline(later), own) and newline(later).requires_grad
 
@@ -92,7 +99,7 @@ def test_a_new_newline_is_trained_beside_an_adapter(base: Path, tmp_path: Path, 
     wanted = model.state_dict()
     assert again.config.mm_patch_merge_type == "spatial_unpad" and wanted.keys() == again.state_dict().keys()
     assert all(torch.equal(wanted[name], tensor) for name, tensor in again.state_dict().items())
-    frozen = begun(tmp_path, base, "--freeze_backbone", "True")
+    frozen = begun(tmp_path, base, "--freeze_backbone", "True", "--output_dir", str(tmp_path / "next"))
     assert newline(frozen).requires_grad and not frozen.llava.get_model().layers[0].mlp.up_proj.weight.requires_grad
 
 

@@ -142,10 +142,25 @@ def test_the_order_of_two_epochs(case: dict[str, Any]) -> None:
 def test_a_batch_without_targets_counts_as_zero_and_moves_nothing(tmp_path: Path) -> None:
     """A mean over nothing is no number, which LLaVA's log hides."""
     trainer = make_trainer(parse(recorded_flags(CASES["train_finetune"]["argv"], tmp_path, SAMPLES)))
-    batch = trainer.data_collator([trainer.train_dataset[0], trainer.train_dataset[1]])
-    batch["labels"].fill_(-100)
-    loss = trainer.compute_loss(trainer.model.train(), batch)
-    loss.backward()
-    assert loss.item() == 0 and trainer.silent_batches == 1
-    gradients = [parameter.grad for parameter in trainer.model.parameters() if parameter.grad is not None]
-    assert len(gradients) > 200 and all(torch.count_nonzero(gradient) == 0 for gradient in gradients)
+    seen = ["image" in sample for sample in SAMPLES]
+    picture, text = [seen.index(True)], [seen.index(False)]
+    model = trainer.model.train()
+
+    def loss_of(numbers: list[int], longest: int = 2048, masked: bool = False) -> torch.Tensor:
+        model.config.tokenizer_model_max_length = longest
+        batch = trainer.data_collator([trainer.train_dataset[number] for number in numbers])
+        if masked:
+            batch["labels"].fill_(-100)
+        return trainer.compute_loss(model, batch)
+
+    for silent, case in enumerate(((picture + text, 2048, True), (picture, 580)), 1):
+        model.zero_grad()
+        loss = loss_of(*case)
+        loss.backward()
+        assert loss.item() == 0 and trainer.silent_batches == silent
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        assert len(gradients) > 200 and all(torch.count_nonzero(gradient) == 0 for gradient in gradients)
+    # The cut takes the answer of a picture, behind 576 tokens, and none of the text in the same batch.
+    with torch.no_grad():
+        torch.testing.assert_close(loss_of(picture + text, 580), loss_of(text), atol=1e-6, rtol=0)
+    assert trainer.silent_batches == 2

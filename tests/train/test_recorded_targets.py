@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from llava.conversation import Conversation, SeparatorStyle
+from llava.conversation import Conversation, SeparatorStyle, conv_templates
 from llava.errors import InputError
-from llava.model.tokenizer import LlamaTokenizer
+from llava.model.tokenizer import LlamaTokenizer, load_tokenizer
+from llava.train.data.dataset import DataCollatorForSupervisedDataset
 from llava.train.data.encoding import Encoded, Encoder
 from llava.train.data.template import training_template
 
@@ -142,3 +144,52 @@ def test_official_masking_is_for_templates_that_it_was_written_for(version: str)
     else:
         Encoder(conv, made, official=True)
     Encoder(conv, made)
+
+
+@pytest.mark.parametrize("has_image", [False, True])
+def test_v0_counts_no_pad_id_of_a_text(has_image: bool) -> None:
+    """LLaVA measures the messages of a text by their ids that are not the pad id, and those of a picture by all."""
+    made, conv = tokenizer("llava-tiny", True, 2048, False), training_template("llava_v0")
+    talk = [{"from": "human", "value": "What <unk> is <unk>?"}, {"from": "gpt", "value": "A <unk> dog."}]
+    own = Encoder(conv, made, official=True)(talk, has_image)
+
+    def count(text: str) -> int:
+        return sum(has_image or token != 0 for token in made(text).input_ids)
+
+    asked = f"### {conv.roles[0]}: {talk[0]['value']}\n"
+    start = count(f"{conv.system}\n\n")
+    masked = {*range(start), *range(start + 2, start + count(asked))}
+    assert own.input_ids.count(0) == 3
+    assert own.labels == [-100 if at in masked else token for at, token in enumerate(own.input_ids)]
+
+
+@pytest.mark.parametrize("family", ["next-qwen-clip", "ov-qwen", "llama3-next", "mpt"])
+def test_targets_end_with_the_end_mark(family: str) -> None:
+    """Nothing that the template writes behind it is trained on: inference has stopped by then."""
+    version = {"llama3-next": "llava_llama_3", "mpt": "mpt"}.get(family, "qwen_1_5")
+    made, conv = load_tokenizer(str(PARITY / "families" / family)), training_template(version)
+    talk = [
+        {"from": speaker, "value": text} for speaker, text in zip(("human", "gpt") * 2, ("Hello", "No", "?", "Yes"))
+    ]
+    own = Encoder(conv, made)(talk, False)
+    text = made.decode([label for label in own.labels if label >= 0], skip_special_tokens=False)
+    assert letters(text) == f"No{conv.sep}Yes{conv.sep}" and not text.endswith("\n")
+    assert made.convert_tokens_to_ids(conv.sep) in own.labels or family == "mpt"
+
+
+def test_versions_that_stand_for_another() -> None:
+    """`--version v0` is not the template of that name, as in LLaVA, which changes the template for registered ones."""
+    assert training_template("v0") == training_template("v0.5") == conv_templates["vicuna_v1"]
+    assert training_template("llava_v0") == conv_templates["llava_v0"] != conv_templates["vicuna_v1"]
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_an_unknown_token_in_a_text_is_no_padding(official: bool) -> None:
+    """LLaVA takes it for padding, whose id it is, and leaves it out of the prompt."""
+    rows = [[1, 0, 5, 0], [1]]
+    made = tokenizer("llava-tiny", True, 3, False)
+    items = [{"input_ids": torch.tensor(row), "labels": torch.tensor(row)} for row in rows]
+    batch = DataCollatorForSupervisedDataset(made, official)(items)
+    assert batch["input_ids"].tolist() == [[1, 0, 5], [1, 0, 0]]
+    assert batch["labels"].tolist() == [[1, 0, 5], [1, -100, -100]]
+    assert batch["attention_mask"].tolist() == [[True, not official, True], [True, False, False]]

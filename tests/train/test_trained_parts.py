@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import PARITY
+from shallow import shallow
 from training_runs import TINY, flags
 
 from llava.model.builder import load_pretrained_model
@@ -30,6 +31,23 @@ def test_no_adapter_goes_on_a_tower(tmp_path: Path) -> None:
     trainer = make_trainer(parse(flags(tmp_path, *LORA, model=TINY.parent / "llava-tiny-next")))
     adapted = [name for name, _ in trainer.model.named_parameters() if "lora_" in name]
     assert len(adapted) == 448 and not any("vision_tower" in name for name in adapted)
+
+
+def test_an_adapter_is_as_the_flags_say(tmp_path: Path) -> None:
+    """Its layers are named by the last parts of their names, as LLaVA's loader knows them; a frozen projector is not
+    beside an adapter whose base has it."""
+    model = shallow("llava-tiny-12l")
+    more = ("--vision_tower", str(model / "vision_tower"), "--lora_qv_proj_only", "True", "--lora_r", "3")
+    more += ("--lora_alpha", "7", "--lora_dropout", "0.25", "--freeze_mm_mlp_adapter", "True")
+    trainer = make_trainer(parse(flags(tmp_path, *LORA, *more, model=model)))
+    trained = [name for name, p in trainer.model.named_parameters() if p.requires_grad]
+    assert len(trained) == 12 * 2 * 2 and all("lora_" in name for name in trained)
+    finish(trainer)
+    held = json.loads((tmp_path / "out/adapter_config.json").read_text())
+    wanted = {"r": 3, "lora_alpha": 7, "lora_dropout": 0.25, "bias": "none", "task_type": "CAUSAL_LM"}
+    assert {name: held[name] for name in wanted} == wanted
+    assert sorted(held["target_modules"]) == ["q_proj", "v_proj"]
+    assert torch.load(tmp_path / "out/non_lora_trainables.bin") == {}
 
 
 @pytest.mark.parametrize("which", ["all", "lora_only"])
@@ -65,8 +83,10 @@ def test_a_run_that_can_learn_nothing_says_so(
     ratio: str, learns: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Few samples in one step of the published size: a warm-up begins with a rate of 0."""
+    model = shallow("llava-tiny-12l")
     more = ("--per_device_train_batch_size", "8", "--warmup_ratio", ratio, "--tune_mm_mlp_adapter", "True")
-    trainer = make_trainer(parse(flags(tmp_path, *more)))
+    own = ("--vision_tower", str(model / "vision_tower"))
+    trainer = make_trainer(parse(flags(tmp_path, *more, *own, model=model)))
     weight = trainer.llava.get_model().mm_projector[0].weight
     before = weight.detach().clone()
     trainer.train()

@@ -110,3 +110,11 @@ def blind_base(folder: Path) -> Path:
     for name in ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json"):
         shutil.copy(TINY / name, base)
     return base
+
+
+def without_pad(base: Path) -> Path:
+    """The same checkpoint with a tokenizer that has no pad token; it is changed where it lies."""
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        held = json.loads((base / name).read_text())
+        (base / name).write_text(json.dumps({key: value for key, value in held.items() if key != "pad_token"}))
+    return base

@@ -70,8 +70,8 @@ def fit_vocabulary(state: State, config: Any, size: int) -> None:
         if name in state:
             table = state[name][:size]
             if size > held:
-                mean = table.float().mean(dim=0, keepdim=True).to(table.dtype)
-                table = torch.cat([table, mean.expand(size - len(table), -1)])
+                mean = table.float().mean(dim=0, keepdim=True)  # not rounded to a file's dtype: training's was not
+                table = torch.cat([table.float(), mean.expand(size - len(table), -1)])
             state[name] = table
     config.vocab_size = size
     if config.pad_token_id is not None and config.pad_token_id >= size:

@@ -33,10 +33,12 @@ class LazySupervisedDataset(Dataset):
         super().__init__()
         self.tokenizer, self.data_args = tokenizer, data_args
         conv: Conversation = training_template(getattr(data_args, "version", None) or "vicuna_v1")
-        captions = rule_of(conv) == "plain"
         checked: bool = getattr(data_args, "check_pictures", True)
         official = bool(getattr(data_args, "official_masking", False))
-        self.samples: Samples = read_samples(data_path, data_args.image_folder, captions, checked, official)
+        square = getattr(data_args, "image_aspect_ratio", None) == "pad"
+        self.samples: Samples = read_samples(
+            data_path, data_args.image_folder, rule_of(conv), checked, official, square
+        )
         start_end = bool(getattr(data_args, "mm_use_im_start_end", False))
         self.encoder = Encoder(conv, tokenizer, start_end, official)
 

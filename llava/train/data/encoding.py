@@ -11,8 +11,8 @@ from llava.errors import InputError
 from llava.mm_utils import tokenizer_image_token
 from llava.train.data import official_masking
 from llava.train.data.placing import Message, place_images
-from llava.train.data.rendering import Rendered, render
-from llava.train.data.template import rule_of
+from llava.train.data.rendering import Rendered, not_asked, render
+from llava.train.data.template import NOT_ASKED, Rule, rule_of
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +67,7 @@ class Encoder:
         if has_image:
             messages = place_images(messages, self.conv, self.start_end, several=not self.official)
         rule = rule_of(self.conv)
-        if rule == "plain":
-            check_caption(messages)
+        check_messages(messages, rule)
         rendered = render(messages, self.conv)
         # Pre-training's prompt is cut nowhere and always has an image, as in LLaVA.
         has_image = has_image or rule == "plain"
@@ -99,18 +98,23 @@ class Encoder:
         if rule == "plain":
             masked = len(self._ids(DEFAULT_IMAGE_TOKEN, True))
             return [IGNORE_INDEX] * masked + ids[masked:]
-        longest = self.tokenizer.model_max_length
         if rule == "v0":
-            cut = None if has_image else longest
-            return official_masking.v0(ids, rendered, lambda text: len(self._ids(text, has_image)[:cut]))
+            return official_masking.v0(ids, rendered, lambda text: self._long(text, has_image))
         masking = official_masking.RULES[rule]
         legacy = bool(getattr(self.tokenizer, "legacy", rule != "mpt"))
         labels, counted = masking(ids, rendered, self.conv, lambda text: len(self._ids(text, has_image)), legacy)
         total = sum(token != self.tokenizer.pad_token_id for token in ids)
-        if counted < longest and counted != total:
+        if counted < self.tokenizer.model_max_length and counted != total:
             logger.warning("tokenization mismatch: %d vs. %d; the sample is masked whole", counted, total)
             return [IGNORE_INDEX] * len(ids)
         return labels
+
+    def _long(self, text: str, has_image: bool) -> int:
+        """How long v0's rule takes a message for: one of text alone is cut, and its pad ids do not count."""
+        ids = self._ids(text, has_image)
+        if has_image:
+            return len(ids)
+        return sum(token != self.tokenizer.pad_token_id for token in ids[: self.tokenizer.model_max_length])
 
 
 def _shared(ids: list[int], others: list[int]) -> int:
@@ -118,11 +122,18 @@ def _shared(ids: list[int], others: list[int]) -> int:
     return len(os.path.commonprefix([ids, others]))
 
 
-def check_caption(messages: list[Message]) -> None:
-    """Refuse what pre-training's template cannot hold."""
-    if len(messages) != 2 or DEFAULT_IMAGE_TOKEN not in messages[0]["value"]:
+def check_messages(messages: list[Message], rule: Rule) -> None:
+    """Refuse what a template cannot hold.
+
+    Raises:
+        InputError: for captions without a picture, and for a first question without a text under llama_2, which writes
+            its instruction, system text and all, around that.
+    """
+    if rule == "plain" and (len(messages) != 2 or DEFAULT_IMAGE_TOKEN not in messages[0]["value"]):
         raise InputError(
             f"the template 'plain' takes a picture and its caption: got {len(messages)} messages"
             f"{'' if DEFAULT_IMAGE_TOKEN in messages[0]['value'] else ', the first without <image>'}; choose a chat "
             f"template with --version, or leave the sample out"
         )
+    if rule == "llama_2" and not_asked(messages):
+        raise InputError(NOT_ASKED)

@@ -1,5 +1,6 @@
 """A conversation of training as one text, and where in it the answers are."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llava.constants import DEFAULT_IMAGE_TOKEN
@@ -39,8 +40,17 @@ def render(messages: list[Message], conv: Conversation) -> Rendered:
         return _plain(messages, conv)
     if rule == "v0":
         return _v0(messages, conv)
-    turns = [(SPEAKERS.index(message["from"]), message["value"]) for message in messages]
-    return _turns(turns[1:] if turns[0][0] == 1 else turns, conv)
+    return _turns([(SPEAKERS.index(message["from"]), message["value"]) for message in asked(messages)], conv)
+
+
+def asked(messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages from the first question on."""
+    return messages[1:] if messages[0]["from"] == "gpt" else messages
+
+
+def not_asked(messages: Sequence[Message]) -> bool:
+    """Whether a conversation's first question is there and has no text."""
+    return any(not message["value"] for message in asked(messages)[:1])
 
 
 def _turns(turns: list[tuple[int, str]], conv: Conversation) -> Rendered:
@@ -48,8 +58,10 @@ def _turns(turns: list[tuple[int, str]], conv: Conversation) -> Rendered:
     answers = []
     for number, (speaker, text) in enumerate(turns):
         if speaker == 1 and text:
-            asked = _written([*turns[:number], (1, "")], conv)  # what inference ends with, where the answer begins
-            answers.append((len(asked), len(_written(turns[: number + 1], conv))))
+            before = _written([*turns[:number], (1, "")], conv)  # what inference ends with, where the answer begins
+            said = _written(turns[: number + 1], conv)
+            # Qwen's form writes a line feed behind the end mark, where inference has stopped.
+            answers.append((len(before), said.rindex(conv.end_mark) + len(conv.end_mark)))
     return Rendered(_written(turns, conv), tuple(answers))
 
 

@@ -7,6 +7,7 @@ from llava.conversation import Conversation, SeparatorStyle, conv_templates
 from llava.errors import InputError, shown
 
 Rule = Literal["plain", "llama_2", "v1", "mpt", "llama_3", "v0", "other"]
+NOT_ASKED = "the template writes its instruction around the first question: got one without a text; write it"
 
 
 def training_template(version: str) -> Conversation:
