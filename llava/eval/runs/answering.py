@@ -85,9 +85,11 @@ class Answering:
         return self.alone is not None and first is not None and all(self.keys[n] == first for n in numbers)
 
     def _make_room(self, numbers: list[int]) -> None:
-        """After running out of memory: let go of all prefixes and try half as many questions."""
+        """After running out of memory: let go of all prefixes and buffers, and try half as many questions."""
         rows = len(numbers)
         self.store.clear()
+        if self.decoder is not None:
+            self.decoder.forget()
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
         if rows == 1:

@@ -7,42 +7,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from llava.model.attention_kernels import without_cudnn
-from llava.reduction.sent import Tables
+from llava.model.generation.graph_pool import GraphPool, course
 
 Result = TypeVar("Result")
 KEPT = 8
 logger = logging.getLogger(__name__)
-
-
-def as_graph(work: Callable[[], Result], device: torch.device, pool: Any = None) -> Callable[[], Result]:
-    """Run work once and capture it: a call that replays it and gives what it returned, whose tensors each replay fills.
-
-    Warmed up and captured on one stream of its own. Another thread may pin memory for the next pictures meanwhile: only
-    what this one does is part of the capture (torch's `capture_error_mode`).
-
-    Args:
-        pool: memory that graphs share which are never replayed while another's result is needed; None: its own.
-
-    Raises:
-        RuntimeError: for work that asks the device something.
-    """
-    tables = Tables()
-    with torch.cuda.device(device), without_cudnn():
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream), tables.kept():  # libraries set themselves up outside the graph
-            work()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool, stream, "thread_local"), tables.handed_out():
-            result = work()
-
-    def replay(_: Tables = tables) -> Result:  # a graph reads its tables where they lie
-        graph.replay()
-        return result
-
-    return replay
 
 
 class _Graph(NamedTuple):
@@ -62,7 +31,7 @@ class Graphs:
         self._seen: OrderedDict[Hashable, None] = OrderedDict()
         self._graphs: OrderedDict[Hashable, _Graph] = OrderedDict()
         self._refused = False
-        self._pool: Any = None
+        self._pool = GraphPool(device)
 
     def __call__(self, key: Hashable, work: Callable[..., Result], inputs: Sequence[torch.Tensor]) -> Result:
         """`work(*inputs)`.
@@ -75,8 +44,7 @@ class Graphs:
         """
         if self._refused:
             return work(*inputs)
-        # What was made in inference mode may not be written outside it.
-        key = (torch.is_inference_mode_enabled(), key, *((one.shape, one.dtype) for one in inputs))
+        key = (course(self._device), key, *((one.shape, one.dtype) for one in inputs))
         graph = self._graphs.get(key)
         if graph is None:
             if key not in self._seen:
@@ -92,12 +60,15 @@ class Graphs:
             held.copy_(new)
         return graph.replay()
 
+    def forget(self) -> None:
+        """Let go of all that was captured, and of its memory."""
+        self._graphs.clear()
+        self._pool.forget()
+
     def _captured(self, key: Hashable, work: Callable[..., Any], inputs: Sequence[torch.Tensor]) -> _Graph | None:
         held = [one.clone() for one in inputs]
-        if self._pool is None and self._device.type == "cuda":
-            self._pool = torch.cuda.graph_pool_handle()
         try:
-            replay = as_graph(lambda: work(*held), self._device, self._pool)
+            replay = self._pool.capture(lambda: work(*held))
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise

@@ -7,7 +7,7 @@ throws the surplus away; the tokens are the same. It does what plain greedy deco
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import GenerationConfig
@@ -56,17 +56,25 @@ def greedy_settings(config: GenerationConfig, kwargs: dict[str, Any]) -> Greedy 
     return Greedy(merged.max_new_tokens, end, pad, criteria)
 
 
-def greedy_tokens(
-    logits: torch.Tensor, step: Callable[[torch.Tensor], torch.Tensor], settings: Greedy
-) -> tuple[torch.Tensor, torch.Tensor]:
+class Decoded(NamedTuple):
+    """Answers of B rows.
+
+    Attributes:
+        tokens: (B, new) int64, as many columns as the longest answer has.
+        bad: (B,) bool, True for rows that ended because their logits were not finite, whose tokens mean nothing.
+        spoilt: () bool, True where some row's were not, be it after its end: what its step wrote may be no numbers.
+    """
+
+    tokens: torch.Tensor
+    bad: torch.Tensor
+    spoilt: torch.Tensor
+
+
+def greedy_tokens(logits: torch.Tensor, step: Callable[[torch.Tensor], torch.Tensor], settings: Greedy) -> Decoded:
     """Decode from the logits (B, V) of the last prompt token.
 
     Args:
         step: tokens (B,) int64 -> the logits (B, V) of the next ones; writes them into a cache.
-
-    Returns:
-        (B, new) int64, as many columns as the longest answer has; and (B,) bool, True for rows that ended because their
-        logits were not finite, whose tokens mean nothing.
     """
     ends = sent(settings.end, logits.device, torch.long)
     ended = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
@@ -92,4 +100,4 @@ def greedy_tokens(
     answer, finite = torch.stack(tokens, dim=1), torch.stack(chosen, dim=1).isfinite()
     counted = torch.stack(open_rows, dim=1)
     longest = int(counted.sum(dim=1).max()) if settings.end or settings.marks else answer.shape[1]
-    return answer[:, :longest], (counted & ~finite).any(dim=1)
+    return Decoded(answer[:, :longest], (counted & ~finite).any(dim=1), ~finite.all())

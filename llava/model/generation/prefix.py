@@ -19,6 +19,7 @@ from llava.model.layout import Layout
 from llava.model.places import Places
 from llava.reduction import Reduction, name_of
 from llava.reduction.positions import KEEP
+from llava.reduction.sent import sent
 
 Ids = torch.Tensor | Sequence[int]
 
@@ -183,7 +184,7 @@ def start_cache(config: Any, prefixes: Sequence[ImagePrefix | None], room: int) 
             held.hold(states[at, 0], states[at, 1], max(lengths))
         if min(lengths) < max(lengths) and cache.stages[block.stage].filler is None:
             missing = torch.tensor([[max(lengths) - length] for length in lengths])
-            cache.stages[block.stage].filler = (torch.arange(max(lengths)) < missing).to(states.device)
+            cache.stages[block.stage].filler = sent(torch.arange(max(lengths)) < missing, states.device)
     return cache
 
 
@@ -195,7 +196,7 @@ def _spread(placed: list[tuple[torch.Tensor, list[int]]], batch: int, widest: in
         states[..., :widest, :] = 0  # padding is masked, but it must be a number
     for own, rows in placed:
         neighbours = rows[-1] - rows[0] + 1 == len(rows)
-        where: slice | list[int] = slice(rows[0], rows[-1] + 1) if neighbours else rows
+        where: slice | torch.Tensor = slice(rows[0], rows[-1] + 1) if neighbours else sent(rows, states.device)
         states[:, :, where, :, widest - own.shape[3] : widest] = own[:, :, None]
     return states
 

@@ -1,6 +1,7 @@
 """`encode_image`: everything about an image that does not depend on the question, in one go."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -65,13 +66,14 @@ class PrefixEncoding:
         given = sort_images(padded(starts)[0], images, image_sizes, None, modalities)
         method = self.method_of(reduction, frames=given.frames)
         counts = [sum(token < 0 for token in start) for start in starts]
-        graphs = decoder.graphs if decoder is not None else None
         prefixes: list[ImagePrefix] = []
         most = self._prompts_at_once(len(starts), max(map(len, given.views)))
-        for first in range(0, len(starts), most):
-            own = slice(sum(counts[:first]), sum(counts[: first + most]))
-            part = slice(first, first + most)
-            prefixes += self._encode_at_once(starts[part], questions[part], given.part(own), method, graphs)
+        with decoder.used_by(self) if decoder is not None else nullcontext():
+            graphs = decoder.graphs if decoder is not None else None
+            for first in range(0, len(starts), most):
+                own = slice(sum(counts[:first]), sum(counts[: first + most]))
+                part = slice(first, first + most)
+                prefixes += self._encode_at_once(starts[part], questions[part], given.part(own), method, graphs)
         return prefixes
 
     def _prompts_at_once(self, prompts: int, views: int) -> int:

@@ -12,7 +12,7 @@ from llava.model.context import Cut, warn_of_cut, warn_of_length
 from llava.model.devices import device_of
 from llava.model.fusion import check_vocabulary
 from llava.model.generation.finite import refuse_nonfinite
-from llava.model.generation.greedy import Greedy, greedy_settings, greedy_tokens
+from llava.model.generation.greedy import Decoded, Greedy, greedy_settings, greedy_tokens
 from llava.model.generation.length_buckets import prefill_in_buckets
 from llava.model.generation.one_prefix import one_for_all, start_beside
 from llava.model.generation.prefix import Ids, ImagePrefix, listed, padded, question_after, start_cache
@@ -83,6 +83,20 @@ class LlavaSharing(PrefixEncoding):
             if trace is not None:
                 trace.layout = given.layout
             return self.generate_from(given.embeds, given.layout, cache, method, trace, ahead=given.ahead, **kwargs)
+        if decoder is None:
+            return self._ask_greedily(prefixes, asked, settings, None, trace)
+        with decoder.used_by(self):
+            return self._ask_greedily(prefixes, asked, settings, decoder, trace)
+
+    def _ask_greedily(
+        self,
+        prefixes: list[ImagePrefix | None],
+        asked: list[tuple[int, ...]],
+        settings: Greedy,
+        decoder: StaticDecoder | None,
+        trace: Trace | None,
+    ) -> torch.Tensor:
+        """`ask` for the tokens of greedy decoding, (B, new) int64."""
         # More of the longest row, where shapes are to repeat; they end with it and are cut off.
         order = sorted(range(len(asked)), key=lambda row: len(asked[row]))
         rows = order + order[-1:] * (decoder.rows(len(asked)) - len(asked) if decoder is not None else 0)
@@ -92,10 +106,13 @@ class LlavaSharing(PrefixEncoding):
         warn_of_length(start[1].after(start[0].layout), settings.max_new_tokens, self.config)
         if trace is not None:
             trace.layout, trace.rows = start[0].layout, rows
-        tokens, bad = self._greedy(*start, settings, decoder, trace)
-        back = sent(sorted(range(len(asked)), key=lambda place: order[place]), tokens.device)
-        refuse_nonfinite(bad[back].nonzero().flatten().tolist(), self.dtype)
-        return tokens[back]
+        decoded = self._greedy(*start, settings, decoder, trace)
+        back = sent(sorted(range(len(asked)), key=lambda place: order[place]), decoded.tokens.device)
+        *bad, spoilt = torch.cat([decoded.bad[back], decoded.spoilt[None]]).tolist()
+        if decoder is not None and not spoilt:
+            decoder.settle()
+        refuse_nonfinite([row for row, is_bad in enumerate(bad) if is_bad], self.dtype)
+        return decoded.tokens[back]
 
     @torch.no_grad()
     def prefill(
@@ -156,7 +173,7 @@ class LlavaSharing(PrefixEncoding):
         settings: Greedy,
         decoder: StaticDecoder | None,
         trace: Trace | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> Decoded:
         """`greedy_tokens` after decoder inputs that follow what a cache holds."""
 
         def last_logits(inputs: torch.Tensor, where: Layout, past: StagedCache) -> torch.Tensor:

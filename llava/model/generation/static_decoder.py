@@ -6,41 +6,33 @@ Prefixes themselves are captured too (`graphs`). Nothing is kept on the model.
 """
 
 import logging
-import os
-import shutil
-from collections.abc import Callable
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 
+from llava.errors import InputError
 from llava.model.cache.staged_cache import StagedCache
-from llava.model.devices import is_offloaded
-from llava.model.generation.graphs import Graphs, as_graph
+from llava.model.generation.fixed_parts import fixed_parts, reason_against, sees_on
+from llava.model.generation.graph_pool import GraphPool, course
+from llava.model.generation.graphs import Graphs
 from llava.model.generation.static_prompt import columns_for, run_prompt
-from llava.model.generation.static_step import StepState, empty_state, fill, run_layer, run_step
-from llava.model.language_model.masks import layer_masks
-from llava.model.language_model.shared_attention import SHARED_PREFIX
+from llava.model.generation.static_step import StepState, clear, empty_state, fill, run_layer, run_step
 from llava.model.layout import Layout
 from llava.reduction.sent import sent
 
 # Capacities are rounded up, so that prompts of similar length share one captured or compiled step.
 ROUND_TO = 64
 SHAPES_KEPT = 4
+PROMPTS_KEPT = 16  # of each shape
 SHAPES_COMPILED = 64
-MOVING_ROPES = ("dynamic", "longrope")  # transformers asks the device for the length at every token
 logger = logging.getLogger(__name__)
 Step = Callable[[torch.Tensor], torch.Tensor]
 Result = TypeVar("Result")
-
-
-@dataclass
-class Held:
-    """Buffers of one shape, the step over them, and the captured steps of questions by their columns."""
-
-    state: StepState
-    step: Callable[[], torch.Tensor]
-    prompts: dict[int, "Prompt"] = field(default_factory=dict)
 
 
 class Prompt(NamedTuple):
@@ -51,8 +43,21 @@ class Prompt(NamedTuple):
     run: Callable[[], torch.Tensor]
 
 
+@dataclass
+class Held:
+    """Buffers of one shape, the step over them, and the captured steps of questions by their columns.
+
+    `in_use`: what stands in the buffers may be no numbers, which would spoil even those who do not look at them.
+    """
+
+    state: StepState
+    step: Callable[[], torch.Tensor]
+    prompts: OrderedDict[int, Prompt] = field(default_factory=OrderedDict)
+    in_use: bool = False
+
+
 class StaticDecoder:
-    """Hand one to `ask` and `encode_image` (`decoder=...`), again and again. One model, one thread.
+    """Hand one to `ask` and `encode_image` (`decoder=...`), again and again; calls of several threads take turns.
 
     On a GPU all is captured as CUDA graphs; on a CPU its layer is compiled by inductor, which needs a C++
     compiler. Where that does not work, decoding goes on as without, and a line in the log says so, once.
@@ -60,22 +65,14 @@ class StaticDecoder:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._held: dict[tuple, Held] = {}
+        self._held: OrderedDict[tuple, Held] = OrderedDict()
         self._reason: str | None = None
-        self._graphs = Graphs(model.device) if model.device.type == "cuda" else None
-        attention = model.config._attn_implementation
-        if model.get_model().layer_masks is not layer_masks:
-            self.decline("it needs rotary positions and the model's are in its masks (MPT's ALiBi)")
-        elif attention not in ("sdpa", SHARED_PREFIX, "eager"):
-            self.decline(f"it needs sdpa attention and the model has {attention}")
-        elif is_offloaded(model.get_model().layers):
-            self.decline("some of the model's layers are offloaded")
-        elif len({parameter.device for parameter in model.get_model().layers.parameters()}) > 1:
-            self.decline("the model's layers are on several devices")
-        elif model.device.type == "cuda" and getattr(model.get_model().rotary_emb, "rope_type", "") in MOVING_ROPES:
-            self.decline("a captured step cannot choose its rotary frequencies anew by the length")
-        elif model.device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
-            self.decline("there is no C++ compiler (g++)")
+        self._current: Held | None = None
+        self._lock = threading.RLock()
+        on_gpu = model.device.type == "cuda"
+        self._graphs = Graphs(model.device) if on_gpu else None
+        self._pool = GraphPool(model.device) if on_gpu else None
+        self._look_at_model()
 
     @property
     def works(self) -> bool:
@@ -85,13 +82,53 @@ class StaticDecoder:
     @property
     def graphs(self) -> Graphs | None:
         """By which prefixes are captured and replayed; None where nothing is captured."""
-        return self._graphs if self.works else None
+        return self._graphs if self.works and self._sees else None
 
     def decline(self, reason: str) -> None:
         """Go on without compiling, and say why the first time."""
         if self._reason is None:
             logger.warning("--compile has no effect: %s; decoding goes on uncompiled", " ".join(reason.split())[:200])
         self._reason = reason
+
+    @contextmanager
+    def used_by(self, model: Any) -> Iterator[None]:
+        """For one call of a model, no other meanwhile. What was captured of it before it was changed is thrown away.
+
+        Raises:
+            InputError: for another model than it was made for.
+        """
+        if model.get_model() is not self._model.get_model():
+            raise InputError(
+                "a StaticDecoder holds steps of one model's weights: got another model's call; make one for each model"
+            )
+        with self._lock:
+            if self.works and self._fixed_parts() != self._fixed:
+                self.forget()
+                self._look_at_model()
+            yield
+
+    def settle(self) -> None:
+        """Told after a batch whose logits were all numbers: what stands in its buffers does no harm."""
+        if self._current is not None:
+            self._current.in_use = False
+
+    def forget(self) -> None:
+        """Let go of all buffers and graphs; those that are needed are made anew."""
+        with self._lock:
+            self._held.clear()
+            self._current = None
+            for kept in (self._graphs, self._pool):
+                if kept is not None:
+                    kept.forget()
+
+    def _fixed_parts(self) -> list[Any]:
+        return fixed_parts(self._model, self._pool is not None)
+
+    def _look_at_model(self) -> None:
+        self._fixed, self._sees = self._fixed_parts(), sees_on(self._model)
+        reason = reason_against(self._model)
+        if reason is not None:
+            self.decline(reason)
 
     def rows(self, batch: int) -> int:
         """Rows to ask for, a power of two, so that few shapes are ever compiled; `batch` where nothing is."""
@@ -125,17 +162,20 @@ class StaticDecoder:
         Returns:
             logits (B, V) of the last tokens, and as `start` does.
         """
-        batch, longest = embeds.shape[:2]
+        (batch, longest), pool = embeds.shape[:2], self._pool
         follows = bool(cache.stages) and not layout.spans  # text alone, after prefixes
-        columns = columns_for(batch, longest) if self._graphs is not None and follows else None
-        held = self._taken(cache, batch, columns + new_tokens) if columns is not None else None
-        if columns is None or held is None:
+        columns = columns_for(batch, longest) if follows else None
+        held = self._taken(cache, batch, columns + new_tokens) if columns is not None and pool is not None else None
+        if columns is None or pool is None or held is None:
             return None
         if columns not in held.prompts:
-            prompt = self._attempt(lambda: self._captured_prompt(held.state, columns, embeds))
+            prompt = self._attempt(lambda: self._captured_prompt(pool, held.state, columns, embeds))
             if prompt is None:
                 return None
+            while len(held.prompts) >= PROMPTS_KEPT:
+                held.prompts.popitem(last=False)
             held.prompts[columns] = prompt
+        held.prompts.move_to_end(columns)
         given, padding, run = held.prompts[columns]
         fill(held.state, cache)
         given[:, columns - longest :] = embeds
@@ -144,9 +184,15 @@ class StaticDecoder:
 
     def _taken(self, cache: StagedCache, batch: int, new_tokens: int) -> Held | None:
         """Buffers for a cache and so many tokens more, not filled yet."""
+        assert cache.shared is None, "buffers hold whole rows"
         if cache.masking is not None:
             self.decline("the method chooses anew at every token")
-        return self._attempt(lambda: self._buffers(cache, batch, new_tokens)) if self.works else None
+        held = self._attempt(lambda: self._buffers(cache, batch, new_tokens)) if self.works else None
+        if held is not None:
+            if held.in_use:
+                clear(held.state)
+            held.in_use, self._current = True, held
+        return held
 
     def _attempt(self, work: Callable[[], Result]) -> Result | None:
         """What is compiled or captured; None, and declined, where that cannot be."""
@@ -162,33 +208,32 @@ class StaticDecoder:
         needed = [cache.length(stage) + new_tokens for stage in range(len(cache.stages))]
         capacities = [-(-count // ROUND_TO) * ROUND_TO for count in needed]
         bounds = [(stage.first, stage.stop) for stage in cache.stages]
-        # Buffers made in inference mode may not be written outside it.
-        key = (torch.is_inference_mode_enabled(), batch, *capacities, *bounds)
+        key = (course(self._model.device), batch, *capacities, *bounds)
         if key not in self._held:
             while len(self._held) >= SHAPES_KEPT:
-                del self._held[next(iter(self._held))]
+                self._held.popitem(last=False)
             state = empty_state(cache, batch, capacities, self._model.device)
             fill(state, cache)
             self._held[key] = Held(state, self._prepared(state))
+        self._held.move_to_end(key)
         return self._held[key]
 
     def _prepared(self, state: StepState) -> Callable[[], torch.Tensor]:
         """The step, run once or more over a state whose contents do not matter yet."""
-        if self._graphs is not None:
-            return as_graph(lambda: run_step(self._model, state), self._model.device)
+        if self._pool is not None:
+            return self._pool.capture(lambda: run_step(self._model, state))
         layer_step = torch.compile(run_layer, dynamic=False, fullgraph=True)
         # Every batch size and capacity is a graph of its own; torch gives up after eight of them.
         with torch._dynamo.config.patch(recompile_limit=SHAPES_COMPILED):
             run_step(self._model, state, layer_step)
         return lambda: run_step(self._model, state, layer_step)
 
-    def _captured_prompt(self, state: StepState, columns: int, like: torch.Tensor) -> Prompt:
+    def _captured_prompt(self, pool: GraphPool, state: StepState, columns: int, like: torch.Tensor) -> Prompt:
         embeds = like.new_zeros(len(like), columns, like.shape[2])
         padding = torch.zeros(len(like), 1, dtype=torch.long, device=like.device)
         for column in state.columns:
             column.zero_()  # the run before the capture must find room
-        run = as_graph(lambda: run_prompt(self._model, state, embeds, padding), self._model.device)
-        return Prompt(embeds, padding, run)
+        return Prompt(embeds, padding, pool.capture(lambda: run_prompt(self._model, state, embeds, padding)))
 
 
 def _stepping(held: Held) -> Step:

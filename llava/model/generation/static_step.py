@@ -115,6 +115,13 @@ def empty_state(cache: StagedCache, batch: int, capacities: list[int], device: t
     )
 
 
+def clear(state: StepState) -> None:
+    """Zeros into all buffers, in place: a number that is none counts even where its weight is 0."""
+    for pair in state.buffers:
+        for buffer in pair:
+            buffer.zero_()
+
+
 def fill(state: StepState, cache: StagedCache) -> None:
     """Copy a cache into a state, in place."""
     for number, stage in enumerate(cache.stages):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from captures import Replays, capturing
+from captures import Machine, capturing
 from commands import call
 
 from llava.eval.device import agreement
@@ -160,7 +160,7 @@ def test_ties_are_judged_by_what_was_chosen() -> None:
     assert not judged(wanted, other, third, [[[1, 7, 9]], [[5, 6, 7]]], torch.bfloat16, False)
 
 
-def test_what_is_captured_is_compared_too(replays: Replays, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_captured_is_compared_too(replays: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agreement, "StaticDecoder", capturing)
     model = random_model(PRESETS["tiny"], "cpu", torch.float32)
     methods, _ = at_budget(["visiondrop", "vispruner", "pyramiddrop"], 20, model.geometry)

@@ -2,19 +2,13 @@
 
 import pytest
 import torch
-from captures import Replays, capturing
+from captures import Machine, capturing
 from conftest import Load, sample
 from language_models import family_model, pictures
 from test_batches import DROP, PYRAMID, ZIP
 from test_static_decoder import GREEDY, QUESTIONS, asked
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from llava.eval.method_cost import at_budget
-from llava.eval.speed.random_model import PRESETS, prompt_ids, random_model
-from llava.model.generation import graphs
-from llava.model.generation.graphs import Graphs
-from llava.model.generation.prefix_encoding import captured
-from llava.reduction import available, name_of, resolve
+from llava.reduction import resolve
 from llava.reduction.sent import Tables, sent
 
 METHODS = [("none", {}), ("visionzip", ZIP), ("visiondrop", DROP), ("pyramiddrop", PYRAMID)]
@@ -23,12 +17,12 @@ METHODS = [("none", {}), ("visionzip", ZIP), ("visiondrop", DROP), ("pyramiddrop
 @pytest.mark.parametrize("checkpoint", ["llava-tiny-12l"])
 @pytest.mark.parametrize(("name", "settings"), METHODS)
 def test_answers_are_those_of_growing_caches(
-    load: Load, replays: Replays, checkpoint: str, name: str, settings: dict
+    load: Load, replays: Machine, checkpoint: str, name: str, settings: dict
 ) -> None:
     loaded = load(checkpoint, name, **settings)
     prefixes, ids = asked(loaded)
     decoder, wanted = capturing(loaded.model), loaded.model.ask(prefixes, ids, **GREEDY)
-    for order in ([0, 1, 2, 3, 4], [4, 1, 3, 0, 2], [2, 3], [1], [0], [2]):
+    for order in ([0, 1, 2, 3, 4], [4, 1, 3, 0, 2], [2, 3], [1]):
         got = loaded.model.ask([prefixes[at] for at in order], [ids[at] for at in order], decoder=decoder, **GREEDY)
         assert torch.equal(got, wanted[order])
     assert decoder.works
@@ -37,9 +31,10 @@ def test_answers_are_those_of_growing_caches(
     assert (prompts > 2) == (name != "pyramiddrop") and replays.captured == len(decoder._held) + prompts
 
 
-@pytest.mark.parametrize("family", ["mistral-window", "qwen-window", "qwen"])
-@pytest.mark.parametrize("name", ["none", "visiondrop"])
-def test_windows_and_padding_are_those_of_growing_caches(replays: Replays, family: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("family", "name"), [("mistral-window", "visiondrop"), ("qwen-window", "none"), ("qwen", "visiondrop")]
+)
+def test_windows_and_padding_are_those_of_growing_caches(replays: Machine, family: str, name: str) -> None:
     """Windows end inside prefixes and questions, and count tokens where padding lies between those."""
     model = family_model(family).double()
     method = resolve({"method": name} | ({"retain": 20} if name != "none" else {}), model.geometry)
@@ -59,7 +54,7 @@ def test_windows_and_padding_are_those_of_growing_caches(replays: Replays, famil
 
 
 @pytest.mark.parametrize(("name", "settings"), METHODS)
-def test_prefixes_are_captured_when_a_shape_comes_back(load: Load, replays: Replays, name: str, settings: dict) -> None:
+def test_prefixes_are_captured_when_a_shape_comes_back(load: Load, replays: Machine, name: str, settings: dict) -> None:
     loaded = load("llava-tiny-12l", name, **settings)
     model, decoder = loaded.model, capturing(loaded.model)
     shown = [sample(loaded, QUESTIONS[0], picture) for picture in ("0.png", "1.png", "0.png", "1.png", "0.png")]
@@ -77,7 +72,7 @@ def test_prefixes_are_captured_when_a_shape_comes_back(load: Load, replays: Repl
     assert counts == [(0, 0), (each, each), (each, 2 * each), (each, 3 * each), (each, 4 * each)]
 
 
-def test_results_of_an_earlier_call_stay(load: Load, replays: Replays) -> None:
+def test_results_of_an_earlier_call_stay(load: Load, replays: Machine) -> None:
     loaded = load("llava-tiny-12l", "visiondrop", **DROP)
     model, decoder = loaded.model, capturing(loaded.model)
     shown = [sample(loaded, QUESTIONS[0], picture) for picture in ("0.png", "1.png")]
@@ -87,23 +82,6 @@ def test_results_of_an_earlier_call_stay(load: Load, replays: Replays) -> None:
     states = first.blocks[0].states.clone()
     model.encode_image(shown[1].input_ids, shown[1].images, decoder=decoder)
     assert torch.equal(first.blocks[0].states, states) and replays.replayed > 4
-
-
-def test_a_method_whose_work_is_captured_asks_the_device_nothing() -> None:
-    """Fake tensors have no values: whoever asks for one gets an error."""
-    model = random_model(PRESETS["tiny"], "cpu", torch.float32)
-    methods, _ = at_budget(available(), 20, model.geometry)
-    side, names = model.get_vision_tower().image_size, []
-    prompt = prompt_ids(0, 100, "cpu")
-    for method in filter(captured, methods):
-        embeds, plan = model.prepare_inputs(prompt, images=torch.randn(1, 3, side, side), reduction=method)
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-            tokens = model.image_tokens([torch.zeros(1, 3, side, side)], None, method)
-            layouts = model._run_prefixes(torch.zeros(embeds.shape), plan, method, None)[1]
-        assert [one.width for one in layouts] == method.tokens_per_stage(model.geometry)
-        assert tokens.lengths == [method.tokens_per_stage(model.geometry)[0]] and tokens.places is None
-        names.append(name_of(method))
-    assert {"none", "visiondrop", "visionzip", "divprune", "random"} <= set(names)
 
 
 def test_other_work_than_was_captured_is_refused() -> None:
@@ -118,21 +96,3 @@ def test_other_work_than_was_captured_is_refused() -> None:
         with pytest.raises(RuntimeError, match="other tables"):
             sent([1, 2], "cpu")
     assert sent([1, 2], "cpu") is not first
-
-
-def test_what_cannot_be_captured_runs_as_before(
-    load: Load, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def failing(*_: object) -> None:
-        raise RuntimeError("operation not permitted\nwhen stream is capturing")
-
-    monkeypatch.setattr(graphs, "as_graph", failing)
-    calls = Graphs(torch.device("cpu"))
-    number = torch.ones(2)
-    assert [calls("key", lambda x: x + 1, [number]).tolist() for _ in range(3)] == [[2.0, 2.0]] * 3
-    assert caplog.text.count("operation not permitted when stream") == 1
-    monkeypatch.setattr(graphs, "as_graph", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("full")))
-    calls = Graphs(torch.device("cpu"))
-    calls("key", lambda x: x, [number])
-    with pytest.raises(torch.OutOfMemoryError):
-        calls("key", lambda x: x, [number])

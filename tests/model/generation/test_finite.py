@@ -103,7 +103,7 @@ def test_greedy_decoding_tells_which_rows_were_no_numbers() -> None:
         [[0, 9, 0, 0], [nan, 0, 0, 0], [nan, 0, 0, 0]],
     ]
     rows = iter(torch.tensor(step, dtype=torch.float32) for step in steps)
-    tokens, bad = greedy_tokens(next(rows), lambda _: next(rows), Greedy(4, (3,), 0))
+    tokens, bad, _ = greedy_tokens(next(rows), lambda _: next(rows), Greedy(4, (3,), 0))
     assert bad.tolist() == [False, True, False]
     assert tokens[0].tolist() == [1, 1, 2, 1] and tokens[2].tolist() == [3, 0, 0, 0]
     assert not greedy_tokens(torch.tensor([[-inf, 1.0]]), lambda _: torch.tensor([[1.0, 0]]), Greedy(2, (), 0))[1].any()

@@ -91,7 +91,7 @@ def test_greedy_decoding_ends_each_row_at_its_own_mark() -> None:
     rows = [row + [made.eos_token_id] * (40 - len(row)) for row in rows]
     chosen, calls = scripted(rows, len(made)), iter(range(1, 40))
     settings = Greedy(40, (made.eos_token_id,), made.eos_token_id, (SpeltMarks(["###"], made),))
-    tokens, bad = greedy_tokens(chosen(0), lambda _: chosen(next(calls)), settings)
+    tokens, bad, _ = greedy_tokens(chosen(0), lambda _: chosen(next(calls)), settings)
     stops = Stops((made.eos_token_id,), ("###",), ("###",))
     said = [stops.cut(text) for text in made.batch_decode(tokens, skip_special_tokens=True)]
     assert said == ["Red", "A blue and a green square stand there", "No more"] and not bad.any()
