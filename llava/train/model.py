@@ -95,8 +95,6 @@ def prepare_model(given: Arguments, tokenizer: Any) -> Prepared:
     if arguments.vision_tower is not None:
         model.reduction = given.method.build(model.geometry)
         prepare_sharing(model)
-    elif given.method.name != "none":
-        raise InputError(f"--method {given.method.name} reduces image tokens: got no --vision_tower; give one")
     return Prepared(wrapped, model, base)
 
 

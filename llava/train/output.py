@@ -6,12 +6,13 @@ from pathlib import Path
 
 from llava.errors import InputError, shown
 from llava.files.reading import reason
+from llava.train.saving import BESIDE_LORA, PROJECTOR_FILE
 
 # Files of weights by what was trained.
 WEIGHTS = {
     "full": ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"),
-    "projector": ("mm_projector.bin",),
-    "lora": ("adapter_model.safetensors", "adapter_model.bin", "non_lora_trainables.bin"),
+    "projector": (PROJECTOR_FILE,),
+    "lora": ("adapter_model.safetensors", "adapter_model.bin", BESIDE_LORA),
 }
 
 

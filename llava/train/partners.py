@@ -31,11 +31,6 @@ def check_partners(said: Set[str], model: Any, data: Any, training: Any) -> None
         )
     if training.mm_projector_lr is not None and training.freeze_mm_mlp_adapter:
         raise InputError("--mm_projector_lr is for a projector that is trained: got --freeze_mm_mlp_adapter; drop one")
-    if model.tune_mm_mlp_adapter and training.unfreeze_mm_vision_tower:
-        raise InputError(
-            "--tune_mm_mlp_adapter trains the projector only, and its file has no place for a tower: got "
-            "--unfreeze_mm_vision_tower with it; leave one out"
-        )
     if training.learning_rate == 0 and not training.mm_projector_lr and not training.mm_vision_tower_lr:
         raise InputError("--learning_rate must be above 0 where no other rate is: got 0, at which nothing is learned")
     for name in ("vision_tower", "version", "mm_projector_type"):

@@ -5,7 +5,7 @@ Pre-training of the projector, full and LoRA fine-tuning, QLoRA; any reduction m
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -117,8 +117,9 @@ def data_arguments(given: Arguments) -> Any:
     if given.model.vision_tower is not None:
         source = locate_tower(given.model.vision_tower, str(given.model.model_name_or_path))
         path = str(given.model.model_name_or_path)
-        check_projector(read_raw_config(Folder(path)), given.model.mm_projector_type)
-        config = starting_config(path)
+        raw = read_raw_config(Folder(path))
+        check_projector(raw, given.model.mm_projector_type)
+        config = make_config(raw, path, family_of(raw, path, plain=True))
         for name, value in (settings | vars(given.model)).items():
             setattr(config, name, value)
         edge, width = view_size(config, source.config), feature_width(config, source.config)
@@ -133,16 +134,10 @@ def data_arguments(given: Arguments) -> Any:
         geometry = geometry_of(config, source.config)
         tokens = given.method.build(geometry).tokens_per_stage(geometry)[0]
         _tell_room(given.training, min(tokens, geometry.patches))
-        _tell_projector(given, path)
+        _tell_projector(given, raw)
     elif given.data.image_folder is not None:
         raise InputError("--image_folder is for a model that sees: got no --vision_tower; give one or leave it out")
     return SimpleNamespace(**settings)
-
-
-def starting_config(path: str) -> Any:
-    """The configuration of the language model, or LLaVA, that training starts from."""
-    raw = read_raw_config(Folder(path))
-    return make_config(raw, path, family_of(raw, path, plain=True))
 
 
 def _tell(training: Any, text: str, *values: Any) -> None:
@@ -157,8 +152,8 @@ def _tell_samples(training: Any, samples: Samples) -> None:
         _tell(training, "%d samples have no answer to train on and are left out: %s", len(samples.silent), named)
 
 
-def _tell_projector(given: Arguments, path: str) -> None:
-    new = "mm_vision_tower" not in read_raw_config(Folder(path)) and given.model.pretrain_mm_mlp_adapter is None
+def _tell_projector(given: Arguments, raw: Mapping[str, Any]) -> None:
+    new = "mm_vision_tower" not in raw and given.model.pretrain_mm_mlp_adapter is None
     if new and not given.model.tune_mm_mlp_adapter:
         _tell(
             given.training,
